@@ -1,0 +1,96 @@
+//! A single value: a parameter, a key column, a default, a constant. Columns of values are Arrow arrays.
+
+use crate::numeric::Numeric;
+use crate::sql_type::SqlType;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// One value or NULL. The variant is the value's family; the SQL type stands beside it where it matters.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub enum Datum {
+    /// NULL of any type.
+    #[default]
+    Null,
+    /// boolean
+    Bool(bool),
+    /// smallint
+    Int2(i16),
+    /// integer
+    Int4(i32),
+    /// bigint
+    Int8(i64),
+    /// real
+    Float4(f32),
+    /// double precision
+    Float8(f64),
+    /// numeric
+    Numeric(Numeric),
+    /// text, varchar, char(n) (padded), name, "char", json (as written), jsonb (normalised), unknown
+    Text(Arc<str>),
+    /// bytea
+    Bytes(Arc<[u8]>),
+    /// date: days since 1970-01-01; `i32::MAX` and `i32::MIN` are infinity and -infinity
+    Date(i32),
+    /// time: microseconds since midnight
+    Time(i64),
+    /// timestamp: microseconds since 1970-01-01 00:00; `i64::MAX` and `i64::MIN` are infinity and -infinity
+    Timestamp(i64),
+    /// timestamptz: microseconds since 1970-01-01 00:00 UTC, infinities as above
+    Timestamptz(i64),
+    /// interval
+    Interval(Interval),
+    /// uuid
+    Uuid([u8; 16]),
+    /// oid, regclass and its kin, xid, cid
+    Oid(u32),
+    /// an array of one dimension
+    Array(Box<ArrayDatum>),
+}
+
+/// An array value.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ArrayDatum {
+    /// The element type.
+    pub element: SqlType,
+    /// The items, in order; its lower bound is 1 (0 for the vector types).
+    pub items: Vec<Datum>,
+}
+
+/// An interval in PostgreSQL's three parts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct Interval {
+    /// Months.
+    pub months: i32,
+    /// Days.
+    pub days: i32,
+    /// Microseconds.
+    pub us: i64,
+}
+
+impl Datum {
+    /// A text value.
+    pub fn text(text: impl Into<Arc<str>>) -> Self {
+        Datum::Text(text.into())
+    }
+    /// Whether this is NULL.
+    pub fn is_null(&self) -> bool {
+        matches!(self, Datum::Null)
+    }
+    /// The text of a text-like value.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Datum::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+    /// Any integer or OID, widened.
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            Datum::Int2(v) => Some(i64::from(*v)),
+            Datum::Int4(v) => Some(i64::from(*v)),
+            Datum::Int8(v) => Some(*v),
+            Datum::Oid(v) => Some(i64::from(*v)),
+            _ => None,
+        }
+    }
+}

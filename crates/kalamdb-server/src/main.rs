@@ -1,0 +1,2 @@
+//! kalamdb-server
+fn main() {}

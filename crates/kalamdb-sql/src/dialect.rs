@@ -1,0 +1,1 @@
+//! The parser's dialect: PostgreSQL's, with what is ours.

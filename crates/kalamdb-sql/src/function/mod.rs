@@ -1,0 +1,269 @@
+//! PostgreSQL's functions, operators and casts: one table that binding, execution and pg_catalog all read.
+//!
+//! Operators and casts name functions; functions have an OID, argument types and an implementation over Arrow. By
+//! chapter of the manual's part 9, a file each. An implementation that needs to know who asks or when uses
+//! [`Surroundings`], handed over once for each statement.
+
+use arrow_array::ArrayRef;
+use datafusion_expr::{AggregateUDF, WindowUDF};
+use kalamdb_commons::{Datum, Oid, PgType, Result, SqlType, TableId, UserId};
+use std::sync::Arc;
+
+/// One row of the function table (`pg_proc`).
+pub struct Function {
+    /// `pg_proc.oid`: PostgreSQL's where it has the function.
+    pub oid: Oid,
+    /// Its name.
+    pub name: &'static str,
+    /// Argument types; the polymorphic ones (`anyelement`, `anyarray`, `any`) among them.
+    pub args: &'static [SqlType],
+    /// How many of the last arguments may be left out.
+    pub defaults: usize,
+    /// VARIADIC: the last of `args` is the element type and may repeat (also zero times for `any`).
+    pub variadic: bool,
+    /// The result type, maybe polymorphic.
+    pub returns: SqlType,
+    /// For a set- or record-returning function with OUT columns: their names and types.
+    pub columns: &'static [(&'static str, SqlType)],
+    /// Whether a NULL argument makes the result NULL without a call. `eval` of a strict function still gets arrays
+    /// with NULL items: the result at those places is overwritten with NULL.
+    pub strict: bool,
+    /// When it may be folded.
+    pub volatility: Volatility,
+    /// What it does.
+    pub kind: Kind,
+}
+
+/// When a call gives the same result (PostgreSQL manual 38.7).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Volatility {
+    /// Always.
+    Immutable,
+    /// Within a statement. May be folded at execution only.
+    Stable,
+    /// Never.
+    Volatile,
+}
+
+/// The implementation.
+pub enum Kind {
+    /// Arrow arrays, all `rows` long, to an array `rows` long of the result type's Arrow type.
+    Scalar(fn(&[ArrayRef], &Call<'_>) -> Result<ArrayRef>),
+    /// One of the engine's (or our own) aggregate implementations, made for the actual argument types.
+    Aggregate(fn(&[PgType]) -> Arc<AggregateUDF>),
+    /// A window function.
+    Window(fn(&[PgType]) -> Arc<WindowUDF>),
+    /// Set-returning: argument values of one input row to rows, made one at a time.
+    Set(fn(Vec<Datum>, &Call<'_>) -> Result<SetRows>),
+    /// A value of the session or the moment, without arguments: bound as `Scalar::Session`.
+    Session(SessionValue),
+}
+
+/// The rows of a set-returning function.
+pub type SetRows = Box<dyn Iterator<Item = Result<Vec<Datum>>> + Send>;
+
+/// What a call knows beside its arguments.
+pub struct Call<'a> {
+    /// The number of rows.
+    pub rows: usize,
+    /// The actual argument types.
+    pub arg_types: &'a [PgType],
+    /// The actual result type, with its modifier (a cast to varchar(3) reads it here).
+    pub returns: PgType,
+    /// Settings, identity, catalog.
+    pub around: &'a dyn Surroundings,
+}
+
+/// Values that depend on the session or the moment. They never enter a cached plan.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum SessionValue {
+    /// `now()`, `transaction_timestamp()`, CURRENT_TIMESTAMP: the transaction's start.
+    Now,
+    /// `statement_timestamp()`
+    StatementTimestamp,
+    /// CURRENT_DATE in the session's time zone.
+    CurrentDate,
+    /// CURRENT_TIME / LOCALTIME in the session's time zone, as time.
+    LocalTime,
+    /// LOCALTIMESTAMP
+    LocalTimestamp,
+    /// `current_user`, USER, `current_role`: the effective user's name (type name).
+    CurrentUser,
+    /// `session_user`
+    SessionUser,
+    /// `current_user_id()`
+    CurrentUserId,
+    /// `current_database()`, current_catalog
+    CurrentDatabase,
+    /// `current_schema()`, current_schema: NULL when no schema of the path exists
+    CurrentSchema,
+    /// `pg_backend_pid()`
+    BackendPid,
+    /// `version()`
+    Version,
+    /// `inet_client_addr()` as text, NULL for none
+    ClientAddress,
+}
+
+/// An operator (`pg_operator`).
+pub struct Operator {
+    /// `pg_operator.oid`
+    pub oid: Oid,
+    /// `+`, `||`, `~~` …
+    pub name: &'static str,
+    /// `None` for a prefix operator.
+    pub left: Option<SqlType>,
+    /// The right operand.
+    pub right: SqlType,
+    /// The result.
+    pub returns: SqlType,
+    /// How it is carried out.
+    pub work: Work,
+}
+
+/// How an operator or a comparison is carried out.
+pub enum Work {
+    /// By a function of the table (by OID).
+    Function(Oid),
+    /// By the engine's comparison of two operands of one Arrow type (`bind::bound::CompareOp`).
+    Compare(crate::bind::bound::CompareOp),
+    /// By the engine's comparison of the operands' *sort keys* (see [`sort_key`]).
+    CompareKeys(crate::bind::bound::CompareOp),
+}
+
+/// A cast (`pg_cast`).
+pub struct Cast {
+    /// From.
+    pub source: SqlType,
+    /// To.
+    pub target: SqlType,
+    /// When it is applied without being asked for.
+    pub context: CastContext,
+    /// How.
+    pub method: CastMethod,
+}
+
+/// When a cast is applied without being asked for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum CastContext {
+    /// In any expression.
+    Implicit,
+    /// When assigned to a column.
+    Assignment,
+    /// Only when written.
+    Explicit,
+}
+
+/// How a cast is done.
+#[derive(Clone, Copy, Debug)]
+pub enum CastMethod {
+    /// By a function of the table (by OID), which reads the target's modifier from `Call::returns`.
+    Function(Oid),
+    /// The Arrow values are the same.
+    Relabel,
+    /// Through the text form: output function of the source, input function of the target.
+    ThroughText,
+}
+
+/// What functions may ask of the session and the catalog. Core implements it.
+pub trait Surroundings: Send + Sync + std::fmt::Debug {
+    /// How values are printed and read: time zone, DateStyle …
+    fn style(&self) -> &crate::types::Style;
+    /// `current_setting`; `None` for an unknown name.
+    fn setting(&self, name: &str) -> Option<String>;
+    /// `set_config`; the value in force afterwards.
+    fn set_setting(&self, name: &str, value: &str, local: bool) -> Result<String>;
+    /// The effective user.
+    fn current_user(&self) -> UserId;
+    /// The start of the transaction and of the statement, microseconds since 1970 UTC.
+    fn transaction_start(&self) -> i64;
+    /// See above.
+    fn statement_start(&self) -> i64;
+    /// `SNOWFLAKE_ID()`
+    fn snowflake_id(&self) -> i64;
+    /// Names for OIDs and back, privileges, definitions: the catalog's answers.
+    fn catalog(&self) -> &dyn CatalogNames;
+    /// `pg_notify(channel, payload)`: delivered at commit.
+    fn notify(&self, channel: &str, payload: &str) -> Result<()>;
+    /// `pg_listening_channels()`
+    fn listening_channels(&self) -> Vec<String>;
+    /// `pg_cancel_backend` / `pg_terminate_backend`; whether such a session exists.
+    fn signal_backend(&self, pid: i32, terminate: bool) -> Result<bool>;
+    /// Advisory locks: the session-level or transaction-level lock `key`; `false` when `wait` is false and it is held.
+    fn advisory_lock(&self, request: AdvisoryLock) -> Result<bool>;
+}
+
+/// What is asked of an advisory lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdvisoryLock {
+    /// The key (two int4 keys are packed and marked).
+    pub key: (i64, bool),
+    /// What to do.
+    pub act: AdvisoryAct,
+    /// Shared instead of exclusive.
+    pub shared: bool,
+    /// For the transaction instead of the session.
+    pub transaction: bool,
+}
+
+/// What to do with an advisory lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdvisoryAct {
+    /// Take it if it is free.
+    TryLock,
+    /// Give it back.
+    Unlock,
+    /// Give all of the session's back.
+    UnlockAll,
+}
+
+/// Look-ups of names and OIDs for functions such as `format_type`, `pg_get_indexdef`, `'x'::regclass`.
+pub trait CatalogNames: Send + Sync {
+    /// The relation (table, index, view) that a possibly qualified, already split name means on the search path.
+    fn relation_by_name(&self, parts: &[String]) -> Option<TableId>;
+    /// `regclass` output: the name, qualified unless visible on the search path.
+    fn relation_name(&self, oid: Oid) -> Option<String>;
+    /// The namespace's OID.
+    fn namespace_by_name(&self, name: &str) -> Option<Oid>;
+    /// The namespace's name.
+    fn namespace_name(&self, oid: Oid) -> Option<String>;
+    /// The user's OID.
+    fn role_by_name(&self, name: &str) -> Option<Oid>;
+    /// The user's name.
+    fn role_name(&self, oid: Oid) -> Option<String>;
+    /// Whether the relation is visible without qualification.
+    fn relation_is_visible(&self, oid: Oid) -> Option<bool>;
+    /// `pg_get_indexdef(oid, column, pretty)`
+    fn index_definition(&self, oid: Oid, column: i32) -> Option<String>;
+    /// `pg_get_constraintdef(oid)`
+    fn constraint_definition(&self, oid: Oid) -> Option<String>;
+    /// `pg_get_viewdef(oid)`
+    fn view_definition(&self, oid: Oid) -> Option<String>;
+    /// `obj_description` / `col_description` (column 0 for the object itself)
+    fn description(&self, oid: Oid, catalog: &str, column: i32) -> Option<String>;
+    /// `pg_table_size` and kin: bytes.
+    fn relation_size(&self, oid: Oid) -> Option<i64>;
+    /// `has_table_privilege` and kin: `None` when the object does not exist.
+    fn has_privilege(&self, user: Oid, object: PrivilegeObject, privilege: &str) -> Result<Option<bool>>;
+    /// `current_schemas(include_implicit)`
+    fn search_path(&self, include_implicit: bool) -> Vec<String>;
+}
+
+/// The object of a privilege question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrivilegeObject {
+    /// A relation.
+    Relation(Oid),
+    /// A column of one.
+    Column(Oid, i16),
+    /// A namespace.
+    Namespace(Oid),
+    /// The database.
+    Database,
+}
+
+impl std::fmt::Debug for Function {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.name, self.oid)
+    }
+}

@@ -1,0 +1,572 @@
+//! All that can be said: one closed enum.
+//!
+//! Queries and DML keep the parser's tree (the binder reads it); everything else is a small struct of its own. Names
+//! are folded already: `Name` parts are what the catalog holds.
+
+use kalamdb_commons::{PgType, Role};
+use sqlparser::ast;
+
+/// A possibly qualified name with its place in the text (characters from 1).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Name {
+    /// The namespace, if it was given. `kalamdb.ns.t` is accepted and loses its database.
+    pub namespace: Option<String>,
+    /// The last part.
+    pub name: String,
+    /// Where it stands.
+    pub position: Option<usize>,
+}
+
+/// One statement.
+#[derive(Debug, Clone)]
+pub enum Statement {
+    /// SELECT, VALUES, TABLE, WITH … (without data-modifying parts).
+    Query(Box<ast::Query>),
+    /// INSERT (a leading WITH is inside `ast::Insert::source`, or 0A000).
+    Insert(Box<ast::Insert>),
+    /// UPDATE
+    Update(Box<ast::Update>),
+    /// DELETE; `purge` is WITH (PURGE).
+    Delete {
+        /// The parser's tree.
+        delete: Box<ast::Delete>,
+        /// WITH (PURGE)
+        purge: bool,
+    },
+    /// COPY
+    Copy(Box<Copy>),
+    /// EXPLAIN
+    Explain(Box<Explain>),
+
+    /// CREATE NAMESPACE | SCHEMA
+    CreateNamespace {
+        /// Its name.
+        name: String,
+        /// IF NOT EXISTS
+        if_not_exists: bool,
+        /// AUTHORIZATION
+        owner: Option<String>,
+    },
+    /// ALTER NAMESPACE n SET DESCRIPTION
+    DescribeNamespace {
+        /// Its name.
+        name: String,
+        /// The text.
+        description: String,
+    },
+    /// DROP NAMESPACE | SCHEMA
+    DropNamespace {
+        /// Their names.
+        names: Vec<String>,
+        /// IF EXISTS
+        if_exists: bool,
+        /// CASCADE
+        cascade: bool,
+    },
+    /// CREATE TABLE in its kinds.
+    CreateTable(Box<CreateTable>),
+    /// DROP TABLE
+    DropTable {
+        /// Which.
+        names: Vec<Name>,
+        /// IF EXISTS
+        if_exists: bool,
+        /// CASCADE
+        cascade: bool,
+    },
+    /// ALTER TABLE
+    AlterTable(Box<AlterTable>),
+    /// TRUNCATE
+    Truncate {
+        /// Which.
+        names: Vec<Name>,
+    },
+    /// VACUUM (accepted; upkeep decides)
+    Vacuum {
+        /// Which; none for all.
+        names: Vec<Name>,
+        /// ANALYZE too.
+        analyze: bool,
+    },
+    /// ANALYZE
+    Analyze {
+        /// Which; none for all.
+        names: Vec<Name>,
+    },
+
+    /// BEGIN, START TRANSACTION
+    Begin(TransactionModes),
+    /// COMMIT, END
+    Commit {
+        /// AND CHAIN
+        chain: bool,
+    },
+    /// ROLLBACK, ABORT
+    Rollback {
+        /// AND CHAIN
+        chain: bool,
+    },
+    /// SAVEPOINT
+    Savepoint(String),
+    /// RELEASE
+    Release(String),
+    /// ROLLBACK TO
+    RollbackTo(String),
+    /// SET TRANSACTION
+    SetTransaction(TransactionModes),
+    /// SET SESSION CHARACTERISTICS AS TRANSACTION
+    SetCharacteristics(TransactionModes),
+    /// SET [SESSION | LOCAL] name = value; `USE n` is `search_path`.
+    Set {
+        /// Its name, lower case.
+        name: String,
+        /// The values; empty for DEFAULT.
+        values: Vec<String>,
+        /// LOCAL
+        local: bool,
+    },
+    /// RESET name; `None`: ALL
+    Reset(Option<String>),
+    /// SHOW name; `None`: ALL
+    ShowSetting(Option<String>),
+
+    /// PREPARE
+    Prepare {
+        /// The name.
+        name: String,
+        /// Declared types; `None` is "unknown".
+        types: Vec<Option<PgType>>,
+        /// The statement.
+        statement: Box<Statement>,
+        /// The inner statement's own text (its positions count from there).
+        text: String,
+    },
+    /// EXECUTE
+    Execute {
+        /// The name.
+        name: String,
+        /// The arguments: constant expressions.
+        arguments: Vec<ast::Expr>,
+    },
+    /// DEALLOCATE; `None`: ALL
+    Deallocate(Option<String>),
+    /// DECLARE CURSOR
+    Declare(Box<Declare>),
+    /// FETCH, MOVE
+    Fetch {
+        /// The cursor.
+        cursor: String,
+        /// How far.
+        direction: FetchDirection,
+        /// MOVE: no rows are sent.
+        moving: bool,
+    },
+    /// CLOSE; `None`: ALL
+    Close(Option<String>),
+    /// DISCARD
+    Discard(Discard),
+
+    /// LISTEN channel
+    Listen(String),
+    /// LISTEN channel FOR SELECT …
+    ListenFor {
+        /// The channel.
+        channel: String,
+        /// The query.
+        query: Box<ast::Query>,
+        /// The query's own text.
+        text: String,
+    },
+    /// LIVE SELECT …
+    Live {
+        /// The query.
+        query: Box<ast::Query>,
+        /// The query's own text.
+        text: String,
+    },
+    /// SUBSCRIBE TO t [WHERE …] OPTIONS (…)
+    Subscribe {
+        /// `SELECT * FROM t WHERE …`
+        query: Box<ast::Query>,
+        /// That query's text.
+        text: String,
+        /// The options, names lower case.
+        options: Vec<(String, String)>,
+    },
+    /// UNLISTEN; `None`: *
+    Unlisten(Option<String>),
+    /// NOTIFY
+    Notify {
+        /// The channel.
+        channel: String,
+        /// The payload; empty without one.
+        payload: String,
+    },
+    /// KILL LIVE QUERY
+    KillLiveQuery(String),
+    /// KILL JOB
+    KillJob(String),
+
+    /// CREATE USER (ours and PostgreSQL's CREATE USER | ROLE)
+    CreateUser(Box<CreateUser>),
+    /// ALTER USER
+    AlterUser {
+        /// Whose; `CURRENT_USER` is `None`.
+        name: Option<String>,
+        /// What.
+        change: AlterUser,
+    },
+    /// DROP USER | ROLE
+    DropUser {
+        /// Whose.
+        names: Vec<String>,
+        /// IF EXISTS
+        if_exists: bool,
+    },
+    /// EXECUTE AS USER 'u' ( … )
+    ExecuteAs {
+        /// The user.
+        user: String,
+        /// The statement.
+        statement: Box<Statement>,
+        /// Its text.
+        text: String,
+    },
+
+    /// STORAGE FLUSH TABLE t, FLUSH TABLE t
+    FlushTable(Name),
+    /// STORAGE FLUSH ALL [IN ns], FLUSH ALL TABLES
+    FlushAll(Option<String>),
+    /// SHOW NAMESPACES, TABLES …
+    ShowObjects(ShowObjects),
+    /// DESCRIBE t [HISTORY]
+    Describe {
+        /// Which.
+        name: Name,
+        /// HISTORY
+        history: bool,
+    },
+    /// LOCK TABLE
+    Lock {
+        /// Which.
+        names: Vec<Name>,
+        /// The mode's words, e.g. "access exclusive".
+        mode: String,
+        /// NOWAIT
+        nowait: bool,
+    },
+    /// COMMENT ON …: kept by the language issue; 0A000 until then.
+    /// A statement that is understood and not supported: the subject for 0A000 ("MERGE").
+    Unsupported(String),
+    /// An empty statement between semicolons.
+    Empty,
+}
+
+/// COPY.
+#[derive(Debug, Clone)]
+pub struct Copy {
+    /// What.
+    pub subject: CopySubject,
+    /// The direction.
+    pub direction: CopyDirection,
+    /// The options.
+    pub options: CopyOptions,
+}
+
+/// What is copied.
+#[derive(Debug, Clone)]
+pub enum CopySubject {
+    /// A table and some of its columns (none: all).
+    Table {
+        /// Which.
+        name: Name,
+        /// The columns.
+        columns: Vec<String>,
+    },
+    /// A query, with its own text.
+    Query(Box<ast::Query>, String),
+    /// LIVE SELECT, with the query's own text.
+    Live(Box<ast::Query>, String),
+}
+
+/// Where COPY goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyDirection {
+    /// FROM STDIN
+    In,
+    /// TO STDOUT
+    Out,
+}
+
+/// COPY's options (PostgreSQL manual, COPY). `Default` is text format.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CopyOptions {
+    /// FORMAT
+    pub format: CopyFormat,
+    /// DELIMITER
+    pub delimiter: Option<u8>,
+    /// NULL
+    pub null: Option<String>,
+    /// HEADER
+    pub header: CopyHeader,
+    /// QUOTE
+    pub quote: Option<u8>,
+    /// ESCAPE
+    pub escape: Option<u8>,
+    /// FORCE_QUOTE; `Some(vec![])` is *
+    pub force_quote: Option<Vec<String>>,
+    /// FORCE_NOT_NULL
+    pub force_not_null: Vec<String>,
+    /// FORCE_NULL
+    pub force_null: Vec<String>,
+}
+
+/// COPY's formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CopyFormat {
+    /// text
+    #[default]
+    Text,
+    /// csv
+    Csv,
+    /// binary
+    Binary,
+}
+
+/// COPY's HEADER.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CopyHeader {
+    /// No header line.
+    #[default]
+    None,
+    /// HEADER
+    Line,
+    /// HEADER MATCH
+    Match,
+}
+
+/// EXPLAIN.
+#[derive(Debug, Clone)]
+pub struct Explain {
+    /// The statement.
+    pub statement: Statement,
+    /// Its text.
+    pub text: String,
+    /// ANALYZE
+    pub analyze: bool,
+    /// VERBOSE
+    pub verbose: bool,
+    /// FORMAT JSON (else text)
+    pub json: bool,
+    /// COSTS, on unless turned off.
+    pub costs: bool,
+    /// EXPLAIN LIVE
+    pub live: bool,
+}
+
+/// CREATE TABLE.
+#[derive(Debug, Clone)]
+pub struct CreateTable {
+    /// Its name.
+    pub name: Name,
+    /// USER | SHARED | STREAM, if said before TABLE.
+    pub kind: Option<kalamdb_commons::TableType>,
+    /// IF NOT EXISTS
+    pub if_not_exists: bool,
+    /// The columns.
+    pub columns: Vec<ColumnSpec>,
+    /// The primary key: constraint name, columns.
+    pub primary_key: Option<(Option<String>, Vec<String>)>,
+    /// WITH ( … ), names lower case.
+    pub options: Vec<(String, String)>,
+}
+
+/// A column's definition.
+#[derive(Debug, Clone)]
+pub struct ColumnSpec {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub ty: PgType,
+    /// NOT NULL (a primary key's columns are so too).
+    pub not_null: bool,
+    /// DEFAULT: the parser's tree and its SQL text.
+    pub default: Option<(ast::Expr, String)>,
+}
+
+/// ALTER TABLE.
+#[derive(Debug, Clone)]
+pub struct AlterTable {
+    /// Which.
+    pub name: Name,
+    /// IF EXISTS
+    pub if_exists: bool,
+    /// What, in order.
+    pub actions: Vec<AlterAction>,
+}
+
+/// One action of ALTER TABLE.
+#[derive(Debug, Clone)]
+pub enum AlterAction {
+    /// ADD [CONSTRAINT name] PRIMARY KEY (columns)
+    AddPrimaryKey {
+        /// The constraint's name.
+        name: Option<String>,
+        /// The columns.
+        columns: Vec<String>,
+    },
+    /// ADD COLUMN
+    AddColumn {
+        /// The column.
+        column: ColumnSpec,
+        /// IF NOT EXISTS
+        if_not_exists: bool,
+    },
+    /// DROP COLUMN
+    DropColumn {
+        /// The column.
+        name: String,
+        /// IF EXISTS
+        if_exists: bool,
+    },
+    /// SET ( … )
+    SetOptions(Vec<(String, String)>),
+    /// Understood, and not supported: the subject for 0A000.
+    Unsupported(String),
+}
+
+/// The modes of BEGIN and SET TRANSACTION.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TransactionModes {
+    /// ISOLATION LEVEL
+    pub isolation: Option<IsolationLevel>,
+    /// READ ONLY (true) or READ WRITE
+    pub read_only: Option<bool>,
+    /// DEFERRABLE
+    pub deferrable: Option<bool>,
+}
+
+/// The isolation levels as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IsolationLevel {
+    /// Treated as READ COMMITTED, as in PostgreSQL.
+    ReadUncommitted,
+    /// READ COMMITTED
+    ReadCommitted,
+    /// REPEATABLE READ
+    RepeatableRead,
+    /// SERIALIZABLE
+    Serializable,
+}
+
+/// DECLARE.
+#[derive(Debug, Clone)]
+pub struct Declare {
+    /// The cursor.
+    pub name: String,
+    /// SCROLL (Some(true)), NO SCROLL (Some(false))
+    pub scroll: Option<bool>,
+    /// WITH HOLD
+    pub hold: bool,
+    /// BINARY
+    pub binary: bool,
+    /// The query.
+    pub query: Box<ast::Query>,
+    /// Its text.
+    pub text: String,
+}
+
+/// FETCH's directions; `i64::MAX` is ALL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FetchDirection {
+    /// NEXT, FORWARD [n | ALL], n
+    Forward(i64),
+    /// PRIOR, BACKWARD [n | ALL]
+    Backward(i64),
+    /// FIRST, LAST (-1), ABSOLUTE n
+    Absolute(i64),
+    /// RELATIVE n
+    Relative(i64),
+}
+
+/// DISCARD.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Discard {
+    /// ALL
+    All,
+    /// PLANS
+    Plans,
+    /// SEQUENCES
+    Sequences,
+    /// TEMP
+    Temp,
+}
+
+/// CREATE USER.
+#[derive(Debug, Clone)]
+pub struct CreateUser {
+    /// The name.
+    pub name: String,
+    /// IF NOT EXISTS
+    pub if_not_exists: bool,
+    /// How the user logs in; `None` is INTERNAL: not at all.
+    pub login: Option<UserLogin>,
+    /// ROLE (default: user)
+    pub role: Role,
+    /// EMAIL
+    pub email: Option<String>,
+    /// METADATA
+    pub metadata: Option<String>,
+}
+
+/// How a user logs in. `Debug` shows no secret.
+#[derive(Clone)]
+pub enum UserLogin {
+    /// WITH PASSWORD
+    Password(String),
+    /// WITH OAUTH '{"provider": …, "subject": …}': the JSON text.
+    Oauth(String),
+}
+
+impl std::fmt::Debug for UserLogin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            UserLogin::Password(_) => f.write_str("Password(…)"),
+            UserLogin::Oauth(_) => f.write_str("Oauth(…)"),
+        }
+    }
+}
+
+/// ALTER USER.
+#[derive(Debug, Clone)]
+pub enum AlterUser {
+    /// SET PASSWORD, [WITH] PASSWORD, or OAUTH
+    Login(UserLogin),
+    /// ROLE
+    Role(Role),
+    /// EMAIL
+    Email(String),
+    /// METADATA
+    Metadata(String),
+    /// UNLOCK
+    Unlock,
+}
+
+/// SHOW of our objects.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ShowObjects {
+    /// SHOW NAMESPACES
+    Namespaces,
+    /// SHOW TABLES [IN ns]
+    Tables(Option<String>),
+    /// SHOW STORAGES
+    Storages,
+    /// SHOW JOBS
+    Jobs,
+    /// SHOW LIVE QUERIES
+    LiveQueries,
+    /// SHOW MANIFEST FOR TABLE t
+    Manifest(Name),
+    /// SHOW STATS FOR TABLE t
+    Stats(Name),
+}

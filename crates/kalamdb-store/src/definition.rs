@@ -1,0 +1,194 @@
+//! What the catalog holds: definitions as plain values. They change rarely; what changes often (segments, jobs,
+//! login counters) has values of its own.
+
+use kalamdb_commons::{
+    AccessLevel, ColumnId, ColumnName, Datum, NamespaceId, NamespaceName, Oid, PgType, Role, StorageId, TableId, TableName,
+    TableType, UserId, UserName,
+};
+use serde::{Deserialize, Serialize};
+
+/// A namespace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NamespaceDef {
+    /// Its id.
+    pub id: NamespaceId,
+    /// Its name.
+    pub name: NamespaceName,
+    /// Who made it.
+    pub owner: UserId,
+    /// A text for people.
+    pub description: Option<String>,
+    /// Microseconds since 1970 UTC.
+    pub created_at: i64,
+}
+
+/// A table of any kind: USER, SHARED and STREAM differ in values only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TableDef {
+    /// Its id.
+    pub id: TableId,
+    /// Its namespace.
+    pub namespace: NamespaceId,
+    /// Its name.
+    pub name: TableName,
+    /// How rows are partitioned and how long they live.
+    pub kind: TableType,
+    /// Who may use it (SHARED).
+    pub access: AccessLevel,
+    /// Where segments go.
+    pub storage: StorageId,
+    /// Who made it.
+    pub owner: UserId,
+    /// The other options.
+    pub options: TableOptions,
+    /// Raised by each change of the columns or the key.
+    pub schema_version: u32,
+    /// Every column that the table ever had, in order of `id`.
+    pub columns: Vec<ColumnDef>,
+    /// The primary key; without one rows have a hidden row id (a 64-bit number made from node, time and sequence).
+    pub primary_key: Option<KeyDef>,
+    /// The OID of its row type.
+    pub row_type: Oid,
+    /// Microseconds since 1970 UTC.
+    pub created_at: i64,
+    /// Microseconds since 1970 UTC.
+    pub updated_at: i64,
+}
+
+/// A column.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ColumnDef {
+    /// Its stable number.
+    pub id: ColumnId,
+    /// Its name.
+    pub name: ColumnName,
+    /// Its type.
+    pub ty: PgType,
+    /// NOT NULL
+    pub not_null: bool,
+    /// DEFAULT, as SQL text.
+    pub default: Option<String>,
+    /// What rows have that were written before the column came (PostgreSQL's `attmissingval`).
+    pub missing: Datum,
+    /// Whether it was dropped.
+    pub dropped: bool,
+}
+
+/// A primary key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeyDef {
+    /// The constraint's OID.
+    pub constraint: Oid,
+    /// The OID of the index that PostgreSQL clients expect behind it.
+    pub index: Oid,
+    /// The name of both.
+    pub name: String,
+    /// The columns.
+    pub columns: Vec<ColumnId>,
+}
+
+/// A table's options (`WITH (…)`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TableOptions {
+    /// When to flush by itself.
+    pub flush_policy: Option<FlushPolicy>,
+    /// How long tombstones are kept.
+    pub deleted_retention_hours: u32,
+    /// STREAM: how long a row lives.
+    pub ttl_seconds: Option<u32>,
+    /// USER: the user's own storage wins.
+    pub use_user_storage: bool,
+    /// PostgreSQL's storage parameters, kept to be shown (`fillfactor=100`).
+    pub reloptions: Vec<String>,
+}
+
+/// When a table is flushed by itself: whichever comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlushPolicy {
+    /// After so many hot rows.
+    pub rows: Option<u64>,
+    /// After so many seconds.
+    pub interval_seconds: Option<u64>,
+}
+
+/// A user.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct UserDef {
+    /// The number that stands in keys.
+    pub id: UserId,
+    /// The login name.
+    pub name: UserName,
+    /// What the user may do.
+    pub role: Role,
+    /// How the user logs in.
+    pub login: Login,
+    /// An address.
+    pub email: Option<String>,
+    /// JSON.
+    pub metadata: Option<String>,
+    /// Microseconds since 1970 UTC.
+    pub created_at: i64,
+    /// Microseconds since 1970 UTC.
+    pub updated_at: i64,
+    /// When the user was dropped: the name can be given again, the number never.
+    pub deleted_at: Option<i64>,
+}
+
+/// How a user logs in. Hashes only, and `Debug` shows none of them.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub enum Login {
+    /// Not at all.
+    Internal,
+    /// By password.
+    Password {
+        /// For Basic logins.
+        bcrypt: String,
+        /// For SCRAM-SHA-256: `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`.
+        scram: String,
+    },
+    /// By a token of this provider for this subject.
+    Oauth {
+        /// The issuer's name in the configuration.
+        provider: String,
+        /// The token's `sub`.
+        subject: String,
+    },
+}
+
+impl std::fmt::Debug for UserDef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UserDef").field("id", &self.id).field("name", &self.name).field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+impl Default for TableOptions {
+    fn default() -> Self {
+        Self {
+            flush_policy: None,
+            // DIALECT: a week in which a deleted row can be restored.
+            deleted_retention_hours: 168,
+            ttl_seconds: None,
+            use_user_storage: false,
+            reloptions: Vec::new(),
+        }
+    }
+}
+
+impl TableDef {
+    /// The columns that were not dropped, in order.
+    pub fn live_columns(&self) -> impl Iterator<Item = &ColumnDef> {
+        self.columns.iter().filter(|column| !column.dropped)
+    }
+    /// A column by its number, dropped ones too.
+    pub fn column(&self, id: ColumnId) -> Option<&ColumnDef> {
+        self.columns.iter().find(|column| column.id == id)
+    }
+    /// A live column by its name.
+    pub fn column_by_name(&self, name: &str) -> Option<&ColumnDef> {
+        self.live_columns().find(|column| column.name.as_str() == name)
+    }
+    /// Whether its rows are partitioned by user.
+    pub fn is_per_user(&self) -> bool {
+        matches!(self.kind, TableType::User | TableType::Stream)
+    }
+}
