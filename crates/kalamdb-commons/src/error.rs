@@ -92,6 +92,12 @@ impl SqlError {
         self
     }
 
+    /// Puts the place elsewhere: a statement's own count becomes the script's.
+    pub fn moved_to(mut self, position: usize) -> Self {
+        self.fields.position = Some(position);
+        self
+    }
+
     field! { /** Adds the detail. */ with_detail, detail }
     field! { /** Adds the hint. */ with_hint, hint }
     field! { /** Names the schema. */ with_schema, schema }

@@ -7,6 +7,7 @@
 pub mod bind;
 pub mod dialect;
 pub mod function;
+pub mod lower;
 pub mod parse;
 pub mod predicate;
 pub mod statement;

@@ -4,7 +4,7 @@
 //! are folded already: `Name` parts are what the catalog holds.
 
 use kalamdb_commons::{PgType, Role};
-use sqlparser::ast;
+pub use sqlparser::ast;
 
 /// A possibly qualified name with its place in the text (characters from 1).
 #[derive(Debug, Clone, PartialEq)]
@@ -255,8 +255,7 @@ pub enum Statement {
         /// NOWAIT
         nowait: bool,
     },
-    /// COMMENT ON …: kept by the language issue; 0A000 until then.
-    /// A statement that is understood and not supported: the subject for 0A000 ("MERGE").
+    /// A statement that is known and not supported (yet): the subject for 0A000 ("MERGE", "COMMENT ON").
     Unsupported(String),
     /// An empty statement between semicolons.
     Empty,

@@ -2,10 +2,11 @@
 //! login counters) has values of its own.
 
 use kalamdb_commons::{
-    AccessLevel, ColumnId, ColumnName, Datum, NamespaceId, NamespaceName, Oid, PgType, Role, StorageId, TableId, TableName,
-    TableType, UserId, UserName,
+    AccessLevel, ColumnId, ColumnName, Datum, NamespaceId, NamespaceName, Oid, PgType, Role, Scope, StorageId, TableId,
+    TableName, TableType, UserId, UserName,
 };
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A namespace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -191,4 +192,63 @@ impl TableDef {
     pub fn is_per_user(&self) -> bool {
         matches!(self.kind, TableType::User | TableType::Stream)
     }
+}
+
+/// Which rows of a table: one partition.
+#[derive(Clone, Debug)]
+pub struct Partition {
+    /// The table, as the statement's catalog knows it.
+    pub table: Arc<TableDef>,
+    /// Whose rows.
+    pub scope: Scope,
+}
+
+/// A change of the definitions. It is a part of its transaction's write set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Change {
+    /// A namespace is made or changed.
+    PutNamespace(NamespaceDef),
+    /// A namespace goes; its tables went before.
+    DropNamespace(NamespaceId),
+    /// A table is made or changed.
+    PutTable(TableDef),
+    /// A table goes, with its rows, tombstones and segments.
+    DropTable(TableId),
+    /// A table's rows, tombstones and segments go.
+    TruncateTable(TableId),
+    /// A user is made or changed; a dropped one stays, with `deleted_at`.
+    PutUser(UserDef),
+}
+
+/// A job: what it is to do, and how far it came. The texts are DIALECT's words.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
+pub struct JobRecord {
+    /// Its id: two letters for its kind, then a number.
+    pub job_id: String,
+    /// `flush`, `compact`, …
+    pub job_type: String,
+    /// The namespace it works in.
+    pub namespace: Option<String>,
+    /// The table it works on.
+    pub table_name: Option<String>,
+    /// That table's id: it may be renamed meanwhile.
+    pub table: Option<TableId>,
+    /// `queued`, `running`, `retrying`, `completed`, `failed`, `cancelled`.
+    pub status: String,
+    /// How far, for people.
+    pub progress: Option<String>,
+    /// What it was told (JSON).
+    pub parameters: Option<String>,
+    /// What it did (JSON).
+    pub result: Option<String>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// How often it was begun.
+    pub attempts: i32,
+    /// Microseconds since 1970 UTC.
+    pub created_at: i64,
+    /// Microseconds since 1970 UTC.
+    pub started_at: Option<i64>,
+    /// Microseconds since 1970 UTC.
+    pub finished_at: Option<i64>,
 }

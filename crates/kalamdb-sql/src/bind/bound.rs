@@ -446,8 +446,40 @@ pub enum Scalar {
     Array(Vec<Scalar>, PgType),
     /// A relabelling that changes nothing in Arrow (varchar → text, oid → regclass).
     Relabel(Box<Scalar>, PgType),
+    /// A cast through the text form: output function of the operand's type, input function of this one.
+    ThroughText(Box<Scalar>, PgType),
+    /// `a[i]`: array or vector, integer index (as PostgreSQL counts: from 1, vectors from 0), the element's type.
+    Subscript(Box<Scalar>, Box<Scalar>, PgType),
+    /// `a[l:u]`: array, integer bounds; the result's lower bound is 1.
+    Slice(Box<Scalar>, Option<Box<Scalar>>, Option<Box<Scalar>>),
+    /// An expression for each item of an array: `x op ANY (array)`, array casts.
+    Each(Box<Each>),
     /// A subquery in an expression.
     Subquery(Box<Subquery>),
+}
+
+/// An expression evaluated for each item of an array, and what becomes of the results.
+#[derive(Debug, Clone)]
+pub struct Each {
+    /// The array.
+    pub array: Scalar,
+    /// The column that stands for the item inside `expr`.
+    pub item: Col,
+    /// Over the item and the columns around.
+    pub expr: Scalar,
+    /// How the results become one value.
+    pub gather: Gather,
+}
+
+/// How the results of an [`Each`] become one value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Gather {
+    /// `x op ANY (array)`: three-valued OR; NULL for a NULL array.
+    Any,
+    /// `x op ALL (array)`: three-valued AND; NULL for a NULL array.
+    All,
+    /// An array of the results, of this array type.
+    Array(PgType),
 }
 
 /// A subquery in an expression. Its free columns are the outer query's.
@@ -536,6 +568,17 @@ pub enum OnConflict {
         /// The need for Action::Update on the target.
         need: NeedId,
     },
+}
+
+/// COPY … FROM: which columns the data bring, and what the others get.
+#[derive(Debug, Clone)]
+pub struct BoundCopy {
+    /// The target.
+    pub need: Need,
+    /// The columns in the order of the data, with their types.
+    pub columns: Vec<(ColumnId, PgType)>,
+    /// For each other live column: its default (NULL without one), without columns of any row.
+    pub defaults: Vec<(ColumnId, Scalar)>,
 }
 
 /// UPDATE: a tree that finds the rows, and expressions that are evaluated again when a row was changed meanwhile.
@@ -642,7 +685,14 @@ impl Scalar {
             | Scalar::Case { ty, .. }
             | Scalar::Coalesce(_, ty)
             | Scalar::Array(_, ty)
+            | Scalar::ThroughText(_, ty)
+            | Scalar::Subscript(_, _, ty)
             | Scalar::Relabel(_, ty) => *ty,
+            Scalar::Slice(array, ..) => array.ty(),
+            Scalar::Each(each) => match each.gather {
+                Gather::Array(ty) => ty,
+                Gather::Any | Gather::All => SqlType::Bool.into(),
+            },
             Scalar::Subquery(subquery) => subquery.ty,
             Scalar::Compare(..)
             | Scalar::And(_)

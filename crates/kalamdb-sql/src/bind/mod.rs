@@ -2,11 +2,37 @@
 //!
 //! Looks names up and grants nothing. What it cannot do is 0A000, never a guess.
 
+mod aggregate;
 pub mod bound;
+mod call;
+mod coerce;
+mod cte;
+mod expr;
+mod from;
+mod insert;
+mod literal;
+mod operator;
+mod output_name;
+mod param;
+mod prune;
+mod scope;
+mod select;
+mod set_op;
+mod subquery;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod update;
+pub mod walk;
+mod window;
 
-use crate::statement::Statement;
-use bound::Bound;
-use kalamdb_commons::{ColumnId, NamespaceId, PgType, Result, SqlType, TableId, TableType};
+use crate::statement::{Name, Statement};
+use bound::{Bound, BoundCopy, BoundKind, Col, ColId, Need, NeedId, Output, Scalar};
+use kalamdb_commons::{ColumnId, NamespaceId, PgType, Result, SqlError, SqlType, TableId, TableType};
+use param::Params;
+use scope::{Clause, Level};
+use sqlparser::ast::{self, Spanned};
+use std::collections::HashMap;
 
 /// What the binder may ask about names. Core implements it over one catalog and one search path.
 pub trait Names {
@@ -70,6 +96,187 @@ pub struct ColumnShape {
 /// # Errors
 /// PostgreSQL's, with positions in characters of the statement's own text.
 pub fn bind(statement: &Statement, text: &str, declared: &[Option<SqlType>], names: &dyn Names) -> Result<Bound> {
-    let _ = (statement, text, declared, names);
-    Err(kalamdb_commons::SqlError::unsupported("binding"))
+    let mut binder = Binder::new(text, declared, names);
+    let (kind, outputs) = match statement {
+        Statement::Query(query) => binder.statement_query(query)?,
+        Statement::Insert(insert) => binder.insert(insert)?,
+        Statement::Update(update) => binder.update(update)?,
+        Statement::Delete { delete, purge } => binder.delete(delete, *purge)?,
+        _ => return Err(SqlError::unsupported("binding of such a statement")),
+    };
+    binder.finish(kind, outputs)
+}
+
+/// Binds a query that stands inside another statement (DECLARE, COPY, LISTEN … FOR, EXPLAIN).
+///
+/// # Errors
+/// As [`bind`].
+pub fn bind_query(query: &ast::Query, text: &str, declared: &[Option<SqlType>], names: &dyn Names) -> Result<Bound> {
+    let mut binder = Binder::new(text, declared, names);
+    let (kind, outputs) = binder.statement_query(query)?;
+    binder.finish(kind, outputs)
+}
+
+/// Binds a DEFAULT's text for a column of type `ty`: what CREATE TABLE checks and INSERT evaluates.
+///
+/// # Errors
+/// PostgreSQL's: 42804 for a wrong type, 0A000 for column references and subqueries.
+pub fn bind_default(text: &str, column: &str, ty: PgType, names: &dyn Names) -> Result<Scalar> {
+    let expr = crate::parse::expression(text)?;
+    let mut binder = Binder::new(text, &[], names);
+    let scalar = binder.default_scalar(&expr, column, ty)?;
+    binder.no_parameters()?;
+    Ok(scalar)
+}
+
+/// Binds the arguments of EXECUTE to the types that the prepared statement's parameters have.
+///
+/// # Errors
+/// 42601 for a wrong number of them, 42804 for a wrong type; `text` is the statement's own.
+pub fn bind_constants(
+    exprs: &[ast::Expr],
+    types: &[PgType],
+    statement: &str,
+    text: &str,
+    names: &dyn Names,
+) -> Result<Vec<Scalar>> {
+    if exprs.len() != types.len() {
+        let message = format!("wrong number of parameters for prepared statement \"{statement}\"");
+        let detail = format!("Expected {} parameters but got {}.", types.len(), exprs.len());
+        return Err(SqlError::new(kalamdb_commons::SqlState::SYNTAX_ERROR, message).with_detail(detail));
+    }
+    let mut binder = Binder::new(text, &[], names);
+    binder.levels.push(Level::new(Clause::Execute));
+    let bound = exprs.iter().zip(types).enumerate().map(|(index, (expr, ty))| {
+        let position = binder.position(expr);
+        let scalar = binder.expr(expr)?;
+        let given = scalar.ty();
+        binder.assign(scalar, *ty, position)?.ok_or_else(|| {
+            let number = index + 1;
+            let message = format!(
+                "parameter ${number} of type {} cannot be coerced to the expected type {}",
+                given.ty, ty.ty
+            );
+            SqlError::new(kalamdb_commons::SqlState::DATATYPE_MISMATCH, message)
+                .with_hint("You will need to rewrite or cast the expression.")
+                .at(position)
+        })
+    });
+    let bound = bound.collect::<Result<Vec<_>>>()?;
+    binder.no_parameters()?;
+    Ok(bound)
+}
+
+/// Binds the target of COPY … FROM: an empty list of columns means all.
+///
+/// # Errors
+/// 42P01, 42703, 42701.
+pub fn bind_copy(name: &Name, columns: &[String], text: &str, names: &dyn Names) -> Result<BoundCopy> {
+    Binder::new(text, &[], names).copy(name, columns)
+}
+
+/// A place in the statement's text: characters from 1.
+pub(crate) type Position = Option<usize>;
+
+/// What one statement's binding gathers.
+pub(crate) struct Binder<'a> {
+    names: &'a dyn Names,
+    text: &'a str,
+    next_col: u32,
+    next_work: u32,
+    needs: Vec<Need>,
+    params: Params,
+    /// The queries around the place being bound, outermost first.
+    levels: Vec<Level>,
+    /// What a column is called in errors: its relation and its name.
+    labels: HashMap<ColId, (String, String)>,
+}
+
+impl<'a> Binder<'a> {
+    fn new(text: &'a str, declared: &[Option<SqlType>], names: &'a dyn Names) -> Self {
+        Binder {
+            names,
+            text,
+            next_col: 0,
+            next_work: 0,
+            needs: Vec::new(),
+            params: Params::new(declared),
+            levels: Vec::new(),
+            labels: HashMap::new(),
+        }
+    }
+
+    /// A new column.
+    fn col(&mut self, ty: PgType, nullable: bool) -> Col {
+        self.next_col += 1;
+        Col { id: ColId(self.next_col), ty, nullable }
+    }
+
+    fn position(&self, node: &impl Spanned) -> Position {
+        self.location(node.span().start)
+    }
+
+    fn ident_position(&self, ident: &ast::Ident) -> Position {
+        self.location(ident.span.start)
+    }
+
+    /// A stored default's tree has places in its own text, which nobody sees.
+    fn location(&self, start: sqlparser::tokenizer::Location) -> Position {
+        if start.line == 0 || self.text.is_empty() {
+            return None;
+        }
+        crate::parse::position(self.text, start.line, start.column)
+    }
+
+    fn need(&mut self, shape: &RelationShape, action: bound::Action) -> NeedId {
+        self.needs.push(Need {
+            table: shape.table,
+            schema_version: shape.schema_version,
+            action,
+            columns: Default::default(),
+            with_deleted: false,
+        });
+        NeedId(self.needs.len() - 1)
+    }
+
+    /// The innermost query's scope.
+    fn level(&mut self) -> &mut Level {
+        if self.levels.is_empty() {
+            self.levels.push(Level::new(Clause::Select));
+        }
+        let last = self.levels.len() - 1;
+        &mut self.levels[last]
+    }
+
+    /// Runs `f` with another clause in force.
+    fn within<T>(&mut self, clause: Clause, f: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let before = std::mem::replace(&mut self.level().clause, clause);
+        let result = f(self);
+        self.level().clause = before;
+        result
+    }
+
+    fn statement_query(&mut self, query: &ast::Query) -> Result<(BoundKind, Vec<Output>)> {
+        let derived = self.query(query, true)?;
+        let outputs = derived
+            .columns
+            .iter()
+            .map(|column| column.output())
+            .collect::<Result<Vec<_>>>()?;
+        Ok((BoundKind::Query(derived.rel), outputs))
+    }
+
+    fn finish(mut self, mut kind: BoundKind, outputs: Vec<Output>) -> Result<Bound> {
+        self.params.check_tree(&kind, self.text)?;
+        let parameters = self.params.finish()?;
+        prune::prune(&mut kind, &outputs, &mut self.needs);
+        Ok(Bound { kind, parameters, outputs, needs: self.needs })
+    }
+
+    fn no_parameters(&self) -> Result<()> {
+        match self.params.first() {
+            Some(number) => Err(param::absent(number)),
+            None => Ok(()),
+        }
+    }
 }

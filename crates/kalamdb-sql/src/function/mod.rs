@@ -4,6 +4,30 @@
 //! chapter of the manual's part 9, a file each. An implementation that needs to know who asks or when uses
 //! [`Surroundings`], handed over once for each statement.
 
+mod arithmetic;
+mod casts;
+mod compare;
+mod datetime;
+mod digest;
+mod field;
+mod invoke;
+mod json;
+mod like;
+mod math;
+mod names;
+mod nowhere;
+mod regular;
+mod rows;
+mod string;
+mod table;
+mod template;
+mod transcendental;
+
+pub use invoke::{AroundExtension, sql_error, to_udf, to_udf_around};
+pub use table::{
+    all, all_operators, by_name, by_oid, cast, casts, comparison_type, length_cast, operators, sort_key,
+};
+
 use arrow_array::ArrayRef;
 use datafusion_expr::{AggregateUDF, WindowUDF};
 use kalamdb_commons::{Datum, Oid, PgType, Result, SqlType, TableId, UserId};
@@ -25,8 +49,8 @@ pub struct Function {
     pub returns: SqlType,
     /// For a set- or record-returning function with OUT columns: their names and types.
     pub columns: &'static [(&'static str, SqlType)],
-    /// Whether a NULL argument makes the result NULL without a call. `eval` of a strict function still gets arrays
-    /// with NULL items: the result at those places is overwritten with NULL.
+    /// Whether a NULL argument makes the result NULL without a call: the implementation of a strict function never
+    /// sees NULL items.
     pub strict: bool,
     /// When it may be folded.
     pub volatility: Volatility,
@@ -125,9 +149,10 @@ pub struct Operator {
 pub enum Work {
     /// By a function of the table (by OID).
     Function(Oid),
-    /// By the engine's comparison of two operands of one Arrow type (`bind::bound::CompareOp`).
+    /// By the engine's comparison of two operands of one Arrow type (`bind::bound::CompareOp`). When the operator's
+    /// two types differ (int4 = int8), both operands are first cast to [`comparison_type`].
     Compare(crate::bind::bound::CompareOp),
-    /// By the engine's comparison of the operands' *sort keys* (see [`sort_key`]).
+    /// By the engine's comparison of the operands' *sort keys* (see [`sort_key`]), after the casts of `Compare`.
     CompareKeys(crate::bind::bound::CompareOp),
 }
 
@@ -227,6 +252,11 @@ pub trait CatalogNames: Send + Sync {
     fn namespace_by_name(&self, name: &str) -> Option<Oid>;
     /// The namespace's name.
     fn namespace_name(&self, oid: Oid) -> Option<String>;
+    /// The name of a type that is not built in (a table's row type), qualified unless visible.
+    fn type_name(&self, oid: Oid) -> Option<String> {
+        let _ = oid;
+        None
+    }
     /// The user's OID.
     fn role_by_name(&self, name: &str) -> Option<Oid>;
     /// The user's name.
@@ -260,6 +290,61 @@ pub enum PrivilegeObject {
     Namespace(Oid),
     /// The database.
     Database,
+}
+
+impl Function {
+    /// A strict, immutable function without the rarer facts, which the methods below add.
+    pub(crate) const fn new(
+        oid: Oid,
+        name: &'static str,
+        args: &'static [SqlType],
+        returns: SqlType,
+        kind: Kind,
+    ) -> Self {
+        Function {
+            oid,
+            name,
+            args,
+            defaults: 0,
+            variadic: false,
+            returns,
+            columns: &[],
+            strict: true,
+            volatility: Volatility::Immutable,
+            kind,
+        }
+    }
+
+    pub(crate) const fn stable(mut self) -> Self {
+        self.volatility = Volatility::Stable;
+        self
+    }
+
+    pub(crate) const fn volatile(mut self) -> Self {
+        self.volatility = Volatility::Volatile;
+        self
+    }
+
+    /// Called with NULL arguments too.
+    pub(crate) const fn lax(mut self) -> Self {
+        self.strict = false;
+        self
+    }
+
+    pub(crate) const fn variadic(mut self) -> Self {
+        self.variadic = true;
+        self
+    }
+
+    pub(crate) const fn defaults(mut self, count: usize) -> Self {
+        self.defaults = count;
+        self
+    }
+
+    pub(crate) const fn columns(mut self, columns: &'static [(&'static str, SqlType)]) -> Self {
+        self.columns = columns;
+        self
+    }
 }
 
 impl std::fmt::Debug for Function {

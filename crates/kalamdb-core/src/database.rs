@@ -1,0 +1,203 @@
+//! The database: everything that is one for all sessions, complete when it is constructed.
+
+use crate::jobs::{self, Running};
+use crate::login::LoginRules;
+use crate::plan::{Engine, EngineOptions};
+use crate::registry::Registry;
+use crate::standing::Standing;
+use crate::system;
+use ipnet::IpNet;
+use kalamdb_auth::token::Issuer;
+use kalamdb_commons::ids::ROOT;
+use kalamdb_commons::{Result, Role, SqlError, UserName, clock};
+use kalamdb_live::Live;
+use kalamdb_sql::function::Snowflakes;
+use kalamdb_store::{Change, Durability, Isolation, Login, ReadView, Store, UserDef};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The one database's name.
+pub const DATABASE_NAME: &str = "kalamdb";
+/// The name that tools connect to by default; it means the same database.
+pub const DATABASE_ALIAS: &str = "postgres";
+
+/// What `version()` says.
+pub fn version_text() -> String {
+    format!("PostgreSQL 15.0 (KalamDB {}) on {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH)
+}
+
+/// How a database is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the data is.
+    pub data_dir: PathBuf,
+    /// The most sessions at once.
+    pub sessions_max: usize,
+    /// Memory for running queries, in bytes.
+    pub memory_limit_bytes: usize,
+    /// The token issuers that are trusted.
+    pub issuers: Vec<Issuer>,
+    /// Networks from which `system` users may log in.
+    pub system_login_from: Vec<IpNet>,
+    /// The node's number in snowflake ids (0 to 1023).
+    pub node: u16,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("./data"),
+            sessions_max: 1000,
+            memory_limit_bytes: 4 << 30,
+            issuers: Vec::new(),
+            system_login_from: loopback(),
+            node: 0,
+        }
+    }
+}
+
+/// The loopback networks of both families.
+pub fn loopback() -> Vec<IpNet> {
+    let v4 = ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::LOCALHOST, 8).trunc();
+    let v6 = ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::LOCALHOST, 128);
+    vec![IpNet::V4(v4), IpNet::V6(v6)]
+}
+
+/// What statements use of the database: rooms, not a way around them.
+pub(crate) struct Hall {
+    pub store: Store,
+    pub engine: Engine,
+    pub registry: Arc<Registry>,
+    pub live: Live,
+    pub login: LoginRules,
+    pub running: Running,
+    pub snowflake: Snowflakes,
+    pub started_at: i64,
+}
+
+/// An open database.
+#[derive(Clone)]
+pub struct Database {
+    hall: Arc<Hall>,
+}
+
+impl Database {
+    /// Opens the data directory, recovers, and takes up interrupted jobs. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The store's: locked, damaged or newer data; I/O.
+    pub fn open(options: Options) -> Result<Database> {
+        let store = Store::open(kalamdb_store::Options::at(&options.data_dir))?;
+        let engine = Engine::new(EngineOptions {
+            memory_bytes: options.memory_limit_bytes,
+            spill_dir: Some(options.data_dir.join("spill")),
+            ..EngineOptions::default()
+        })?;
+        let live = Live::new(&store);
+        // A snowflake is above every commit's stamp, whatever the wall clock says after a restart.
+        let floor_us = store.stamp_floor_us();
+        let login = LoginRules::new(options.issuers, options.system_login_from);
+        let hall = Arc::new(Hall {
+            store,
+            engine,
+            registry: Registry::new(options.sessions_max),
+            live,
+            login,
+            running: Running::default(),
+            snowflake: Snowflakes::new(options.node, floor_us),
+            started_at: clock::now_us(),
+        });
+        jobs::resume(&hall);
+        Ok(Database { hall })
+    }
+
+    /// Whether there is no root user yet: the first start.
+    pub fn needs_bootstrap(&self) -> bool {
+        self.hall.store.published().catalog.user(ROOT).is_none()
+    }
+
+    /// Creates root with this password, unless it exists (then `false`).
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn bootstrap(&self, root_password: &str) -> Result<bool> {
+        if !self.needs_bootstrap() {
+            return Ok(false);
+        }
+        let hashes = kalamdb_auth::password::hash(root_password, self.hall.login.hash_cost())?;
+        let now = clock::now_us();
+        let root = UserDef {
+            id: ROOT,
+            name: UserName::new("root"),
+            role: Role::System,
+            login: Login::Password { bcrypt: hashes.bcrypt, scram: hashes.scram },
+            email: None,
+            metadata: None,
+            created_at: now,
+            updated_at: now,
+            deleted_at: None,
+        };
+        let mut transaction = self.hall.store.begin(Isolation::ReadCommitted);
+        transaction.begin_statement()?;
+        transaction.define(Change::PutUser(root))?;
+        transaction.commit(Durability::Synced).await?;
+        Ok(true)
+    }
+
+    /// A cancel request: stops what that session runs, if the key is right. Never answers.
+    pub fn cancel(&self, pid: i32, key: &[u8]) {
+        self.hall.registry.cancel(pid, key);
+    }
+
+    /// Ends every session when its transaction is finished, stops what still runs after `grace`, closes the store.
+    pub async fn shutdown(&self, grace: Duration) {
+        self.hall.registry.terminate_all();
+        let deadline = tokio::time::Instant::now() + grace;
+        while !self.hall.registry.is_empty() && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.hall.registry.cancel_all();
+        self.hall.store.shutdown().await;
+    }
+
+    pub(crate) fn hall(&self) -> &Arc<Hall> {
+        &self.hall
+    }
+}
+
+/// What computed relations show: gathered once for each statement that reads one.
+#[derive(Debug, Clone)]
+pub(crate) struct SystemFacts {
+    facts: Arc<dyn Fn() -> system::Facts + Send + Sync>,
+}
+
+impl SystemFacts {
+    /// The facts, read now.
+    pub fn gather(&self) -> system::Facts {
+        (self.facts)()
+    }
+}
+
+/// The facts as a statement of this session sees them.
+pub(crate) fn system_facts(standing: &mut Standing, view: &ReadView) -> SystemFacts {
+    let hall = standing.hall.clone();
+    let identity = standing.identity.clone();
+    let catalog = view.catalog().clone();
+    let settings = standing.settings.clone();
+    let path = settings.lock().search_path(identity.name.as_str());
+    let _ = SqlError::internal("");
+    SystemFacts {
+        facts: Arc::new(move || system::Facts {
+            catalog: catalog.clone(),
+            identity: identity.clone(),
+            sessions: hall.registry.facts(),
+            live: hall.live.queries(),
+            jobs: hall.store.jobs(),
+            store: hall.store.clone(),
+            settings: settings.lock().clone(),
+            search_path: path.clone(),
+            started_at: hall.started_at,
+        }),
+    }
+}

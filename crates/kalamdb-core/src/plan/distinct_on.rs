@@ -1,0 +1,226 @@
+//! `DISTINCT ON`: the first row of each group, in the input's order.
+//!
+//! The input is sorted with the keys in front (PostgreSQL demands it when there is an ORDER BY), so a group's rows
+//! stand together and one remembered key is enough. Without a sort below, the node asks for one by the keys.
+
+use super::error::{arrow_error, engine_error, external};
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow_row::{OwnedRow, RowConverter, SortField};
+use arrow_schema::SortOptions;
+use datafusion::common::DFSchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::Result as EngineResult;
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::expr::Sort;
+use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
+use datafusion::physical_expr::{
+    Distribution, LexRequirement, OrderingRequirements, PhysicalExpr, PhysicalSortExpr, PhysicalSortRequirement,
+};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements, PlanProperties, ReplaceChildrenOptions,
+    SendableRecordBatchStream,
+};
+use futures::{StreamExt, TryStreamExt};
+use kalamdb_commons::{Result, SqlError};
+use std::fmt;
+use std::sync::Arc;
+
+/// The logical node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd)]
+pub(super) struct DistinctOn {
+    pub(super) input: Arc<LogicalPlan>,
+    pub(super) keys: Vec<Expr>,
+    /// The order of the input.
+    pub(super) order: Vec<Sort>,
+}
+
+impl UserDefinedLogicalNodeCore for DistinctOn {
+    fn name(&self) -> &str {
+        "DistinctOn"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.input]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        self.input.schema()
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        self.keys.iter().cloned().chain(self.order.iter().map(|sort| sort.expr.clone())).collect()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DistinctOn")
+    }
+
+    fn with_exprs_and_inputs(&self, mut exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> EngineResult<Self> {
+        let input = inputs.pop().ok_or_else(|| external(SqlError::internal("DistinctOn without an input")))?;
+        let order = exprs.split_off(self.keys.len());
+        let order = self.order.iter().zip(order).map(|(sort, expr)| Sort::new(expr, sort.asc, sort.nulls_first));
+        let order = order.collect();
+        Ok(DistinctOn { input: Arc::new(input), keys: exprs, order })
+    }
+
+    fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
+        Some(vec![output_columns.to_vec()])
+    }
+}
+
+/// The physical node.
+#[derive(Debug, Clone)]
+pub(super) struct DistinctOnExec {
+    input: Arc<dyn ExecutionPlan>,
+    keys: Vec<Arc<dyn PhysicalExpr>>,
+    order: Vec<PhysicalSortExpr>,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl DistinctOnExec {
+    /// The node over an input; `exprs` are those of the logical node.
+    pub(super) fn new(
+        node: &DistinctOn,
+        input: Arc<dyn ExecutionPlan>,
+        mut exprs: Vec<Arc<dyn PhysicalExpr>>,
+    ) -> DistinctOnExec {
+        let sorted = exprs.split_off(node.keys.len());
+        let mut order: Vec<PhysicalSortExpr> = node
+            .order
+            .iter()
+            .zip(sorted)
+            .map(|(sort, expr)| {
+                PhysicalSortExpr::new(expr, SortOptions { descending: !sort.asc, nulls_first: sort.nulls_first })
+            })
+            .collect();
+        if order.is_empty() {
+            order = exprs.iter().map(|key| PhysicalSortExpr::new(key.clone(), SortOptions::default())).collect();
+        }
+        DistinctOnExec::over(input, exprs, order)
+    }
+
+    fn over(
+        input: Arc<dyn ExecutionPlan>,
+        keys: Vec<Arc<dyn PhysicalExpr>>,
+        order: Vec<PhysicalSortExpr>,
+    ) -> DistinctOnExec {
+        let properties = input.properties().clone();
+        DistinctOnExec { input, keys, order, properties, metrics: ExecutionPlanMetricsSet::new() }
+    }
+}
+
+impl DisplayAs for DistinctOnExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DistinctOnExec")
+    }
+}
+
+impl ExecutionPlan for DistinctOnExec {
+    fn name(&self) -> &str {
+        "DistinctOnExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> EngineResult<TreeNodeRecursion>,
+    ) -> EngineResult<TreeNodeRecursion> {
+        for key in self.keys.iter().chain(self.order.iter().map(|sort| &sort.expr)) {
+            if f(key)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        InputDistributionRequirements::new(vec![Distribution::SinglePartition])
+    }
+
+    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
+        let order = self.order.iter().cloned().map(PhysicalSortRequirement::from);
+        vec![LexRequirement::new(order).map(OrderingRequirements::new)]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
+        let input = children.pop().ok_or_else(|| external(SqlError::internal("DistinctOn without an input")))?;
+        Ok(Arc::new(DistinctOnExec::over(input, self.keys.clone(), self.order.clone())))
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
+        let mode = datafusion::physical_plan::ChildrenPropertiesMode::Recompute;
+        self.replace_children(children, ReplaceChildrenOptions::new(mode))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> EngineResult<SendableRecordBatchStream> {
+        let input = self.input.execute(partition, context)?;
+        let metrics = BaselineMetrics::new(&self.metrics, partition);
+        let mut groups = Groups { keys: self.keys.clone(), converter: None, last: None };
+        let batches = input
+            .map(move |batch| groups.first_rows(batch?).map_err(external))
+            .map_ok(move |batch| batch.record_output(&metrics));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+}
+
+struct Groups {
+    keys: Vec<Arc<dyn PhysicalExpr>>,
+    converter: Option<RowConverter>,
+    last: Option<OwnedRow>,
+}
+
+impl Groups {
+    /// The rows that begin a group.
+    fn first_rows(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
+        let rows = batch.num_rows();
+        let mut keys: Vec<ArrayRef> = Vec::with_capacity(self.keys.len());
+        for key in &self.keys {
+            keys.push(key.evaluate(&batch).and_then(|value| value.into_array(rows)).map_err(engine_error)?);
+        }
+        let converter = match &mut self.converter {
+            Some(converter) => converter,
+            unset => {
+                let types = keys.iter().map(|key| SortField::new(key.data_type().clone())).collect();
+                unset.insert(RowConverter::new(types).map_err(arrow_error)?)
+            }
+        };
+        let encoded = converter.convert_columns(&keys).map_err(arrow_error)?;
+        let begins: BooleanArray = (0..rows)
+            .map(|row| {
+                Some(match row.checked_sub(1) {
+                    Some(before) => encoded.row(before) != encoded.row(row),
+                    None => self.last.as_ref().is_none_or(|last| last.row() != encoded.row(row)),
+                })
+            })
+            .collect();
+        if let Some(last) = rows.checked_sub(1) {
+            self.last = Some(encoded.row(last).owned());
+        }
+        arrow_select::filter::filter_record_batch(&batch, &begins).map_err(arrow_error)
+    }
+}

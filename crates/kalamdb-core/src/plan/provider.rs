@@ -1,0 +1,575 @@
+//! Leaves: what stands behind a scan, and the scan as a node of the engine's plan.
+//!
+//! A [`Source`] is one relation as one statement may see it: partition, snapshot and permission are inside it and
+//! cannot be asked for. It gives its rows as [`Part`]s (hot rows, each cold segment, a computed batch), read one after
+//! the other. A scan asks for the columns it needs and, where the filters allow, for ranges of the primary key only.
+
+use super::error::{arrow_error, external};
+use super::pushdown::{self, Constraint};
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_schema::{Field, Schema, SchemaRef, SortOptions};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{ColumnStatistics, DFSchema, Statistics};
+use datafusion::config::ConfigOptions;
+use datafusion::error::Result as EngineResult;
+use datafusion::execution::TaskContext;
+use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::expressions::{Column, DynamicFilterPhysicalExpr};
+use datafusion::physical_expr::{
+    EquivalenceProperties, Partitioning, PhysicalExpr, PhysicalSortExpr, create_physical_expr,
+};
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
+use datafusion::physical_plan::filter_pushdown::{
+    ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
+};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput};
+use datafusion::physical_plan::statistics::StatisticsArgs;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions, SendableRecordBatchStream,
+};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError};
+use kalamdb_sql::bind::bound::Col;
+use kalamdb_sql::function::sort_key;
+use kalamdb_sql::lower::column_name;
+use std::fmt;
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// Batches that wait between the thread that reads the store and the plan: one being made, one being used.
+const BATCHES_AHEAD: usize = 2;
+/// So few keys are read where the plan runs: a hop to another thread would cost more than the reads.
+const KEYS_READ_INLINE: usize = 64;
+
+/// One relation as one statement may see it.
+pub trait Source: Send + Sync + fmt::Debug {
+    /// Its name, for EXPLAIN.
+    fn name(&self) -> String;
+
+    /// Its primary key, if it has one that ranges can be asked of.
+    fn key(&self) -> Option<KeyShape> {
+        None
+    }
+
+    /// About how many rows it has; `None` when nobody knows.
+    fn estimated_rows(&self) -> Option<u64>;
+
+    /// Whether all its rows come in the order of the primary key.
+    fn is_ordered(&self) -> bool {
+        false
+    }
+
+    /// The rows, in parts that are read one after the other. Returns at once: work is inside the parts.
+    ///
+    /// Each batch has the requested columns in the requested order, of their types' Arrow types.
+    ///
+    /// # Errors
+    /// Those of a relation that is computed here.
+    fn scan(&self, request: ScanRequest) -> Result<Vec<Part>>;
+}
+
+/// A primary key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyShape {
+    /// The name of its index, for EXPLAIN.
+    pub name: String,
+    /// Its columns, in order.
+    pub columns: Vec<ColumnId>,
+}
+
+/// What a scan asks for.
+#[derive(Debug, Clone)]
+pub struct ScanRequest {
+    /// The columns, in this order; system columns may be among them.
+    pub columns: Vec<ColumnId>,
+    /// Which keys. The rows must be exactly those.
+    pub keys: Keys,
+    /// No more rows than this are needed. More may come.
+    pub limit: Option<usize>,
+    /// The most rows in a batch.
+    pub batch_rows: usize,
+}
+
+/// Which keys of a relation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Keys {
+    /// All.
+    All,
+    /// Those in any of these; none when it is empty. They do not overlap.
+    Spans(Vec<KeySpan>),
+}
+
+/// A range of keys: the first key columns have these values, the next one lies between two bounds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeySpan {
+    /// Values of the first key columns; none of them NULL.
+    pub prefix: Vec<Datum>,
+    /// The lower bound of the column behind the prefix.
+    pub low: Bound<Datum>,
+    /// Its upper bound.
+    pub high: Bound<Datum>,
+}
+
+/// Some of a relation's rows.
+pub enum Part {
+    /// Computed already.
+    Ready(Vec<RecordBatch>),
+    /// Read by calls that may block: made and driven away from the async threads, unless few keys are asked for.
+    Blocking(Box<dyn FnOnce() -> Result<Blocking> + Send>),
+    /// Read asynchronously.
+    Stream(BoxStream<'static, Result<RecordBatch>>),
+}
+
+/// Batches by calls that may block.
+pub type Blocking = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+
+impl Keys {
+    /// How many keys at most, if each span is one key of a key of `width` columns.
+    fn points(&self, width: usize) -> Option<usize> {
+        match self {
+            Keys::Spans(spans) if spans.iter().all(|span| span.prefix.len() == width) => Some(spans.len()),
+            _ => None,
+        }
+    }
+}
+
+/// A relation at one place of a statement: the columns it makes there and what stands behind it.
+#[derive(Debug, Clone)]
+pub(super) struct Leaf {
+    source: Arc<dyn Source>,
+    columns: Vec<(ColumnId, Col)>,
+    schema: SchemaRef,
+    /// The places in `columns` of the key's first columns, as far as they are there.
+    key: Vec<usize>,
+    key_width: usize,
+}
+
+impl Leaf {
+    pub(super) fn new(source: Arc<dyn Source>, columns: Vec<(ColumnId, Col)>) -> Leaf {
+        let fields: Vec<Field> =
+            columns.iter().map(|(_, col)| Field::new(column_name(col.id), col.ty.ty.arrow(), true)).collect();
+        let shape = source.key();
+        let key_width = shape.as_ref().map_or(0, |shape| shape.columns.len());
+        let key = shape
+            .iter()
+            .flat_map(|shape| &shape.columns)
+            .map_while(|id| columns.iter().position(|(column, _)| column == id))
+            .collect();
+        Leaf { source, columns, schema: Arc::new(Schema::new(fields)), key, key_width }
+    }
+
+    pub(super) fn estimated_rows(&self) -> Option<u64> {
+        self.source.estimated_rows()
+    }
+
+    fn key_types(&self) -> Vec<(usize, PgType)> {
+        self.key.iter().map(|place| (*place, self.columns[*place].1.ty)).collect()
+    }
+
+    /// What a filter says about one of the columns.
+    fn constraint(&self, filter: &Expr) -> Option<Constraint> {
+        pushdown::logical(filter, &|name| self.schema.index_of(name).ok())
+    }
+}
+
+#[async_trait]
+impl TableProvider for Leaf {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
+        let constraints: Vec<Option<Constraint>> = filters.iter().map(|filter| self.constraint(filter)).collect();
+        let (keys, used) = pushdown::keys(&self.key_types(), &constraints).map_err(external)?;
+        let projection = projection.cloned().unwrap_or_else(|| (0..self.columns.len()).collect());
+        let rest: Vec<Expr> =
+            filters.iter().zip(used).filter(|(_, used)| !used).map(|(filter, _)| filter.clone()).collect();
+        let Some(rest) = conjunction(rest) else {
+            return Ok(Arc::new(ScanExec::new(Arc::new(self.clone()), projection, keys, limit)?));
+        };
+        // A filter that was promised and is too much for ranges (lists whose product is huge) is applied here.
+        let all = (0..self.columns.len()).collect();
+        let scan = Arc::new(ScanExec::new(Arc::new(self.clone()), all, keys, None)?);
+        let schema = DFSchema::try_from(self.schema.as_ref().clone())?;
+        let planning = PhysicalPlanningContext::default();
+        let rest = create_physical_expr(&rest, &schema, &ExecutionProps::new(), &planning)?;
+        let filtered = Arc::new(FilterExec::try_new(rest, scan)?);
+        let exprs = projection.into_iter().map(|place| {
+            let name = self.schema.field(place).name().clone();
+            (Arc::new(Column::new(&name, place)) as Arc<dyn PhysicalExpr>, name)
+        });
+        Ok(Arc::new(ProjectionExec::try_new(exprs.collect::<Vec<_>>(), filtered)?))
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> EngineResult<Vec<TableProviderFilterPushDown>> {
+        let constraints: Vec<Option<Constraint>> = filters.iter().map(|filter| self.constraint(filter)).collect();
+        let reach = pushdown::reach(&self.key, constraints.iter().flatten());
+        let answer = |constraint: &Option<Constraint>| match constraint {
+            Some(constraint) if pushdown::is_within(&self.key, reach, constraint) => TableProviderFilterPushDown::Exact,
+            _ => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(constraints.iter().map(answer).collect())
+    }
+
+}
+
+/// A scan of a leaf.
+#[derive(Debug, Clone)]
+pub(super) struct ScanExec {
+    leaf: Arc<Leaf>,
+    projection: Vec<usize>,
+    keys: Keys,
+    limit: Option<usize>,
+    /// What a join above will know about the keys once its other side was read.
+    later: Vec<Arc<dyn PhysicalExpr>>,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl ScanExec {
+    fn new(leaf: Arc<Leaf>, projection: Vec<usize>, keys: Keys, limit: Option<usize>) -> EngineResult<ScanExec> {
+        let schema = Arc::new(leaf.schema.project(&projection)?);
+        let mut equivalences = EquivalenceProperties::new(schema.clone());
+        if leaf.source.is_ordered() {
+            // The order of a key is the order of its columns as far as these are there and Arrow agrees about them.
+            let order = leaf
+                .key
+                .iter()
+                .map_while(|place| projection.iter().position(|projected| projected == place))
+                .map_while(|at| {
+                    let ty = leaf.columns[projection[at]].1.ty.ty;
+                    sort_key(ty).is_none().then(|| {
+                        let column = Arc::new(Column::new(schema.field(at).name(), at));
+                        PhysicalSortExpr::new(column, SortOptions { descending: false, nulls_first: false })
+                    })
+                });
+            equivalences.add_ordering(order.collect::<Vec<_>>());
+        }
+        let properties = PlanProperties::new(
+            equivalences,
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        )
+        .with_scheduling_type(SchedulingType::Cooperative);
+        Ok(ScanExec {
+            leaf,
+            projection,
+            keys,
+            limit,
+            later: Vec::new(),
+            properties: Arc::new(properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+        })
+    }
+
+    /// The relation's name.
+    pub(super) fn relation(&self) -> String {
+        self.leaf.source.name()
+    }
+
+    /// The index whose ranges are read, unless all rows are.
+    pub(super) fn index(&self) -> Option<String> {
+        let by_key = self.keys != Keys::All || !self.later.is_empty();
+        self.leaf.source.key().filter(|_| by_key).map(|key| key.name)
+    }
+
+    /// About how many rows it gives.
+    pub(super) fn estimated_rows(&self) -> Option<usize> {
+        let all = self.leaf.source.estimated_rows().and_then(|rows| usize::try_from(rows).ok());
+        let rows = match (&self.keys, self.keys.points(self.leaf.key_width)) {
+            (Keys::All, _) => all,
+            (_, Some(points)) => Some(all.map_or(points, |all| points.min(all.max(1)))),
+            // A range without statistics: a third of the rows, as PostgreSQL assumes of an inequality.
+            (Keys::Spans(spans), None) => all.map(|all| if spans.is_empty() { 0 } else { all.div_ceil(3) }),
+        };
+        match (rows, self.limit) {
+            (Some(rows), Some(limit)) => Some(rows.min(limit)),
+            (rows, limit) => rows.or(limit),
+        }
+    }
+
+    /// The keys to read, with what a join has found out since.
+    fn keys_now(&self) -> EngineResult<Keys> {
+        if self.later.is_empty() {
+            return Ok(self.keys.clone());
+        }
+        let mut constraints = Vec::new();
+        for filter in &self.later {
+            let known = match filter.downcast_ref::<DynamicFilterPhysicalExpr>() {
+                Some(filter) => filter.current()?,
+                None => filter.clone(),
+            };
+            pushdown::physical(&known, &|at| self.projection.get(at).copied(), &mut constraints);
+        }
+        let constraints: Vec<Option<Constraint>> = constraints.into_iter().map(Some).collect();
+        let (found, _) = pushdown::keys(&self.leaf.key_types(), &constraints).map_err(external)?;
+        Ok(found)
+    }
+
+    fn open(&self) -> EngineResult<BoxStream<'static, EngineResult<RecordBatch>>> {
+        let keys = self.keys_now()?;
+        if keys == Keys::Spans(Vec::new()) {
+            return Ok(stream::empty().boxed());
+        }
+        let inline = keys.points(self.leaf.key_width).is_some_and(|points| points <= KEYS_READ_INLINE);
+        let request = ScanRequest {
+            columns: self.projection.iter().map(|place| self.leaf.columns[*place].0).collect(),
+            keys,
+            limit: self.limit,
+            batch_rows: self.limit.map_or(super::engine::BATCH_ROWS, |limit| limit.clamp(1, super::engine::BATCH_ROWS)),
+        };
+        let parts = self.leaf.source.scan(request).map_err(external)?;
+        let schema = self.schema();
+        let rows = stream::iter(parts).flat_map(move |part| batches(part, inline));
+        Ok(rows.map(move |batch| relabelled(batch.map_err(external)?, &schema)).boxed())
+    }
+}
+
+/// A part's batches.
+fn batches(part: Part, inline: bool) -> BoxStream<'static, Result<RecordBatch>> {
+    match part {
+        Part::Ready(batches) => stream::iter(batches.into_iter().map(Ok)).boxed(),
+        Part::Stream(batches) => batches,
+        Part::Blocking(open) if inline => stream::once(async move { open() })
+            .map_ok(stream::iter)
+            .try_flatten()
+            .boxed(),
+        Part::Blocking(open) => elsewhere(open),
+    }
+}
+
+/// Drives blocking reads on a thread for such. Dropping the stream ends them at the next batch.
+fn elsewhere(open: Box<dyn FnOnce() -> Result<Blocking> + Send>) -> BoxStream<'static, Result<RecordBatch>> {
+    let start = move || {
+        let (sender, receiver) = tokio::sync::mpsc::channel(BATCHES_AHEAD);
+        let reader = tokio::task::spawn_blocking(move || {
+            let batches = match open() {
+                Ok(batches) => batches,
+                Err(error) => {
+                    let _ = sender.blocking_send(Err(error));
+                    return;
+                }
+            };
+            for batch in batches {
+                let failed = batch.is_err();
+                if sender.blocking_send(batch).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        (receiver, Some(reader))
+    };
+    stream::once(async move { start() })
+        .flat_map(|state| {
+            stream::unfold(state, |(mut receiver, mut reader)| async move {
+                if let Some(batch) = receiver.recv().await {
+                    return Some((batch, (receiver, reader)));
+                }
+                // The end of the channel is the end of the rows only if the reader did not die.
+                match reader.take()?.await {
+                    Ok(()) => None,
+                    Err(error) => Some((Err(SqlError::internal(error)), (receiver, None))),
+                }
+            })
+        })
+        .boxed()
+}
+
+/// The batch under the plan's column names.
+fn relabelled(batch: RecordBatch, schema: &SchemaRef) -> EngineResult<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let rows = RecordBatch::try_new_with_options(schema.clone(), batch.columns().to_vec(), &options);
+    rows.map_err(|error| external(arrow_error(error)))
+}
+
+impl DisplayAs for ScanExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ScanExec: {} keys={:?} limit={:?}", self.relation(), self.keys, self.limit)
+    }
+}
+
+impl ExecutionPlan for ScanExec {
+    fn name(&self) -> &str {
+        "ScanExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> EngineResult<TreeNodeRecursion>,
+    ) -> EngineResult<TreeNodeRecursion> {
+        // A join fills its filter only if it finds it in a scan below.
+        for filter in &self.later {
+            if f(filter)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> EngineResult<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> EngineResult<SendableRecordBatchStream> {
+        let metrics = BaselineMetrics::new(&self.metrics, partition);
+        let scan = self.clone();
+        let mut left = self.limit.unwrap_or(usize::MAX);
+        // Opened when it is first pulled: by then a join above knows its keys.
+        let rows = stream::once(async move { scan.open() })
+            .try_flatten()
+            .map_ok(move |batch| {
+                let batch = if batch.num_rows() > left { batch.slice(0, left) } else { batch };
+                left -= batch.num_rows();
+                (batch, left)
+            })
+            .scan(false, |done, batch| {
+                let go_on = !*done;
+                if let Ok((_, left)) = &batch {
+                    *done = *left == 0;
+                }
+                std::future::ready(go_on.then_some(batch))
+            })
+            .map_ok(move |(batch, _)| batch.record_output(&metrics));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn statistics_from_inputs(&self, _: &[Arc<Statistics>], _: &StatisticsArgs) -> EngineResult<Arc<Statistics>> {
+        let schema = self.schema();
+        let mut statistics = Statistics::new_unknown(&schema);
+        if let Some(rows) = self.estimated_rows() {
+            statistics.num_rows = Precision::Inexact(rows);
+            statistics.total_byte_size = Precision::Inexact(rows.saturating_mul(16 * schema.fields().len().max(1)));
+            // A whole key is different in each row.
+            if let [place] = self.leaf.key.as_slice()
+                && self.leaf.key_width == 1
+                && let Some(at) = self.projection.iter().position(|projected| projected == place)
+            {
+                statistics.column_statistics[at] = ColumnStatistics {
+                    distinct_count: Precision::Inexact(rows),
+                    null_count: Precision::Inexact(0),
+                    ..ColumnStatistics::new_unknown()
+                };
+            }
+        }
+        Ok(Arc::new(statistics))
+    }
+
+    fn supports_limit_pushdown(&self) -> bool {
+        false
+    }
+
+    fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
+        Some(Arc::new(ScanExec { limit, ..self.clone() }))
+    }
+
+    fn fetch(&self) -> Option<usize> {
+        self.limit
+    }
+
+    fn handle_child_pushdown_result(
+        &self,
+        _: FilterPushdownPhase,
+        filters: ChildPushdownResult,
+        _: &ConfigOptions,
+    ) -> EngineResult<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        // Taken as a hint: the join tests its rows itself. Only a scan of all keys looks at it, and a scan with a
+        // limit must not, since it would stop at other rows.
+        let mut taken = Vec::new();
+        if self.keys == Keys::All && self.limit.is_none() && !self.leaf.key.is_empty() {
+            for parent in &filters.parent_filters {
+                let about_key = |expr: &Arc<dyn PhysicalExpr>| {
+                    expr.downcast_ref::<Column>()
+                        .is_some_and(|column| self.projection.get(column.index()) == self.leaf.key.first())
+                };
+                if let Some(dynamic) = parent.filter.downcast_ref::<DynamicFilterPhysicalExpr>()
+                    && dynamic.children().into_iter().any(about_key)
+                {
+                    taken.push(parent.filter.clone());
+                }
+            }
+        }
+        let answers = vec![PushedDown::No; filters.parent_filters.len()];
+        let propagation = FilterPushdownPropagation::with_parent_pushdown_result(answers);
+        if taken.is_empty() {
+            return Ok(propagation);
+        }
+        let mut scan = self.clone();
+        scan.later.extend(taken);
+        Ok(propagation.with_updated_node(Arc::new(scan) as Arc<dyn ExecutionPlan>))
+    }
+}
+
+/// Rows that are known: VALUES, and whatever else is computed before the plan.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) name: &'static str,
+    pub(super) columns: Vec<ColumnId>,
+    pub(super) rows: RecordBatch,
+}
+
+impl Source for Known {
+    fn name(&self) -> String {
+        self.name.to_owned()
+    }
+
+    fn estimated_rows(&self) -> Option<u64> {
+        Some(self.rows.num_rows() as u64)
+    }
+
+    fn scan(&self, request: ScanRequest) -> Result<Vec<Part>> {
+        let places: Vec<usize> =
+            request.columns.iter().filter_map(|id| self.columns.iter().position(|column| column == id)).collect();
+        let rows = self.rows.project(&places).map_err(arrow_error)?;
+        let count = rows.num_rows();
+        let step = request.batch_rows.max(1);
+        let batches = (0..count).step_by(step).map(|from| rows.slice(from, step.min(count - from)));
+        Ok(vec![Part::Ready(batches.collect())])
+    }
+}
+
+/// A batch of some arrays, that may be none.
+pub(super) fn batch(schema: SchemaRef, arrays: Vec<arrow_array::ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(schema, arrays, &options).map_err(arrow_error)
+}

@@ -1,0 +1,129 @@
+//! The rules that plans are improved by, and the planner of our own nodes.
+//!
+//! The engine's default list is longer. Left out: rules over its subquery expressions (ours become joins, constants or
+//! `Apply` before), rules for nested fields, and rules that lean on exact statistics of files. Each pass that is not
+//! run is time that a small query does not spend. Type coercion is no optimizer rule and not here either: every cast
+//! is explicit in the bound tree.
+
+use super::apply::{Apply, ApplyExec};
+use super::distinct_on::{DistinctOn, DistinctOnExec};
+use super::lock_rows::{LockRows, LockRowsExec};
+use super::project_set::{ProjectSet, ProjectSetExec};
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::error::Result;
+use datafusion::execution::context::QueryPlanner;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
+use datafusion::optimizer::OptimizerRule;
+use datafusion::optimizer::{
+    common_subexpr_eliminate::CommonSubexprEliminate, eliminate_cross_join::EliminateCrossJoin,
+    eliminate_filter::EliminateFilter, eliminate_group_by_constant::EliminateGroupByConstant,
+    eliminate_join::EliminateJoin, eliminate_limit::EliminateLimit, eliminate_outer_join::EliminateOuterJoin,
+    extract_equijoin_predicate::ExtractEquijoinPredicate, optimize_projections::OptimizeProjections,
+    optimize_unions::OptimizeUnions, propagate_empty_relation::PropagateEmptyRelation,
+    push_down_filter::PushDownFilter, push_down_limit::PushDownLimit, simplify_expressions::SimplifyExpressions,
+    single_distinct_to_groupby::SingleDistinctToGroupBy,
+};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::{
+    combine_partial_final_agg::CombinePartialFinalAggregate, ensure_coop::EnsureCooperative,
+    ensure_requirements::EnsureRequirements, filter_pushdown::FilterPushdown, join_selection::JoinSelection,
+    limit_pushdown::LimitPushdown, limited_distinct_aggregation::LimitedDistinctAggregation,
+    output_requirements::OutputRequirements, projection_pushdown::ProjectionPushdown,
+    topk_aggregation::TopKAggregation, update_aggr_exprs::OptimizeAggregateOrder,
+};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
+use std::sync::Arc;
+
+/// The logical rules, in the engine's own order.
+pub(super) fn logical() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    vec![
+        Arc::new(OptimizeUnions::new()),
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(EliminateJoin::new()),
+        Arc::new(ExtractEquijoinPredicate::new()),
+        Arc::new(EliminateFilter::new()),
+        Arc::new(EliminateCrossJoin::new()),
+        Arc::new(EliminateLimit::new()),
+        Arc::new(PropagateEmptyRelation::new()),
+        Arc::new(EliminateOuterJoin::new()),
+        Arc::new(PushDownLimit::new()),
+        Arc::new(PushDownFilter::new()),
+        Arc::new(SingleDistinctToGroupBy::new()),
+        Arc::new(EliminateGroupByConstant::new()),
+        Arc::new(CommonSubexprEliminate::new()),
+        Arc::new(OptimizeProjections::new()),
+    ]
+}
+
+/// The physical rules, in the engine's own order.
+pub(super) fn physical() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    vec![
+        Arc::new(OutputRequirements::new_add_mode()),
+        Arc::new(JoinSelection::new()),
+        Arc::new(LimitedDistinctAggregation::new()),
+        Arc::new(EnsureRequirements::new()),
+        Arc::new(CombinePartialFinalAggregate::new()),
+        Arc::new(OptimizeAggregateOrder::new()),
+        Arc::new(OutputRequirements::new_remove_mode()),
+        Arc::new(TopKAggregation::new()),
+        Arc::new(LimitPushdown::new()),
+        Arc::new(ProjectionPushdown::new()),
+        // Between long stretches of work a plan gives way: that is where a cancelled one ends.
+        Arc::new(EnsureCooperative::new()),
+        // Lets a join tell the scan of its other side which keys it looks for.
+        Arc::new(FilterPushdown::new_post_optimization()),
+    ]
+}
+
+/// Makes physical plans, our own nodes' too.
+#[derive(Debug)]
+pub(super) struct Planner;
+
+#[async_trait]
+impl QueryPlanner for Planner {
+    async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+        let own: Arc<dyn ExtensionPlanner + Send + Sync> = Arc::new(OwnNodes);
+        DefaultPhysicalPlanner::with_extension_planners(vec![own]).create_physical_plan(plan, session).await
+    }
+}
+
+struct OwnNodes;
+
+#[async_trait]
+impl ExtensionPlanner for OwnNodes {
+    async fn plan_extension(
+        &self,
+        planner: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        logical_inputs: &[&LogicalPlan],
+        physical_inputs: &[Arc<dyn ExecutionPlan>],
+        session: &dyn Session,
+        planning: &PhysicalPlanningContext,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let (Some(logical), Some(input)) = (logical_inputs.first(), physical_inputs.first()) else {
+            return Ok(None);
+        };
+        let mut exprs = Vec::new();
+        for expr in node.expressions() {
+            exprs.push(planner.create_physical_expr(&expr, logical.schema(), session, planning)?);
+        }
+        let input = Arc::clone(input);
+        let any = node.as_any();
+        if let Some(apply) = any.downcast_ref::<Apply>() {
+            return Ok(Some(Arc::new(ApplyExec::new(apply, input, exprs))));
+        }
+        if let Some(set) = any.downcast_ref::<ProjectSet>() {
+            return Ok(Some(Arc::new(ProjectSetExec::new(set, input, exprs))));
+        }
+        if let Some(distinct) = any.downcast_ref::<DistinctOn>() {
+            return Ok(Some(Arc::new(DistinctOnExec::new(distinct, input, exprs))));
+        }
+        if let Some(lock) = any.downcast_ref::<LockRows>() {
+            return Ok(Some(Arc::new(LockRowsExec::new(lock, input)?)));
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,317 @@
+//! The running sessions: who is here, what they do, and how to reach them.
+//!
+//! An entry lives exactly as long as its session (`Registered` removes it when dropped). Cancel requests, the
+//! administration functions and `pg_stat_activity` read it; nothing here decides what a session may do.
+
+use kalamdb_commons::{Result, Role, SqlError, SqlState, UserId, clock};
+use parking_lot::{Mutex, RwLock};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use tokio_util::sync::CancellationToken;
+
+/// The longest statement text kept for `pg_stat_activity`, in bytes (PostgreSQL's track_activity_query_size).
+const QUERY_BYTES_MAX: usize = 1024;
+/// A cancel key's length: what protocol 3.2 allows; 3.0 sends the first four bytes.
+const KEY_BYTES: usize = 32;
+
+/// What a session does, as `pg_stat_activity.state` says it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Activity {
+    /// `active`
+    Active,
+    /// `idle`
+    Idle,
+    /// `idle in transaction`
+    IdleInTransaction,
+    /// `idle in transaction (aborted)`
+    IdleInFailed,
+}
+
+impl Activity {
+    /// PostgreSQL's words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Activity::Active => "active",
+            Activity::Idle => "idle",
+            Activity::IdleInTransaction => "idle in transaction",
+            Activity::IdleInFailed => "idle in transaction (aborted)",
+        }
+    }
+}
+
+/// What is known of a session from outside. Times are microseconds since 1970 UTC.
+#[derive(Clone, Debug)]
+pub struct SessionFacts {
+    /// Its process id: unique while it lives.
+    pub pid: i32,
+    /// Who logged in.
+    pub user: UserId,
+    /// The name.
+    pub user_name: String,
+    /// The role at login.
+    pub role: Role,
+    /// Where from; `None` for a local socket.
+    pub address: Option<std::net::SocketAddr>,
+    /// application_name
+    pub application: String,
+    /// What it does.
+    pub activity: Activity,
+    /// The newest statement's text, cut.
+    pub query: String,
+    /// When that began.
+    pub query_started_at: Option<i64>,
+    /// When the running transaction began.
+    pub transaction_started_at: Option<i64>,
+    /// When the state changed.
+    pub state_changed_at: i64,
+    /// When the session began.
+    pub started_at: i64,
+}
+
+struct Entry {
+    key: [u8; KEY_BYTES],
+    facts: Mutex<SessionFacts>,
+    running: Mutex<CancellationToken>,
+    terminate: CancellationToken,
+}
+
+/// All sessions.
+pub struct Registry {
+    entries: RwLock<BTreeMap<i32, Arc<Entry>>>,
+    next_pid: AtomicI32,
+    sessions_max: usize,
+    advisory: Mutex<HashMap<(i64, bool), Advisory>>,
+}
+
+/// An advisory lock's holders: how often each session holds it.
+#[derive(Default)]
+struct Advisory {
+    exclusive: Option<(i32, u32)>,
+    shared: BTreeMap<i32, u32>,
+}
+
+/// A session's place in the registry.
+pub struct Registered {
+    registry: Arc<Registry>,
+    entry: Arc<Entry>,
+    pid: i32,
+}
+
+impl Registry {
+    /// An empty registry for at most so many sessions.
+    pub fn new(sessions_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            entries: RwLock::default(),
+            next_pid: AtomicI32::new(1),
+            sessions_max,
+            advisory: Mutex::default(),
+        })
+    }
+
+    /// Takes a session in.
+    ///
+    /// # Errors
+    /// 53300 when all places are taken.
+    pub fn register(
+        self: &Arc<Self>,
+        user: UserId,
+        user_name: &str,
+        role: Role,
+        address: Option<std::net::SocketAddr>,
+        application: String,
+    ) -> Result<Registered> {
+        let mut entries = self.entries.write();
+        if entries.len() >= self.sessions_max {
+            return Err(SqlError::new(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already"));
+        }
+        let pid = loop {
+            let pid = self.next_pid.fetch_add(1, Ordering::Relaxed) & i32::MAX;
+            if pid != 0 && !entries.contains_key(&pid) {
+                break pid;
+            }
+        };
+        let now = clock::now_us();
+        let entry = Arc::new(Entry {
+            key: rand::random(),
+            facts: Mutex::new(SessionFacts {
+                pid,
+                user,
+                user_name: user_name.to_string(),
+                role,
+                address,
+                application,
+                activity: Activity::Idle,
+                query: String::new(),
+                query_started_at: None,
+                transaction_started_at: None,
+                state_changed_at: now,
+                started_at: now,
+            }),
+            running: Mutex::default(),
+            terminate: CancellationToken::new(),
+        });
+        entries.insert(pid, entry.clone());
+        Ok(Registered { registry: self.clone(), entry, pid })
+    }
+
+    /// A cancel request: stops what the session runs, if the key is its key (or the key's first bytes, at least four).
+    pub fn cancel(&self, pid: i32, key: &[u8]) {
+        let Some(entry) = self.entries.read().get(&pid).cloned() else { return };
+        if key.len() >= 4 && key.len() <= KEY_BYTES && same(&entry.key[..key.len()], key) {
+            entry.running.lock().cancel();
+        }
+    }
+
+    /// `pg_cancel_backend` and `pg_terminate_backend`; whether there is such a session.
+    pub fn signal(&self, pid: i32, terminate: bool) -> bool {
+        let Some(entry) = self.entries.read().get(&pid).cloned() else { return false };
+        if terminate {
+            entry.terminate.cancel();
+        }
+        entry.running.lock().cancel();
+        true
+    }
+
+    /// Asks every session to end once it is idle (its transaction finished).
+    pub fn terminate_all(&self) {
+        for entry in self.entries.read().values() {
+            entry.terminate.cancel();
+        }
+    }
+
+    /// Stops what every session runs.
+    pub fn cancel_all(&self) {
+        for entry in self.entries.read().values() {
+            entry.running.lock().cancel();
+        }
+    }
+
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        self.entries.read().len()
+    }
+
+    /// Whether nobody is here.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Every session's facts, by process id.
+    pub fn facts(&self) -> Vec<SessionFacts> {
+        self.entries.read().values().map(|entry| entry.facts.lock().clone()).collect()
+    }
+
+    /// Takes an advisory lock if it is free or the session's own.
+    pub fn advisory_try(&self, pid: i32, key: (i64, bool), shared: bool) -> bool {
+        let mut locks = self.advisory.lock();
+        let lock = locks.entry(key).or_default();
+        let others_share = lock.shared.keys().any(|holder| *holder != pid);
+        let other_holds = lock.exclusive.is_some_and(|(holder, _)| holder != pid);
+        if other_holds || (!shared && others_share) {
+            return false;
+        }
+        if shared {
+            *lock.shared.entry(pid).or_default() += 1;
+        } else {
+            lock.exclusive.get_or_insert((pid, 0)).1 += 1;
+        }
+        true
+    }
+
+    /// Gives an advisory lock back once; whether the session held it.
+    pub fn advisory_unlock(&self, pid: i32, key: (i64, bool), shared: bool) -> bool {
+        let mut locks = self.advisory.lock();
+        let Some(lock) = locks.get_mut(&key) else { return false };
+        let held = if shared {
+            lock.shared.get_mut(&pid).map(|count| *count -= 1).is_some()
+        } else {
+            match &mut lock.exclusive {
+                Some((holder, count)) if *holder == pid => {
+                    *count -= 1;
+                    true
+                }
+                _ => false,
+            }
+        };
+        lock.shared.retain(|_, count| *count > 0);
+        lock.exclusive = lock.exclusive.filter(|(_, count)| *count > 0);
+        if lock.shared.is_empty() && lock.exclusive.is_none() {
+            locks.remove(&key);
+        }
+        held
+    }
+
+    /// Gives all of a session's advisory locks back.
+    pub fn advisory_unlock_all(&self, pid: i32) {
+        self.advisory.lock().retain(|_, lock| {
+            lock.shared.remove(&pid);
+            lock.exclusive = lock.exclusive.filter(|(holder, _)| *holder != pid);
+            !lock.shared.is_empty() || lock.exclusive.is_some()
+        });
+    }
+}
+
+/// Compares without telling by its time how much was right.
+fn same(ours: &[u8], theirs: &[u8]) -> bool {
+    ours.iter().zip(theirs).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+
+impl Registered {
+    /// The process id.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+    /// The cancel key.
+    pub fn key(&self) -> [u8; KEY_BYTES] {
+        self.entry.key
+    }
+    /// Where the client connects from.
+    pub fn address(&self) -> Option<std::net::SocketAddr> {
+        self.entry.facts.lock().address
+    }
+    /// Resolves when the session must end.
+    pub fn terminated(&self) -> &CancellationToken {
+        &self.entry.terminate
+    }
+
+    /// A statement begins: its token, which a cancel request fires. An older request does not reach it.
+    pub fn begin(&self, query: &str) -> CancellationToken {
+        let token = CancellationToken::new();
+        *self.entry.running.lock() = token.clone();
+        let now = clock::now_us();
+        let mut facts = self.entry.facts.lock();
+        facts.activity = Activity::Active;
+        facts.state_changed_at = now;
+        facts.query_started_at = Some(now);
+        facts.query.clear();
+        let cut = query.floor_char_boundary(QUERY_BYTES_MAX.min(query.len()));
+        facts.query.push_str(&query[..cut]);
+        token
+    }
+
+    /// The token of the statement that runs now (or ran last).
+    pub fn running(&self) -> CancellationToken {
+        self.entry.running.lock().clone()
+    }
+
+    /// What the session does now.
+    pub fn set_activity(&self, activity: Activity, transaction_started_at: Option<i64>) {
+        let mut facts = self.entry.facts.lock();
+        facts.activity = activity;
+        facts.transaction_started_at = transaction_started_at;
+        facts.state_changed_at = clock::now_us();
+    }
+
+    /// application_name was set.
+    pub fn set_application(&self, name: &str) {
+        self.entry.facts.lock().application = name.to_string();
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.registry.advisory_unlock_all(self.pid);
+        self.registry.entries.write().remove(&self.pid);
+    }
+}

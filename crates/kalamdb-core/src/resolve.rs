@@ -1,0 +1,68 @@
+//! Needs become relations here, at each execution, and this is where permission is checked.
+//!
+//! Two doors: [`relation`] for what statements touch, [`permit`] for everything else that needs a right. Whoever holds
+//! a `Relation` or a `Granted` holds the proof; nothing that is cached holds one.
+
+use crate::error;
+use crate::relation::Relation;
+use crate::system;
+use kalamdb_auth::authorize::{AdminAction, Granted, ObjectFacts, RowAction, authorize, authorize_admin};
+use kalamdb_auth::Identity;
+use kalamdb_commons::{Result, Scope, SqlError, SqlState, TableId, TableType};
+use kalamdb_sql::bind::bound::{Action, Need};
+use kalamdb_store::{Catalog, Partition};
+use std::sync::Arc;
+
+/// What became of a need.
+pub(crate) enum Resolved {
+    /// The relation, with its proof inside.
+    Relation(Relation),
+    /// The relation is gone or another version than binding saw: bind again.
+    Stale(TableId),
+}
+
+/// Turns a need into a relation for this identity, by this catalog.
+///
+/// # Errors
+/// 42501; 42809 for a write to a computed relation; 0A000 for UPDATE of a STREAM table.
+pub(crate) fn relation(catalog: &Arc<Catalog>, identity: &Arc<Identity>, need: &Need) -> Result<Resolved> {
+    if let Some(shape) = system::relations().by_oid(need.table) {
+        if need.action != Action::Select {
+            return Err(error::denied(format!("table {}", shape.name)));
+        }
+        return Ok(Resolved::Relation(Relation::computed(need.table)));
+    }
+    let Some(table) = catalog.table(need.table) else { return Ok(Resolved::Stale(need.table)) };
+    if table.schema_version != need.schema_version {
+        return Ok(Resolved::Stale(need.table));
+    }
+    let action = match need.action {
+        Action::Select => RowAction::Select,
+        Action::Lock | Action::Update => RowAction::Update,
+        Action::Insert => RowAction::Insert,
+        Action::Delete => RowAction::Delete,
+        Action::Truncate => RowAction::Truncate,
+    };
+    let facts = ObjectFacts {
+        kind: table.kind,
+        access: table.access,
+        is_owner: table.owner == identity.user,
+        is_granted: false,
+    };
+    let granted = authorize(identity, action, &facts).map_err(|_| error::denied(format!("table {}", table.name)))?;
+    if table.kind == TableType::Stream && matches!(need.action, Action::Update | Action::Lock) {
+        return Err(SqlError::unsupported("UPDATE of a STREAM table"));
+    }
+    let scope = if table.is_per_user() { Scope::User(identity.user) } else { Scope::Shared };
+    let partition = Partition { table: table.clone(), scope };
+    Ok(Resolved::Relation(Relation::stored(partition, granted, need.with_deleted)))
+}
+
+/// Asks for a right that is not one on rows.
+///
+/// # Errors
+/// 42501, naming `object`.
+pub(crate) fn permit(identity: &Identity, action: AdminAction, object: &str) -> Result<Granted> {
+    authorize_admin(identity, action)
+        .map_err(|_| SqlError::new(SqlState::INSUFFICIENT_PRIVILEGE, format!("permission denied for {object}")))
+}

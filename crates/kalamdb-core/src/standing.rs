@@ -1,0 +1,691 @@
+//! One session's state: who it is, its settings, its transaction, its prepared statements and portals.
+//!
+//! The transaction state machine is PostgreSQL's (manual 55.2.2.1, 55.2.3): outside a block every statement, or every
+//! pipeline up to Sync, runs in an implicit transaction; inside a block an error makes it failed, and only its end or
+//! ROLLBACK TO leads on. Everything that a rollback takes back besides rows (settings, pending LISTENs and NOTIFYs)
+//! is marked and cut here, so that no statement can forget it.
+
+use crate::database::Hall;
+use crate::error;
+use crate::registry::{Activity, Registered};
+use crate::session::{OutputColumn, Rows, TransactionStatus};
+use crate::settings::{Settings, SettingsMark};
+use crate::system::names::CatalogView;
+use arrow_array::RecordBatch;
+use kalamdb_auth::Identity;
+use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType, clock};
+use kalamdb_live::Outbox;
+use kalamdb_sql::bind::bound::Bound;
+use kalamdb_sql::parse::Parsed;
+use kalamdb_sql::statement::{IsolationLevel, TransactionModes};
+use kalamdb_store::{Catalog, Durability, Isolation, Mark, ReadView, Transaction};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The most prepared statements a session keeps (53400 beyond it): a client that leaks them must not eat the server.
+const PREPARED_MAX: usize = 10_000;
+/// The most portals and cursors open at once, for the same reason.
+const PORTALS_MAX: usize = 1_000;
+
+/// One session's state.
+pub(crate) struct Standing {
+    /// The house's rooms that statements use.
+    pub hall: Arc<Hall>,
+    /// Who the session acts as.
+    pub identity: Arc<Identity>,
+    /// Its place in the registry.
+    pub registered: Registered,
+    /// Its settings; functions (`set_config`) change them too.
+    pub settings: Arc<Mutex<Settings>>,
+    /// What reaches the client unasked.
+    pub outbox: Outbox,
+    /// NOTICEs and WARNINGs that wait to be sent.
+    pub notices: Vec<SqlError>,
+    /// Its prepared statements, by name; the unnamed one is "".
+    pub prepared: HashMap<String, Arc<Prepared>>,
+    /// Its portals and cursors.
+    pub portals: HashMap<String, Portal>,
+    /// NOTIFYs of the running transaction, in order.
+    pub notifies: Arc<Mutex<Vec<(String, String)>>>,
+    /// LISTEN and UNLISTEN of the running transaction: they take effect at COMMIT.
+    pub listens: Vec<ListenChange>,
+    /// How often a channel or live query was begun: a door holds notifications back after it changed.
+    pub listen_count: u64,
+    block: Block,
+    transaction: Option<Transaction>,
+    savepoints: Vec<Savepoint>,
+    at_begin: Option<SettingsMark>,
+    modes: Modes,
+    transaction_started_at: i64,
+    statement_started_at: i64,
+}
+
+/// Where the session stands between statements.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Block {
+    /// No transaction.
+    None,
+    /// A transaction that ends with the script or at Sync.
+    Implicit,
+    /// BEGIN was said.
+    Explicit,
+    /// An error happened in a block.
+    Failed,
+}
+
+/// The modes of the running transaction.
+#[derive(Clone, Copy, Debug)]
+struct Modes {
+    isolation: Isolation,
+    read_only: bool,
+}
+
+struct Savepoint {
+    name: String,
+    mark: Mark,
+    settings: SettingsMark,
+    notifies: usize,
+    listens: usize,
+}
+
+/// What COMMIT does to the session's channels.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum ListenChange {
+    /// LISTEN
+    Listen(String),
+    /// UNLISTEN
+    Unlisten(String),
+    /// UNLISTEN *
+    UnlistenAll,
+}
+
+/// A prepared statement.
+pub(crate) struct Prepared {
+    /// The statement and its text.
+    pub parsed: Parsed,
+    /// The bound tree, for queries and DML.
+    pub bound: Option<Arc<Bound>>,
+    /// The parameter types.
+    pub parameters: Vec<PgType>,
+    /// What the client declared.
+    pub declared: Vec<Option<SqlType>>,
+    /// The result's columns; `None` for no result set.
+    pub columns: Option<Arc<[OutputColumn]>>,
+    /// What binding read: a change means binding again.
+    pub basis: Basis,
+    /// When it was prepared, and whether by SQL.
+    pub prepared_at: i64,
+    /// PREPARE (true) or Parse.
+    pub by_sql: bool,
+}
+
+/// What a binding depended on beside the text.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Basis {
+    pub search_path: Vec<String>,
+    pub style: String,
+}
+
+/// A portal or cursor.
+pub(crate) struct Portal {
+    /// Its statement.
+    pub prepared: Arc<Prepared>,
+    /// The parameter values.
+    pub values: Arc<Vec<Datum>>,
+    /// The result formats as Bind gave them.
+    pub formats: Vec<i16>,
+    /// How far it is.
+    pub state: PortalState,
+    /// A SQL cursor's text, and whether it outlives the transaction.
+    pub cursor: Option<CursorFacts>,
+}
+
+/// What is known of a cursor.
+#[derive(Clone, Debug)]
+pub(crate) struct CursorFacts {
+    /// The whole result, kept: rows before and after the position.
+    pub rows: Arc<Vec<RecordBatch>>,
+    /// The number of rows.
+    pub count: i64,
+    /// The position: 0 is before the first row.
+    pub position: i64,
+    /// WITH HOLD
+    pub hold: bool,
+    /// Whether backward movement is allowed.
+    pub scroll: bool,
+}
+
+/// How far a portal is.
+pub(crate) enum PortalState {
+    /// Not run yet.
+    Ready,
+    /// Stopped at a row limit, with the rest of the batch.
+    Suspended(Rows, Option<RecordBatch>),
+    /// Being read by the door.
+    Running,
+    /// Ran to its end.
+    Done,
+}
+
+impl Standing {
+    /// A session's state at its start.
+    pub fn new(
+        hall: Arc<Hall>,
+        identity: Identity,
+        registered: Registered,
+        settings: Settings,
+        outbox: Outbox,
+    ) -> Self {
+        let now = clock::now_us();
+        Self {
+            hall,
+            identity: Arc::new(identity),
+            registered,
+            settings: Arc::new(Mutex::new(settings)),
+            outbox,
+            notices: Vec::new(),
+            prepared: HashMap::new(),
+            portals: HashMap::new(),
+            notifies: Arc::default(),
+            listens: Vec::new(),
+            listen_count: 0,
+            block: Block::None,
+            transaction: None,
+            savepoints: Vec::new(),
+            at_begin: None,
+            modes: Modes { isolation: Isolation::ReadCommitted, read_only: false },
+            transaction_started_at: now,
+            statement_started_at: now,
+        }
+    }
+
+    /// PostgreSQL's transaction indicator.
+    pub fn status(&self) -> TransactionStatus {
+        match self.block {
+            Block::None | Block::Implicit => TransactionStatus::Idle,
+            Block::Explicit => TransactionStatus::InBlock,
+            Block::Failed => TransactionStatus::Failed,
+        }
+    }
+
+    /// Whether a block was begun (and not failed).
+    pub fn in_block(&self) -> bool {
+        self.block == Block::Explicit
+    }
+
+    /// Whether an error waits for the block's end.
+    pub fn is_failed(&self) -> bool {
+        self.block == Block::Failed
+    }
+
+    /// The start of the transaction, and of the statement (microseconds since 1970 UTC).
+    pub fn started_at(&self) -> (i64, i64) {
+        (self.transaction_started_at, self.statement_started_at)
+    }
+
+    /// A statement arrives: its clock reading.
+    pub fn arrive(&mut self) {
+        self.statement_started_at = clock::now_us();
+        if self.block == Block::None {
+            self.transaction_started_at = self.statement_started_at;
+        }
+    }
+
+    /// The running transaction; an implicit one begins if there is none.
+    pub fn transaction(&mut self) -> &mut Transaction {
+        if self.transaction.is_none() {
+            self.open(Block::Implicit);
+        }
+        let (hall, isolation) = (&self.hall, self.modes.isolation);
+        self.transaction.get_or_insert_with(|| hall.store.begin(isolation))
+    }
+
+    /// Makes sure that a transaction is running in which effects can wait for COMMIT.
+    pub fn touch(&mut self) {
+        if self.block == Block::None {
+            self.open(Block::Implicit);
+        }
+    }
+
+    /// LISTEN or UNLISTEN: it waits for COMMIT.
+    pub fn pend_listen(&mut self, change: ListenChange) {
+        self.touch();
+        self.listens.push(change);
+    }
+
+    /// `pg_notify` and NOTIFY: it waits for COMMIT. The same message twice in a transaction is one (PostgreSQL
+    /// manual, NOTIFY).
+    pub fn pend_notify(&mut self, channel: &str, payload: &str) {
+        self.touch();
+        let message = (channel.to_string(), payload.to_string());
+        let mut notifies = self.notifies.lock();
+        if !notifies.contains(&message) {
+            notifies.push(message);
+        }
+    }
+
+    /// The running transaction's modes, for AND CHAIN.
+    pub fn modes(&self) -> TransactionModes {
+        let isolation = match self.modes.isolation {
+            Isolation::ReadCommitted => IsolationLevel::ReadCommitted,
+            Isolation::RepeatableRead => IsolationLevel::RepeatableRead,
+        };
+        TransactionModes { isolation: Some(isolation), read_only: Some(self.modes.read_only), deferrable: None }
+    }
+
+    /// Ends the transaction that a statement opened and wants gone before it goes on (VACUUM, DISCARD ALL).
+    pub fn is_in_transaction(&self) -> bool {
+        self.block != Block::None
+    }
+
+    fn open(&mut self, block: Block) {
+        let settings = self.settings.lock();
+        self.at_begin = Some(settings.mark());
+        let isolation = match settings.get("default_transaction_isolation").as_deref() {
+            Some("repeatable read" | "serializable") => Isolation::RepeatableRead,
+            _ => Isolation::ReadCommitted,
+        };
+        self.modes = Modes { isolation, read_only: settings.is_on("default_transaction_read_only") };
+        drop(settings);
+        self.block = block;
+    }
+
+    /// Starts the next statement of the transaction: READ COMMITTED takes the newest published state.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn begin_statement(&mut self) -> Result<()> {
+        Ok(self.transaction().begin_statement()?)
+    }
+
+    /// Back to the statement's start, its locks kept, with a new snapshot.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn restart_statement(&mut self) -> Result<()> {
+        Ok(self.transaction().restart_statement()?)
+    }
+
+    /// Lends the transaction to a plan that locks rows; [`Standing::give_back`] returns it.
+    pub fn lend_transaction(&mut self) -> Option<Transaction> {
+        self.transaction.take()
+    }
+
+    /// See [`Standing::lend_transaction`].
+    pub fn give_back(&mut self, transaction: Option<Transaction>) {
+        self.transaction = transaction;
+    }
+
+    /// The read view of the running statement.
+    pub fn view(&mut self) -> ReadView {
+        self.transaction().view()
+    }
+
+    /// The catalog as the session sees it: its own uncommitted definitions included.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.transaction.as_ref().map_or_else(|| self.hall.store.published().catalog.clone(), Transaction::catalog)
+    }
+
+    /// Names as the session sees them.
+    pub fn names(&self) -> CatalogView {
+        let path = self.settings.lock().search_path(self.identity.name.as_str());
+        CatalogView::new(self.catalog(), path, self.identity.clone(), self.hall.store.clone())
+    }
+
+    /// What binding depends on now.
+    pub fn basis(&self) -> Basis {
+        let settings = self.settings.lock();
+        Basis {
+            search_path: settings.search_path(self.identity.name.as_str()),
+            style: format!(
+                "{} {} {}",
+                settings.get("TimeZone").unwrap_or_default(),
+                settings.get("DateStyle").unwrap_or_default(),
+                settings.get("IntervalStyle").unwrap_or_default()
+            ),
+        }
+    }
+
+    /// 25006 in a read-only transaction.
+    ///
+    /// # Errors
+    /// 25006
+    pub fn writable(&self, command: &str) -> Result<()> {
+        if self.modes.read_only && self.block != Block::None {
+            return Err(SqlError::new(
+                SqlState::READ_ONLY_SQL_TRANSACTION,
+                format!("cannot execute {command} in a read-only transaction"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// 25001 inside a block (or a script of several statements, when `single` is false).
+    ///
+    /// # Errors
+    /// 25001
+    pub fn outside_block(&self, command: &str, single: bool) -> Result<()> {
+        if self.block == Block::Explicit || !single {
+            return Err(SqlError::new(
+                SqlState::ACTIVE_SQL_TRANSACTION,
+                format!("{command} cannot run inside a transaction block"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// 25P01 outside a block.
+    ///
+    /// # Errors
+    /// 25P01
+    pub fn inside_block(&self, command: &str) -> Result<()> {
+        if matches!(self.block, Block::Explicit | Block::Failed) {
+            return Ok(());
+        }
+        Err(SqlError::new(
+            SqlState::NO_ACTIVE_SQL_TRANSACTION,
+            format!("{command} can only be used in transaction blocks"),
+        ))
+    }
+
+    /// BEGIN. Inside a block it only warns. What an implicit transaction did so far becomes part of the block.
+    ///
+    /// # Errors
+    /// As [`Standing::set_modes`].
+    pub fn begin_block(&mut self, modes: TransactionModes) -> Result<()> {
+        match self.block {
+            Block::Explicit | Block::Failed => {
+                self.warn(SqlState::ACTIVE_SQL_TRANSACTION, "there is already a transaction in progress");
+            }
+            Block::None => self.open(Block::Explicit),
+            Block::Implicit => self.block = Block::Explicit,
+        }
+        self.set_modes(modes)
+    }
+
+    /// SET TRANSACTION.
+    ///
+    /// # Errors
+    /// 25001 for an isolation level after the first query, 0A000 for SERIALIZABLE.
+    pub fn set_modes(&mut self, modes: TransactionModes) -> Result<()> {
+        if let Some(level) = modes.isolation {
+            let isolation = isolation(level)?;
+            if isolation != self.modes.isolation && self.transaction.is_some() {
+                return Err(SqlError::new(
+                    SqlState::ACTIVE_SQL_TRANSACTION,
+                    "SET TRANSACTION ISOLATION LEVEL must be called before any query",
+                ));
+            }
+            self.modes.isolation = isolation;
+        }
+        if let Some(read_only) = modes.read_only {
+            if self.modes.read_only && !read_only && self.transaction.is_some() {
+                return Err(SqlError::new(
+                    SqlState::ACTIVE_SQL_TRANSACTION,
+                    "transaction read-write mode must be set before any query",
+                ));
+            }
+            self.modes.read_only = read_only;
+        }
+        Ok(())
+    }
+
+    /// `SHOW transaction_isolation` and its kin, which no setting holds.
+    pub fn transaction_setting(&self, name: &str) -> Option<String> {
+        let settings = self.settings.lock();
+        let running = self.block != Block::None;
+        match name.to_ascii_lowercase().as_str() {
+            "transaction_isolation" if running => Some(
+                match self.modes.isolation {
+                    Isolation::ReadCommitted => "read committed",
+                    Isolation::RepeatableRead => "repeatable read",
+                }
+                .to_string(),
+            ),
+            "transaction_isolation" => settings.get("default_transaction_isolation"),
+            "transaction_read_only" if running => Some(if self.modes.read_only { "on" } else { "off" }.to_string()),
+            "transaction_read_only" => settings.get("default_transaction_read_only"),
+            _ => None,
+        }
+    }
+
+    /// COMMIT. `false`: the block had failed and was rolled back.
+    ///
+    /// # Errors
+    /// The committer's: then everything is rolled back, or (08007) the outcome is unknown.
+    pub async fn commit(&mut self) -> Result<bool> {
+        if self.block == Block::Failed {
+            self.rollback();
+            return Ok(false);
+        }
+        let transaction = self.transaction.take();
+        let notifies = std::mem::take(&mut *self.notifies.lock());
+        let listens = std::mem::take(&mut self.listens);
+        let durability = match self.settings.lock().get("synchronous_commit").as_deref() {
+            Some("off") => Durability::Unsynced,
+            _ => Durability::Synced,
+        };
+        let result = match (transaction, notifies.is_empty()) {
+            (None, true) => Ok(()),
+            (transaction, _) => {
+                let mut transaction = match transaction {
+                    Some(transaction) => transaction,
+                    None => self.hall.store.begin(Isolation::ReadCommitted),
+                };
+                for (channel, payload) in &notifies {
+                    transaction.notify(channel, payload, self.registered.pid());
+                }
+                transaction.commit(durability).await.map(drop)
+            }
+        };
+        if let Err(error) = result {
+            self.rollback();
+            return Err(error.into());
+        }
+        self.apply_listens(listens);
+        self.settings.lock().end_local();
+        self.close_transaction();
+        Ok(true)
+    }
+
+    fn apply_listens(&mut self, listens: Vec<ListenChange>) {
+        for change in listens {
+            match change {
+                ListenChange::Listen(channel) => {
+                    self.listen_count += 1;
+                    self.outbox.listen(&channel);
+                }
+                ListenChange::Unlisten(channel) => self.outbox.unlisten(&channel),
+                ListenChange::UnlistenAll => self.outbox.unlisten_all(),
+            }
+        }
+    }
+
+    /// ROLLBACK, and what an error does to an implicit transaction.
+    pub fn rollback(&mut self) {
+        if let Some(transaction) = self.transaction.take() {
+            transaction.rollback();
+        }
+        if let Some(mark) = self.at_begin.take() {
+            self.settings.lock().back_to(&mark);
+        }
+        self.settings.lock().end_local();
+        self.notifies.lock().clear();
+        self.listens.clear();
+        self.close_transaction();
+    }
+
+    fn close_transaction(&mut self) {
+        self.block = Block::None;
+        self.transaction = None;
+        self.at_begin = None;
+        self.savepoints.clear();
+        // PostgreSQL manual 55.2.3: all portals end with the transaction, but for holdable cursors.
+        self.portals.retain(|_, portal| portal.cursor.as_ref().is_some_and(|cursor| cursor.hold));
+        self.registered.set_activity(Activity::Idle, None);
+    }
+
+    /// The implicit transaction ends (at Sync, or with the script's last statement).
+    ///
+    /// # Errors
+    /// As [`Standing::commit`].
+    pub async fn settle(&mut self) -> Result<()> {
+        if self.block == Block::Implicit {
+            self.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// An error happened in the running statement.
+    pub fn fail(&mut self) {
+        match self.block {
+            Block::None => self.portals.retain(|_, portal| portal.cursor.is_some()),
+            Block::Implicit => self.rollback(),
+            Block::Explicit | Block::Failed => self.block = Block::Failed,
+        }
+    }
+
+    /// Between statements: what `pg_stat_activity` shows.
+    pub fn show_idle(&self) {
+        let (activity, since) = match self.block {
+            Block::None | Block::Implicit => (Activity::Idle, None),
+            Block::Explicit => (Activity::IdleInTransaction, Some(self.transaction_started_at)),
+            Block::Failed => (Activity::IdleInFailed, Some(self.transaction_started_at)),
+        };
+        self.registered.set_activity(activity, since);
+    }
+
+    /// SAVEPOINT
+    pub fn savepoint(&mut self, name: String) {
+        let mark = self.transaction().savepoint();
+        let savepoint = Savepoint {
+            name,
+            mark,
+            settings: self.settings.lock().mark(),
+            notifies: self.notifies.lock().len(),
+            listens: self.listens.len(),
+        };
+        self.savepoints.push(savepoint);
+    }
+
+    /// RELEASE
+    ///
+    /// # Errors
+    /// 3B001
+    pub fn release(&mut self, name: &str) -> Result<()> {
+        let at = self.savepoint_at(name)?;
+        self.savepoints.truncate(at);
+        Ok(())
+    }
+
+    /// ROLLBACK TO: the savepoint stays, and a failed block lives again.
+    ///
+    /// # Errors
+    /// 3B001
+    pub fn rollback_to(&mut self, name: &str) -> Result<()> {
+        let at = self.savepoint_at(name)?;
+        self.savepoints.truncate(at + 1);
+        let savepoint = &self.savepoints[at];
+        if let Some(transaction) = &mut self.transaction {
+            transaction.rollback_to(savepoint.mark);
+        }
+        self.settings.lock().back_to(&savepoint.settings);
+        self.notifies.lock().truncate(savepoint.notifies);
+        self.listens.truncate(savepoint.listens);
+        self.block = Block::Explicit;
+        Ok(())
+    }
+
+    fn savepoint_at(&self, name: &str) -> Result<usize> {
+        self.savepoints.iter().rposition(|savepoint| savepoint.name == name).ok_or_else(|| {
+            SqlError::new(SqlState::S_E_INVALID_SPECIFICATION, format!("savepoint \"{name}\" does not exist"))
+        })
+    }
+
+    /// A WARNING for the client.
+    pub fn warn(&mut self, state: SqlState, message: &str) {
+        self.notices.push(SqlError::new(state, message));
+    }
+
+    /// A NOTICE for the client.
+    pub fn notice(&mut self, message: String) {
+        self.notices.push(SqlError::new(SqlState::SUCCESSFUL_COMPLETION, message));
+    }
+
+    /// Keeps a prepared statement.
+    ///
+    /// # Errors
+    /// 42P05 for a name that is taken, 53400 beyond the bound.
+    pub fn keep_prepared(&mut self, name: &str, prepared: Prepared) -> Result<()> {
+        if !name.is_empty() && self.prepared.contains_key(name) {
+            return Err(SqlError::new(
+                SqlState::DUPLICATE_PSTATEMENT,
+                format!("prepared statement \"{name}\" already exists"),
+            ));
+        }
+        if self.prepared.len() >= PREPARED_MAX {
+            return Err(SqlError::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many prepared statements"));
+        }
+        self.prepared.insert(name.to_string(), Arc::new(prepared));
+        Ok(())
+    }
+
+    /// A prepared statement.
+    ///
+    /// # Errors
+    /// 26000
+    pub fn prepared(&self, name: &str) -> Result<Arc<Prepared>> {
+        self.prepared.get(name).cloned().ok_or_else(|| {
+            let message = match name {
+                "" => "unnamed prepared statement does not exist".to_string(),
+                name => format!("prepared statement \"{name}\" does not exist"),
+            };
+            SqlError::new(SqlState::UNDEFINED_PSTATEMENT, message)
+        })
+    }
+
+    /// Opens a portal. The unnamed one replaces its predecessor.
+    ///
+    /// # Errors
+    /// 42P03 for a name that is taken, 53400 beyond the bound.
+    pub fn keep_portal(&mut self, name: &str, portal: Portal) -> Result<()> {
+        if !name.is_empty() && self.portals.contains_key(name) {
+            return Err(SqlError::new(SqlState::DUPLICATE_CURSOR, format!("cursor \"{name}\" already exists")));
+        }
+        if self.portals.len() >= PORTALS_MAX {
+            return Err(SqlError::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many open portals"));
+        }
+        self.portals.insert(name.to_string(), portal);
+        Ok(())
+    }
+
+    /// A portal or cursor.
+    ///
+    /// # Errors
+    /// 34000
+    pub fn portal(&mut self, name: &str) -> Result<&mut Portal> {
+        self.portals.get_mut(name).ok_or_else(|| {
+            let word = if name.is_empty() { "portal" } else { "cursor" };
+            SqlError::new(SqlState::UNDEFINED_CURSOR, format!("{word} \"{name}\" does not exist"))
+        })
+    }
+
+    /// 25P02 in a failed block.
+    ///
+    /// # Errors
+    /// 25P02
+    pub fn not_failed(&self) -> Result<()> {
+        if self.is_failed() { Err(error::in_failed_transaction()) } else { Ok(()) }
+    }
+}
+
+fn isolation(level: IsolationLevel) -> Result<Isolation> {
+    match level {
+        IsolationLevel::ReadUncommitted | IsolationLevel::ReadCommitted => Ok(Isolation::ReadCommitted),
+        IsolationLevel::RepeatableRead => Ok(Isolation::RepeatableRead),
+        // Never silently weaker than asked.
+        IsolationLevel::Serializable => Err(SqlError::unsupported("isolation level SERIALIZABLE")
+            .with_hint("Use REPEATABLE READ, with explicit locks where transactions depend on each other's reads.")),
+    }
+}

@@ -1,0 +1,371 @@
+//! COPY: rows in and out as text or csv.
+
+use super::channel::followed;
+use super::insert::{Arbiter, write_batch};
+use super::query;
+use super::write::{program, values_of};
+use super::{Guard, Outcome, batch_of, prepared};
+use crate::relation::Relation;
+use crate::resolve::{self, Resolved};
+use crate::session::{CopyChunk, CopyOut};
+use crate::standing::Standing;
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_schema::Schema;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState, SqlType};
+use kalamdb_sql::Statement;
+use kalamdb_sql::bind;
+use kalamdb_sql::bind::bound::{Action, Bound, BoundKind, Need};
+use kalamdb_sql::parse::{self, Parsed};
+use kalamdb_sql::predicate::Program;
+use kalamdb_sql::statement::{Copy, CopyDirection, CopyFormat, CopyOptions, CopySubject, Name};
+use kalamdb_sql::types::copy::{CopyReader, CopyWriter};
+use kalamdb_sql::types::{self, Style};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// The rows gathered before they are written together.
+const BATCH_ROWS: usize = 1024;
+/// A row may be wide: the bytes after which a batch is written however few its rows.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// COPY
+///
+/// # Errors
+/// 42501, 42P01, 42703, 0A000 for the binary format.
+pub(super) async fn run(standing: &mut Standing, copy: &Copy, guard: &Guard) -> Result<Outcome> {
+    if copy.options.format == CopyFormat::Binary {
+        return Err(SqlError::unsupported("COPY in binary format"));
+    }
+    match (&copy.subject, copy.direction) {
+        (CopySubject::Table { name, columns }, CopyDirection::In) => {
+            let reader = CopyIn::begin(standing, name, columns, &copy.options).await?;
+            Ok(Outcome::CopyIn(Box::new(reader)))
+        }
+        (_, CopyDirection::In) => Err(SqlError::new(SqlState::SYNTAX_ERROR, "COPY FROM takes a table")),
+        (CopySubject::Table { name, columns }, CopyDirection::Out) => {
+            let sql = select(standing, name, columns)?;
+            let parsed = parse::parse(&sql)?.pop().ok_or_else(|| SqlError::internal("no SELECT for COPY"))?;
+            out(standing, parsed, &copy.options, guard).await
+        }
+        (CopySubject::Query(query, text), CopyDirection::Out) => {
+            let parsed = Parsed { statement: Statement::Query(query.clone()), text: text.clone(), offset: 0 };
+            out(standing, parsed, &copy.options, guard).await
+        }
+        (CopySubject::Live(query, text), CopyDirection::Out) => {
+            let parsed = Parsed { statement: Statement::Query(query.clone()), text: text.clone(), offset: 0 };
+            live(standing, parsed, &copy.options, guard).await
+        }
+    }
+}
+
+/// `COPY t (a, b) TO` is `SELECT a, b FROM t`.
+fn select(standing: &Standing, name: &Name, columns: &[String]) -> Result<String> {
+    let quote = |name: &String| format!("\"{}\"", name.replace('"', "\"\""));
+    let list = match columns.is_empty() {
+        true => "*".to_string(),
+        false => columns.iter().map(quote).collect::<Vec<_>>().join(", "),
+    };
+    let _ = standing;
+    let namespace = name.namespace.as_ref().map(|namespace| format!("{}.", quote(namespace))).unwrap_or_default();
+    Ok(format!("SELECT {list} FROM {namespace}{}", quote(&name.name)))
+}
+
+async fn out(standing: &mut Standing, parsed: Parsed, options: &CopyOptions, guard: &Guard) -> Result<Outcome> {
+    let prepared = Arc::new(prepared::prepare(standing, parsed, Vec::new(), false)?);
+    let (prepared, relations) = query::relations(standing, &prepared).await?;
+    let bound = prepared.bound.clone().ok_or_else(|| SqlError::internal("COPY without a bound tree"))?;
+    no_parameters(&bound)?;
+    let mut rows = query::run(standing, &bound, &relations, Arc::default(), prepared.columns.clone(), guard).await?;
+    let names: Vec<String> = bound.outputs.iter().map(|output| output.name.clone()).collect();
+    let kinds: Vec<PgType> = bound.outputs.iter().map(|output| output.ty).collect();
+    let style = standing.settings.lock().style();
+    let mut writer = CopyWriter::new(options, &names, &kinds, &style, Arc::new(standing.names()))?;
+    let columns = names.len();
+    let mut head = BytesMut::new();
+    writer.header(&mut head);
+    let first = (!head.is_empty()).then(|| Ok(CopyChunk { bytes: head.freeze(), rows: 0, flush: false }));
+    let batches = std::mem::replace(&mut rows.batches, futures::stream::empty().boxed());
+    let body = batches.map(move |batch| {
+        let batch = batch?;
+        let mut bytes = BytesMut::new();
+        writer.rows(&batch, &mut bytes)?;
+        Ok(CopyChunk { bytes: bytes.freeze(), rows: batch.num_rows() as u64, flush: false })
+    });
+    let chunks = futures::stream::iter(first).chain(body).boxed();
+    Ok(Outcome::CopyOut(CopyOut { binary: false, columns, chunks, rows: 0 }))
+}
+
+fn no_parameters(bound: &Bound) -> Result<()> {
+    match bound.parameters.is_empty() {
+        true => Ok(()),
+        false => Err(SqlError::new(SqlState::UNDEFINED_PARAMETER, "there is no parameter $1")),
+    }
+}
+
+/// COPY (LIVE SELECT …): the initial rows, then changes as they commit, until the client goes.
+async fn live(standing: &mut Standing, parsed: Parsed, options: &CopyOptions, guard: &Guard) -> Result<Outcome> {
+    if standing.in_block() {
+        return Err(SqlError::new(
+            SqlState::ACTIVE_SQL_TRANSACTION,
+            "COPY (LIVE SELECT ...) cannot run inside a transaction block",
+        ));
+    }
+    let text = parsed.text.clone();
+    let prepared = Arc::new(prepared::prepare(standing, parsed, Vec::new(), false)?);
+    let (prepared, relations) = query::relations(standing, &prepared).await?;
+    let bound = prepared.bound.clone().ok_or_else(|| SqlError::internal("COPY without a bound tree"))?;
+    no_parameters(&bound)?;
+    let followed = followed(&bound, &relations)?;
+    let follow = followed.follow(standing, "", &text, Vec::new())?;
+    let (view, changes) = standing.outbox.stream(follow).await?;
+    let mut execution = query::execution(standing, &bound, &relations, Arc::default(), guard)?;
+    let facts = crate::database::system_facts(standing, &view);
+    execution.leaves = relations.iter().map(|relation| relation.source(&view, &facts)).collect();
+    let BoundKind::Query(rel) = &bound.kind else { return Err(SqlError::internal("not a query")) };
+    let outputs: Vec<_> = bound.outputs.iter().map(|output| output.col).collect();
+    let initial = crate::plan::run(rel, &outputs, execution).await?;
+    // The stream lives as long as its client: it must not hold the transaction's locks or snapshot.
+    standing.settle().await?;
+
+    let mut names = vec!["_seq".to_string(), "_op".to_string()];
+    let mut kinds = vec![PgType::new(SqlType::Int8), PgType::new(SqlType::Text)];
+    names.extend(bound.outputs.iter().map(|output| output.name.clone()));
+    kinds.extend(bound.outputs.iter().map(|output| output.ty));
+    let style = standing.settings.lock().style();
+    let columns = names.len();
+    let catalog: Arc<dyn kalamdb_sql::function::CatalogNames> = Arc::new(standing.names());
+    let mut head_writer = CopyWriter::new(options, &names, &kinds, &style, catalog.clone())?;
+    let mut row_writer = CopyWriter::new(options, &names, &kinds, &style, catalog.clone())?;
+    let change_writer = CopyWriter::new(options, &names, &kinds, &style, catalog)?;
+    let mut head = BytesMut::new();
+    head_writer.header(&mut head);
+    let first = (!head.is_empty()).then(|| Ok(CopyChunk { bytes: head.freeze(), rows: 0, flush: false }));
+    let seq = view.seq().0 as i64;
+    let rows = initial.map(move |batch| {
+        let batch = batch?;
+        live_chunk(&mut row_writer, seq, "row", batch.columns(), batch.num_rows(), false)
+    });
+    let empty: Vec<ArrayRef> =
+        kinds[2..].iter().map(|ty| arrow_array::new_null_array(&ty.ty.arrow(), 1)).collect();
+    let mut ready_writer = head_writer;
+    let ready_columns = empty.clone();
+    let ready = futures::stream::once(async move {
+        live_chunk(&mut ready_writer, seq, "ready", &ready_columns, 1, true)
+    });
+    let later = futures::stream::unfold(Some((changes, change_writer, empty)), |state| async move {
+        let (mut changes, mut writer, empty) = state?;
+        let change = changes.next().await;
+        let columns = change.columns.as_ref().unwrap_or(&empty);
+        let chunk = live_chunk(&mut writer, change.seq.0 as i64, change.op, columns, 1, change.commit_ends);
+        let goes_on = !change.is_last && chunk.is_ok();
+        Some((chunk, goes_on.then_some((changes, writer, empty))))
+    });
+    let chunks = futures::stream::iter(first).chain(rows).chain(ready).chain(later).boxed();
+    let chunks = guard.clone().watch_stream(chunks);
+    Ok(Outcome::CopyOut(CopyOut { binary: false, columns, chunks, rows: 0 }))
+}
+
+/// One op's rows as COPY lines.
+fn live_chunk(
+    writer: &mut CopyWriter,
+    seq: i64,
+    op: &str,
+    columns: &[ArrayRef],
+    rows: usize,
+    flush: bool,
+) -> Result<CopyChunk> {
+    let mut arrays: Vec<ArrayRef> = Vec::with_capacity(columns.len() + 2);
+    arrays.push(Arc::new(arrow_array::Int64Array::from(vec![seq; rows])));
+    arrays.push(Arc::new(arrow_array::StringArray::from(vec![op; rows])));
+    arrays.extend(columns.iter().cloned());
+    let mut bytes = BytesMut::new();
+    writer.rows(&batch_of(arrays, rows)?, &mut bytes)?;
+    Ok(CopyChunk { bytes: bytes.freeze(), rows: rows as u64, flush })
+}
+
+/// COPY … FROM STDIN while its data comes.
+pub(crate) struct CopyIn {
+    relation: Arc<Relation>,
+    reader: CopyReader,
+    names: Vec<String>,
+    columns: Vec<(ColumnId, PgType)>,
+    defaults: Option<Program>,
+    default_ids: Vec<ColumnId>,
+    rows: Vec<Vec<Datum>>,
+    bytes: usize,
+    count: u64,
+    style: Style,
+    table_name: String,
+}
+
+impl CopyIn {
+    async fn begin(standing: &mut Standing, name: &Name, columns: &[String], options: &CopyOptions) -> Result<Self> {
+        standing.writable("COPY FROM")?;
+        standing.begin_statement()?;
+        let wait = query::lock_wait(standing);
+        let found = super::table::find(standing, name)?;
+        standing.transaction().table_lock(found.id, kalamdb_store::TableLockMode::RowExclusive, wait).await?;
+        standing.begin_statement()?;
+        let table = super::table::find(standing, name)?;
+        let need = Need {
+            table: table.id,
+            schema_version: table.schema_version,
+            action: Action::Insert,
+            columns: BTreeSet::new(),
+            with_deleted: false,
+        };
+        let relation = match resolve::relation(&standing.catalog(), &standing.identity, &need)? {
+            Resolved::Relation(relation) => Arc::new(relation),
+            Resolved::Stale(_) => return Err(crate::error::no_relation(&name.name)),
+        };
+        let mut chosen = Vec::new();
+        for column in columns {
+            let found = table.column_by_name(column).ok_or_else(|| {
+                SqlError::new(
+                    SqlState::UNDEFINED_COLUMN,
+                    format!("column \"{column}\" of relation \"{}\" does not exist", table.name),
+                )
+            })?;
+            if chosen.iter().any(|(id, _)| *id == found.id) {
+                return Err(SqlError::new(
+                    SqlState::DUPLICATE_COLUMN,
+                    format!("column \"{column}\" specified more than once"),
+                ));
+            }
+            chosen.push((found.id, found.ty));
+        }
+        if columns.is_empty() {
+            chosen.extend(table.live_columns().map(|column| (column.id, column.ty)));
+        }
+        let missing: Vec<_> =
+            table.live_columns().filter(|column| chosen.iter().all(|(id, _)| *id != column.id)).cloned().collect();
+        let names = prepared::BindingNames::new(standing);
+        let mut defaults = Vec::with_capacity(missing.len());
+        for column in &missing {
+            let text = column.default.as_deref().unwrap_or("NULL");
+            defaults.push(bind::bind_default(text, column.ty, column.name.as_str(), &names)?);
+        }
+        let empty = Bound {
+            kind: BoundKind::Query(kalamdb_sql::bind::bound::Rel::OneRow),
+            parameters: Vec::new(),
+            outputs: Vec::new(),
+            needs: Vec::new(),
+        };
+        let values = values_of(standing, &empty, &[]);
+        let defaults = match defaults.is_empty() {
+            true => None,
+            false => Some(program(&defaults, &[], &values)?),
+        };
+        let column_names: Vec<String> = chosen
+            .iter()
+            .filter_map(|(id, _)| table.column(*id).map(|column| column.name.to_string()))
+            .collect();
+        Ok(Self {
+            relation,
+            reader: CopyReader::new(options, &column_names)?,
+            names: column_names,
+            columns: chosen,
+            defaults,
+            default_ids: missing.iter().map(|column| column.id).collect(),
+            rows: Vec::new(),
+            bytes: 0,
+            count: 0,
+            style: standing.settings.lock().style(),
+            table_name: table.name.to_string(),
+        })
+    }
+
+    /// Text formats only.
+    pub fn is_binary(&self) -> bool {
+        false
+    }
+
+    /// How many columns come.
+    pub fn column_count(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// Some of the data.
+    ///
+    /// # Errors
+    /// 22P04, 22P02 and the write's, with the line in the context.
+    pub async fn data(&mut self, standing: &mut Standing, chunk: &Bytes) -> Result<()> {
+        self.reader.push(chunk);
+        self.read(standing).await
+    }
+
+    async fn read(&mut self, standing: &mut Standing) -> Result<()> {
+        let names = standing.names();
+        while let Some(fields) = self.reader.next_row().map_err(|error| self.at_line(error, None))? {
+            let mut row = Vec::with_capacity(self.columns.len());
+            for (at, field) in fields.iter().enumerate() {
+                let ty = self.columns[at].1;
+                row.push(match field {
+                    None => Datum::Null,
+                    Some(text) => {
+                        self.bytes += text.len();
+                        types::from_text(text, ty, &self.style, &names)
+                            .map_err(|error| self.at_line(error, Some((at, text))))?
+                    }
+                });
+            }
+            self.rows.push(row);
+            if self.rows.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES {
+                self.write(standing).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn at_line(&self, error: SqlError, field: Option<(usize, &str)>) -> SqlError {
+        let line = self.reader.line();
+        let place = match field {
+            Some((at, text)) => {
+                let name = self.names.get(at).map_or("", String::as_str);
+                format!("COPY {}, line {line}, column {name}: \"{text}\"", self.table_name)
+            }
+            None => format!("COPY {}, line {line}", self.table_name),
+        };
+        error.with_context(place)
+    }
+
+    async fn write(&mut self, standing: &mut Standing) -> Result<()> {
+        let rows = std::mem::take(&mut self.rows);
+        self.bytes = 0;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut arrays: Vec<ArrayRef> = Vec::new();
+        let mut ids = Vec::new();
+        for (at, (id, ty)) in self.columns.iter().enumerate() {
+            let values: Vec<Datum> = rows.iter().map(|row| row[at].clone()).collect();
+            arrays.push(types::array_of(*ty, &values)?);
+            ids.push(*id);
+        }
+        if let Some(defaults) = &self.defaults {
+            let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+            let none = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)
+                .map_err(SqlError::internal)?;
+            arrays.extend(defaults.evaluate(&none)?);
+            ids.extend(&self.default_ids);
+        }
+        let batch = batch_of(arrays, rows.len())?;
+        let relation = self.relation.clone();
+        let written = write_batch(standing, &relation, &batch, &ids, &mut Arbiter::Error).await;
+        self.count += written.map_err(|error| self.at_line(error, None))?.len() as u64;
+        Ok(())
+    }
+
+    /// The data has ended.
+    ///
+    /// # Errors
+    /// As [`CopyIn::data`].
+    pub async fn done(mut self, standing: &mut Standing) -> Result<String> {
+        self.reader.finish();
+        self.read(standing).await?;
+        self.write(standing).await?;
+        Ok(format!("COPY {}", self.count))
+    }
+}

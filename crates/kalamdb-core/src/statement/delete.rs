@@ -1,0 +1,80 @@
+//! DELETE: as UPDATE, with tombstones in the place of new rows.
+
+use super::query::{self, Relations};
+use super::update::{Finder, Found, LockedRows};
+use super::write::{Kept, RESTARTS_MAX, ReturningProgram, Written, values_of};
+use super::Guard;
+use crate::relation::Relation;
+use crate::standing::Standing;
+use futures::StreamExt;
+use kalamdb_commons::{Datum, Result, SqlError, SqlState};
+use kalamdb_sql::bind::bound::{Bound, BoundDelete};
+use kalamdb_store::LockStrength;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Runs a DELETE.
+///
+/// # Errors
+/// 40001, 40P01, 55P03, and those of the expressions.
+pub(super) async fn run(
+    standing: &mut Standing,
+    bound: &Arc<Bound>,
+    delete: &BoundDelete,
+    relations: &Relations,
+    values: Arc<Vec<Datum>>,
+    guard: &Guard,
+) -> Result<Written> {
+    let relation = relations[delete.need.0].clone();
+    let with = values_of(standing, bound, &values);
+    let finder = Finder::new(&relation, &delete.source, &delete.target, delete.recheck.as_ref(), delete.restarts, &with)?;
+    let returning = match &delete.returning {
+        Some(returning) => Some(ReturningProgram::new(returning, &finder.columns, &with)?),
+        None => None,
+    };
+    for _ in 0..RESTARTS_MAX {
+        let outputs = finder.outputs();
+        let mut source =
+            query::stream(standing, &delete.source, &outputs, bound, relations, values.clone(), guard).await?;
+        let mut written = Written { count: 0, returned: Kept::default() };
+        let mut seen = HashSet::new();
+        let mut restarted = false;
+        while let Some(batch) = source.next().await {
+            match finder.lock(standing, &batch?, LockStrength::Update, &mut seen).await? {
+                Found::Rows(found) => {
+                    remove(standing, &relation, found, delete.purge, returning.as_ref(), &mut written)?;
+                }
+                Found::Restart => {
+                    restarted = true;
+                    break;
+                }
+            }
+        }
+        if !restarted {
+            return Ok(written);
+        }
+        drop(source);
+        standing.restart_statement()?;
+    }
+    Err(SqlError::new(SqlState::T_R_SERIALIZATION_FAILURE, "could not serialize access due to concurrent update"))
+}
+
+fn remove(
+    standing: &mut Standing,
+    relation: &Arc<Relation>,
+    found: LockedRows,
+    purge: bool,
+    returning: Option<&ReturningProgram>,
+    written: &mut Written,
+) -> Result<()> {
+    if let Some(returning) = returning {
+        let old: Vec<(&[u8], &[u8])> =
+            found.rows.iter().map(|(key, version)| (key.as_slice(), version.row.as_ref())).collect();
+        written.returned.push(returning.rows(relation.table()?, &old, Some(&found.batch))?)?;
+    }
+    written.count += found.rows.len() as u64;
+    for (key, version) in found.rows {
+        relation.remove(standing.transaction(), &key, version, purge)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,262 @@
+//! Prepared statements: by Parse and by PREPARE, one name space; and their binding, renewed when its ground moved.
+
+use super::{Outcome, listing, text_columns};
+use crate::session::OutputColumn;
+use crate::standing::{Prepared, Standing};
+use crate::system;
+use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState, SqlType, clock};
+use kalamdb_sql::Statement;
+use kalamdb_sql::bind::bound::{Bound, BoundKind, Output};
+use kalamdb_sql::bind::{self, ColumnShape, Names, RelationKind, RelationShape};
+use kalamdb_sql::function::CatalogNames;
+use kalamdb_sql::parse::Parsed;
+use kalamdb_sql::types::Style;
+use kalamdb_store::{Catalog, TableDef};
+use sqlparser_ast::Expr;
+use std::sync::Arc;
+
+use kalamdb_sql::statement::ast as sqlparser_ast;
+
+/// Binds a parsed statement.
+///
+/// # Errors
+/// The binder's.
+pub(crate) fn prepare(
+    standing: &mut Standing,
+    parsed: Parsed,
+    declared: Vec<Option<SqlType>>,
+    by_sql: bool,
+) -> Result<Prepared> {
+    let basis = standing.basis();
+    let bound = match inner(&parsed) {
+        Some((statement, text)) => {
+            Some(Arc::new(bind::bind(&statement, text, &declared, &BindingNames::new(standing))?))
+        }
+        None => None,
+    };
+    let columns = columns_of(standing, &parsed.statement, bound.as_deref())?;
+    let parameters = bound.as_ref().map(|bound| bound.parameters.clone()).unwrap_or_default();
+    let prepared_at = clock::now_us();
+    Ok(Prepared { parsed, bound, parameters, declared, columns, basis, prepared_at, by_sql })
+}
+
+/// The query or DML inside a statement, with its text.
+fn inner(parsed: &Parsed) -> Option<(Statement, &str)> {
+    match &parsed.statement {
+        statement @ (Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete { .. }) => {
+            Some((statement.clone(), &parsed.text))
+        }
+        Statement::Explain(explain) => match &explain.statement {
+            statement @ (Statement::Query(_)
+            | Statement::Insert(_)
+            | Statement::Update(_)
+            | Statement::Delete { .. }) => Some((statement.clone(), &explain.text)),
+            _ => None,
+        },
+        Statement::ListenFor { query, text, .. }
+        | Statement::Live { query, text }
+        | Statement::Subscribe { query, text, .. } => Some((Statement::Query(query.clone()), text)),
+        _ => None,
+    }
+}
+
+/// The statement as it is now: bound again when a relation, the search path or a style that binding read has changed.
+///
+/// # Errors
+/// The binder's; 0A000 when the result's columns are no longer those that the client was told.
+pub(crate) fn refresh(standing: &mut Standing, prepared: &Arc<Prepared>) -> Result<Arc<Prepared>> {
+    let Some(bound) = &prepared.bound else { return Ok(prepared.clone()) };
+    let catalog = standing.catalog();
+    let current = |need: &bind::bound::Need| {
+        system::relations().by_oid(need.table).is_some()
+            || catalog.table(need.table).is_some_and(|table| table.schema_version == need.schema_version)
+    };
+    if bound.needs.iter().all(current) && prepared.basis == standing.basis() {
+        return Ok(prepared.clone());
+    }
+    let renewed = prepare(standing, prepared.parsed.clone(), prepared.declared.clone(), prepared.by_sql)?;
+    let same = match (&renewed.columns, &prepared.columns) {
+        (Some(new), Some(old)) => new.len() == old.len() && new.iter().zip(old.iter()).all(|(a, b)| a.ty == b.ty),
+        (None, None) => true,
+        _ => false,
+    };
+    if !same || renewed.parameters != prepared.parameters {
+        return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, "cached plan must not change result type"));
+    }
+    Ok(Arc::new(renewed))
+}
+
+/// The columns of a statement's result set, if it has one.
+fn columns_of(
+    standing: &mut Standing,
+    statement: &Statement,
+    bound: Option<&Bound>,
+) -> Result<Option<Arc<[OutputColumn]>>> {
+    let text = |names: &[&str]| Some(text_columns(names));
+    Ok(match statement {
+        Statement::Explain(explain) if explain.json => {
+            let ty = PgType::new(SqlType::Json);
+            Some(Arc::from([OutputColumn { name: "QUERY PLAN".to_string(), ty, origin: None }]))
+        }
+        Statement::Explain(_) => text(&["QUERY PLAN"]),
+        Statement::ShowSetting(Some(name)) => {
+            let shown = super::setting::value_of(standing, name).map_or_else(|| name.clone(), |(shown, _)| shown);
+            text(&[&shown])
+        }
+        Statement::ShowSetting(None) => text(&["name", "setting", "description"]),
+        Statement::FlushTable(_) | Statement::FlushAll(_) => text(&["job_id"]),
+        Statement::ShowObjects(_) | Statement::Describe { .. } => listing::columns(standing, statement)?,
+        Statement::Execute { name, .. } => standing.prepared(name)?.columns.clone(),
+        Statement::Fetch { cursor, moving: false, .. } => {
+            standing.portals.get(cursor).and_then(|portal| portal.prepared.columns.clone())
+        }
+        _ => match bound {
+            Some(bound) if has_result(bound) => Some(bound.outputs.iter().map(output_column).collect()),
+            _ => None,
+        },
+    })
+}
+
+fn has_result(bound: &Bound) -> bool {
+    match &bound.kind {
+        BoundKind::Query(_) => true,
+        BoundKind::Insert(insert) => insert.returning.is_some(),
+        BoundKind::Update(update) => update.returning.is_some(),
+        BoundKind::Delete(delete) => delete.returning.is_some(),
+    }
+}
+
+/// An output as RowDescription tells it. System columns have no attribute that a client could look up.
+pub(crate) fn output_column(output: &Output) -> OutputColumn {
+    let origin = output.origin.filter(|(_, column)| !column.is_system());
+    OutputColumn { name: output.name.clone(), ty: output.ty, origin }
+}
+
+/// PREPARE
+///
+/// # Errors
+/// 42P05 and the binder's.
+pub(super) fn prepare_by_sql(
+    standing: &mut Standing,
+    name: &str,
+    types: &[Option<PgType>],
+    statement: &Statement,
+    text: &str,
+) -> Result<Outcome> {
+    let declared = types.iter().map(|ty| ty.map(|ty| ty.ty)).collect();
+    let parsed = Parsed { statement: statement.clone(), text: text.to_string(), offset: 0 };
+    let prepared = prepare(standing, parsed, declared, true)?;
+    standing.keep_prepared(name, prepared)?;
+    Ok(Outcome::Command("PREPARE".to_string()))
+}
+
+/// EXECUTE: the statement and its values.
+///
+/// # Errors
+/// 26000, 42601 for a wrong count, and those of the arguments.
+pub(super) fn execute(
+    standing: &mut Standing,
+    name: &str,
+    arguments: &[Expr],
+) -> Result<(Arc<Prepared>, Vec<Datum>)> {
+    let prepared = standing.prepared(name)?;
+    let prepared = refresh(standing, &prepared)?;
+    if prepared.parameters.len() != arguments.len() {
+        return Err(SqlError::new(
+            SqlState::SYNTAX_ERROR,
+            format!("wrong number of parameters for prepared statement \"{name}\""),
+        )
+        .with_detail(format!("Expected {} parameters but got {}.", prepared.parameters.len(), arguments.len())));
+    }
+    let scalars = bind::bind_constants(arguments, &prepared.parameters, &BindingNames::new(standing))?;
+    let values = super::query::constants(standing, &scalars)?;
+    Ok((prepared, values))
+}
+
+/// DEALLOCATE
+///
+/// # Errors
+/// 26000
+pub(super) fn deallocate(standing: &mut Standing, name: Option<&str>) -> Result<Outcome> {
+    let Some(name) = name else {
+        standing.prepared.clear();
+        return Ok(Outcome::Command("DEALLOCATE ALL".to_string()));
+    };
+    standing.prepared(name)?;
+    standing.prepared.remove(name);
+    Ok(Outcome::Command("DEALLOCATE".to_string()))
+}
+
+/// The binder's questions, answered from one catalog and one search path.
+pub(crate) struct BindingNames {
+    catalog: Arc<Catalog>,
+    path: Vec<String>,
+    style: Style,
+    names: system::names::CatalogView,
+}
+
+impl BindingNames {
+    /// As the session sees names now.
+    pub fn new(standing: &Standing) -> Self {
+        let settings = standing.settings.lock();
+        let path = settings.search_path(standing.identity.name.as_str());
+        let style = settings.style();
+        drop(settings);
+        Self { catalog: standing.catalog(), path, style, names: standing.names() }
+    }
+
+    fn in_namespace(&self, namespace: &str, name: &str) -> Option<RelationShape> {
+        if let Some(shape) = system::relations().by_name(namespace, name) {
+            return Some(shape.clone());
+        }
+        let namespace = self.catalog.namespace_by_name(namespace)?;
+        let table = self.catalog.table_by_name(namespace.id, name)?;
+        Some(shape_of(&table, namespace.name.as_str()))
+    }
+}
+
+/// A table in the binder's words.
+fn shape_of(table: &TableDef, namespace: &str) -> RelationShape {
+    let column = |column: &kalamdb_store::ColumnDef| ColumnShape {
+        id: column.id,
+        name: column.name.to_string(),
+        ty: column.ty,
+        not_null: column.not_null,
+        default: column.default.clone(),
+    };
+    let key = |key: &kalamdb_store::KeyDef| (key.name.clone(), key.columns.clone());
+    let primary_key: Option<(String, Vec<ColumnId>)> = table.primary_key.as_ref().map(key);
+    RelationShape {
+        table: table.id,
+        namespace: namespace.to_string(),
+        name: table.name.to_string(),
+        schema_version: table.schema_version,
+        kind: RelationKind::Table(table.kind),
+        columns: table.live_columns().map(column).collect(),
+        primary_key,
+    }
+}
+
+impl Names for BindingNames {
+    fn relation(&self, namespace: Option<&str>, name: &str) -> Result<Option<RelationShape>> {
+        if let Some(namespace) = namespace {
+            return Ok(self.in_namespace(namespace, name));
+        }
+        // PostgreSQL manual 5.9.5: pg_catalog is searched first unless the path names it.
+        let implicit = (!self.path.iter().any(|name| name == "pg_catalog")).then_some("pg_catalog");
+        let mut path = implicit.into_iter().chain(self.path.iter().map(String::as_str));
+        Ok(path.find_map(|namespace| self.in_namespace(namespace, name)))
+    }
+
+    fn namespace(&self, name: &str) -> Option<kalamdb_commons::NamespaceId> {
+        self.catalog.namespace_by_name(name).map(|namespace| namespace.id)
+    }
+
+    fn style(&self) -> &Style {
+        &self.style
+    }
+
+    fn catalog(&self) -> &dyn CatalogNames {
+        &self.names
+    }
+}

@@ -1,0 +1,167 @@
+//! SELECT, and what every statement with relations does first: locks, snapshot, relations.
+
+use super::around::Around;
+use super::{Guard, prepared};
+use crate::plan::{self, Execution};
+use crate::relation::Relation;
+use crate::resolve::{self, Resolved};
+use crate::session::{OutputColumn, Rows, RowsTag};
+use crate::standing::{Prepared, Standing};
+use arrow_array::RecordBatch;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use kalamdb_commons::{Datum, Result, SqlError, SqlState};
+use kalamdb_sql::bind::bound::{Action, Bound, BoundKind, ColId, Rel, Scalar};
+use kalamdb_store::{LockWait, TableLockMode};
+use std::sync::Arc;
+
+/// How often a statement is bound again because its relations changed under it, before it gives up: each time a
+/// concurrent DDL has committed, so this many in a row is a storm.
+const REBINDS_MAX: usize = 16;
+
+/// The relations of a statement, in the order of its needs.
+pub(super) type Relations = Vec<Arc<Relation>>;
+
+/// Takes the table locks and the snapshot, and turns the needs into relations. The statement may come back bound anew.
+///
+/// # Errors
+/// 42501, 42P01, 25006, and those of locks.
+pub(super) async fn relations(
+    standing: &mut Standing,
+    prepared: &Arc<Prepared>,
+) -> Result<(Arc<Prepared>, Relations)> {
+    let mut prepared = prepared::refresh(standing, prepared)?;
+    for _ in 0..REBINDS_MAX {
+        let Some(bound) = prepared.bound.clone() else { return Ok((prepared, Vec::new())) };
+        check_writable(standing, &bound)?;
+        let wait = lock_wait(standing);
+        for need in &bound.needs {
+            if crate::system::relations().by_oid(need.table).is_none() {
+                standing.transaction().table_lock(need.table, lock_mode(need.action), wait).await?;
+            }
+        }
+        standing.begin_statement()?;
+        let catalog = standing.catalog();
+        let mut relations = Vec::with_capacity(bound.needs.len());
+        for need in &bound.needs {
+            match resolve::relation(&catalog, &standing.identity, need)? {
+                Resolved::Relation(relation) => relations.push(Arc::new(relation)),
+                Resolved::Stale(_) => break,
+            }
+        }
+        if relations.len() == bound.needs.len() {
+            return Ok((prepared, relations));
+        }
+        prepared = prepared::refresh(standing, &prepared)?;
+    }
+    Err(SqlError::new(SqlState::T_R_SERIALIZATION_FAILURE, "could not bind to relations that keep changing"))
+}
+
+fn lock_mode(action: Action) -> TableLockMode {
+    match action {
+        Action::Select => TableLockMode::AccessShare,
+        Action::Lock => TableLockMode::RowShare,
+        Action::Insert | Action::Update | Action::Delete => TableLockMode::RowExclusive,
+        Action::Truncate => TableLockMode::AccessExclusive,
+    }
+}
+
+/// How the session waits for locks.
+pub(super) fn lock_wait(standing: &Standing) -> LockWait {
+    LockWait::Block(standing.settings.lock().duration("lock_timeout"))
+}
+
+fn check_writable(standing: &Standing, bound: &Bound) -> Result<()> {
+    match &bound.kind {
+        BoundKind::Query(_) => Ok(()),
+        BoundKind::Insert(_) => standing.writable("INSERT"),
+        BoundKind::Update(_) => standing.writable("UPDATE"),
+        BoundKind::Delete(_) => standing.writable("DELETE"),
+    }
+}
+
+/// Runs a query: rows to be pulled.
+///
+/// # Errors
+/// Those of planning; what happens later comes with the rows.
+pub(super) async fn run(
+    standing: &mut Standing,
+    bound: &Arc<Bound>,
+    relations: &Relations,
+    values: Arc<Vec<Datum>>,
+    columns: Option<Arc<[OutputColumn]>>,
+    guard: &Guard,
+) -> Result<Rows> {
+    let BoundKind::Query(rel) = &bound.kind else { return Err(SqlError::internal("not a query")) };
+    let outputs: Vec<ColId> = bound.outputs.iter().map(|output| output.col).collect();
+    let columns = columns.unwrap_or_else(|| bound.outputs.iter().map(prepared::output_column).collect());
+    if let Some(unlocked) = find_lock_rows(rel) {
+        return super::write::lock_rows(standing, unlocked, &outputs, bound, relations, values, columns, guard).await;
+    }
+    let stream = stream(standing, rel, &outputs, bound, relations, values, guard).await?;
+    let batches = guard.clone().watch_stream(stream);
+    Ok(Rows { columns, batches, tag: RowsTag::Counted("SELECT") })
+}
+
+/// The lock targets of a query's FOR UPDATE, if it has one at the top.
+fn find_lock_rows(rel: &Rel) -> Option<&Rel> {
+    match rel {
+        Rel::LockRows { .. } => Some(rel),
+        Rel::Narrow { input, .. } | Rel::Limit { input, .. } | Rel::Sort { input, .. } | Rel::Extend { input, .. } => {
+            find_lock_rows(input).map(|_| rel)
+        }
+        _ => None,
+    }
+}
+
+/// Runs a tree over the statement's snapshot.
+///
+/// # Errors
+/// Those of planning.
+pub(super) async fn stream(
+    standing: &mut Standing,
+    rel: &Rel,
+    outputs: &[ColId],
+    bound: &Bound,
+    relations: &Relations,
+    values: Arc<Vec<Datum>>,
+    guard: &Guard,
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    let execution = execution(standing, bound, relations, values, guard)?;
+    Ok(plan::run(rel, outputs, execution).await?)
+}
+
+/// What a plan runs with.
+///
+/// # Errors
+/// Those of system relations.
+pub(super) fn execution(
+    standing: &mut Standing,
+    bound: &Bound,
+    relations: &Relations,
+    values: Arc<Vec<Datum>>,
+    guard: &Guard,
+) -> Result<Execution> {
+    let around = Around::new(standing);
+    let view = standing.view();
+    let facts = crate::database::system_facts(standing, &view);
+    let leaves = relations.iter().map(|relation| relation.source(&view, &facts)).collect();
+    Ok(Execution {
+        engine: standing.hall.engine.clone(),
+        leaves,
+        parameters: values.iter().cloned().zip(bound.parameters.iter().copied()).collect(),
+        session: around.clone(),
+        around,
+        cancel: guard.token().clone(),
+        locker: None,
+    })
+}
+
+/// The values of constant expressions (EXECUTE's arguments).
+///
+/// # Errors
+/// The expressions'.
+pub(super) fn constants(standing: &mut Standing, scalars: &[Scalar]) -> Result<Vec<Datum>> {
+    let around = Around::new(standing);
+    plan::evaluate(scalars, &[], around)
+}

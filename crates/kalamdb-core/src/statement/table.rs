@@ -1,0 +1,530 @@
+//! CREATE, ALTER, DROP, TRUNCATE and LOCK TABLE.
+
+use super::prepared::BindingNames;
+use super::{Outcome, query::lock_wait};
+use crate::error;
+use crate::resolve::{self, Resolved, permit};
+use crate::standing::Standing;
+use crate::system;
+use kalamdb_auth::authorize::AdminAction;
+use kalamdb_commons::{
+    AccessLevel, ColumnId, ColumnName, Datum, NamespaceId, Result, SqlError, SqlState, StorageId, TableId, TableName,
+    TableType, clock,
+};
+use kalamdb_sql::bind;
+use kalamdb_sql::bind::bound::{Action, Need};
+use kalamdb_sql::statement::{AlterAction, AlterTable, ColumnSpec, CreateTable, Name};
+use kalamdb_store::{
+    Catalog, Change, ColumnDef, FlushPolicy, KeyDef, LockWait, NamespaceDef, TableDef, TableLockMode, TableOptions,
+};
+use std::sync::Arc;
+
+/// PostgreSQL's limit on a table's columns.
+const COLUMNS_MAX: usize = 1600;
+/// PostgreSQL's limit on an index's columns.
+const KEY_COLUMNS_MAX: usize = 32;
+/// PostgreSQL's storage parameters that clients send; they are kept and shown in pg_class.reloptions.
+const RELOPTIONS: &[&str] = &["fillfactor", "toast_tuple_target", "parallel_workers", "user_catalog_table"];
+
+/// CREATE TABLE
+///
+/// # Errors
+/// 42501, 42P07, 3F000, 42701, 42P16, 42703, 22023 for an option that does not fit.
+pub(super) async fn create(standing: &mut Standing, create: &CreateTable) -> Result<Outcome> {
+    standing.writable("CREATE TABLE")?;
+    let namespace = creation_namespace(standing, &create.name)?;
+    let is_granted = namespace.owner == standing.identity.user && namespace.id != kalamdb_commons::ids::PUBLIC;
+    let action = AdminAction::CreateTable { is_granted };
+    permit(&standing.identity, action, &format!("schema {}", namespace.name))?;
+    let wait = lock_wait(standing);
+    standing.transaction().name_lock(namespace.id, &create.name.name, wait).await?;
+    standing.begin_statement()?;
+    if standing.catalog().table_by_name(namespace.id, &create.name.name).is_some() {
+        let message = format!("relation \"{}\" already exists", create.name.name);
+        if create.if_not_exists {
+            standing.notice(format!("{message}, skipping"));
+            return done("CREATE TABLE");
+        }
+        return Err(SqlError::new(SqlState::DUPLICATE_TABLE, message));
+    }
+    let table = definition(standing, create, &namespace)?;
+    standing.transaction().define(Change::PutTable(table))?;
+    done("CREATE TABLE")
+}
+
+/// Where a new relation goes: the named namespace, or the first of the search path that exists.
+fn creation_namespace(standing: &Standing, name: &Name) -> Result<Arc<NamespaceDef>> {
+    let catalog = standing.catalog();
+    let missing = |name: &str| SqlError::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist"));
+    let namespace = match &name.namespace {
+        Some(namespace) => catalog.namespace_by_name(namespace).ok_or_else(|| missing(namespace).at(name.position))?,
+        None => {
+            let path = standing.settings.lock().search_path(standing.identity.name.as_str());
+            path.iter().find_map(|name| catalog.namespace_by_name(name)).ok_or_else(|| {
+                SqlError::new(SqlState::INVALID_SCHEMA_NAME, "no schema has been selected to create in").at(name.position)
+            })?
+        }
+    };
+    if namespace.id != kalamdb_commons::ids::PUBLIC && namespace.id.0 < kalamdb_commons::ids::FIRST_USER_OID {
+        return Err(error::denied(format!("schema {}", namespace.name)));
+    }
+    Ok(namespace)
+}
+
+fn definition(standing: &mut Standing, create: &CreateTable, namespace: &NamespaceDef) -> Result<TableDef> {
+    if create.columns.len() > COLUMNS_MAX {
+        return Err(SqlError::new(
+            SqlState::TOO_MANY_COLUMNS,
+            format!("tables can have at most {COLUMNS_MAX} columns"),
+        ));
+    }
+    let (kind, access, storage, options) = options_of(create.kind, &create.options)?;
+    let mut columns: Vec<ColumnDef> = Vec::with_capacity(create.columns.len());
+    for (at, spec) in create.columns.iter().enumerate() {
+        if columns.iter().any(|column| column.name.as_str() == spec.name) {
+            return Err(SqlError::new(
+                SqlState::DUPLICATE_COLUMN,
+                format!("column \"{}\" specified more than once", spec.name),
+            ));
+        }
+        columns.push(column_of(standing, spec, ColumnId(at as i16 + 1))?);
+    }
+    let now = clock::now_us();
+    let mut table = TableDef {
+        id: TableId(standing.hall.store.allocate_oid()?),
+        namespace: namespace.id,
+        name: TableName::new(create.name.name.as_str()),
+        kind,
+        access,
+        storage,
+        owner: standing.identity.user,
+        options,
+        schema_version: 1,
+        columns,
+        primary_key: None,
+        row_type: standing.hall.store.allocate_oid()?,
+        created_at: now,
+        updated_at: now,
+    };
+    if let Some((name, columns)) = &create.primary_key {
+        set_key(standing, &mut table, name.as_deref(), columns)?;
+    }
+    Ok(table)
+}
+
+fn column_of(standing: &Standing, spec: &ColumnSpec, id: ColumnId) -> Result<ColumnDef> {
+    if spec.name.starts_with('_') && matches!(spec.name.as_str(), "_seq" | "_updated" | "_deleted") {
+        return Err(SqlError::new(
+            SqlState::DUPLICATE_COLUMN,
+            format!("column name \"{}\" conflicts with a system column name", spec.name),
+        ));
+    }
+    if matches!(spec.name.as_str(), "tableoid" | "xmin" | "xmax" | "cmin" | "cmax" | "ctid") {
+        return Err(SqlError::new(
+            SqlState::DUPLICATE_COLUMN,
+            format!("column name \"{}\" conflicts with a system column name", spec.name),
+        ));
+    }
+    if spec.ty.ty.facts().kind == 'p' {
+        return Err(SqlError::new(
+            SqlState::INVALID_TABLE_DEFINITION,
+            format!("column \"{}\" has pseudo-type {}", spec.name, spec.ty),
+        ));
+    }
+    let default = match &spec.default {
+        None => None,
+        Some((_, text)) => {
+            bind::bind_default(text, spec.ty, &spec.name, &BindingNames::new(standing))?;
+            Some(text.clone())
+        }
+    };
+    Ok(ColumnDef {
+        id,
+        name: ColumnName::new(spec.name.as_str()),
+        ty: spec.ty,
+        not_null: spec.not_null,
+        default,
+        missing: Datum::Null,
+        dropped: false,
+    })
+}
+
+/// Gives a table its primary key: its columns become NOT NULL.
+fn set_key(standing: &Standing, table: &mut TableDef, name: Option<&str>, columns: &[String]) -> Result<()> {
+    if columns.len() > KEY_COLUMNS_MAX {
+        return Err(SqlError::new(
+            SqlState::TOO_MANY_COLUMNS,
+            format!("cannot use more than {KEY_COLUMNS_MAX} columns in an index"),
+        ));
+    }
+    let mut ids = Vec::with_capacity(columns.len());
+    for name in columns {
+        let column = table.columns.iter_mut().find(|column| !column.dropped && column.name.as_str() == name);
+        let Some(column) = column else {
+            return Err(SqlError::new(
+                SqlState::UNDEFINED_COLUMN,
+                format!("column \"{name}\" named in key does not exist"),
+            ));
+        };
+        if ids.contains(&column.id) {
+            return Err(SqlError::new(
+                SqlState::DUPLICATE_COLUMN,
+                format!("column \"{name}\" appears twice in primary key constraint"),
+            ));
+        }
+        if !kalamdb_store::codec::key::is_supported(column.ty.ty) {
+            return Err(SqlError::unsupported(format!("a primary key column of type {}", column.ty)));
+        }
+        column.not_null = true;
+        ids.push(column.id);
+    }
+    table.primary_key = Some(KeyDef {
+        constraint: standing.hall.store.allocate_oid()?,
+        index: standing.hall.store.allocate_oid()?,
+        name: name.map_or_else(|| format!("{}_pkey", table.name), str::to_string),
+        columns: ids,
+    });
+    Ok(())
+}
+
+/// Reads `WITH (…)`: what kind of table, who may, where segments go, and the rest.
+fn options_of(
+    kind: Option<TableType>,
+    given: &[(String, String)],
+) -> Result<(TableType, AccessLevel, StorageId, TableOptions)> {
+    let named = given.iter().find(|(name, _)| name == "type").map(|(_, value)| {
+        TableType::parse(value).ok_or_else(|| bad_option("type", value, "USER, SHARED or STREAM"))
+    });
+    let kind = match (kind, named.transpose()?) {
+        (Some(said), Some(named)) if said != named => {
+            return Err(SqlError::new(
+                SqlState::INVALID_PARAMETER_VALUE,
+                format!("the table is said to be {said} and {named}"),
+            ));
+        }
+        (said, named) => said.or(named).unwrap_or(TableType::Shared),
+    };
+    let mut access = AccessLevel::Private;
+    let mut storage = StorageId::new("local");
+    let mut options = TableOptions::default();
+    for (name, value) in given.iter().filter(|(name, _)| name != "type") {
+        apply_option(kind, name, value, &mut access, &mut storage, &mut options)?;
+    }
+    if kind == TableType::Stream && options.ttl_seconds.is_none() {
+        return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, "a STREAM table needs the option TTL_SECONDS"));
+    }
+    Ok((kind, access, storage, options))
+}
+
+fn bad_option(name: &str, value: &str, expected: &str) -> SqlError {
+    SqlError::new(
+        SqlState::INVALID_PARAMETER_VALUE,
+        format!("invalid value for option \"{}\": \"{value}\"", name.to_uppercase()),
+    )
+    .with_detail(format!("It takes {expected}."))
+}
+
+fn apply_option(
+    kind: TableType,
+    name: &str,
+    value: &str,
+    access: &mut AccessLevel,
+    storage: &mut StorageId,
+    options: &mut TableOptions,
+) -> Result<()> {
+    let fits = |kinds: &[TableType]| {
+        if kinds.contains(&kind) {
+            return Ok(());
+        }
+        Err(SqlError::new(
+            SqlState::INVALID_PARAMETER_VALUE,
+            format!("option \"{}\" does not fit a {} table", name.to_uppercase(), kind.as_str().to_uppercase()),
+        ))
+    };
+    let number = |what: &str| value.parse::<u32>().map_err(|_| bad_option(name, value, what));
+    match name {
+        "access_level" => {
+            fits(&[TableType::Shared])?;
+            *access = AccessLevel::parse(value).ok_or_else(|| bad_option(name, value, "public, private or restricted"))?;
+        }
+        "storage_id" => {
+            fits(&[TableType::User, TableType::Shared])?;
+            if value != "local" {
+                return Err(SqlError::new(SqlState::UNDEFINED_OBJECT, format!("storage \"{value}\" does not exist")));
+            }
+            *storage = StorageId::new(value);
+        }
+        "use_user_storage" => {
+            fits(&[TableType::User])?;
+            match value.to_ascii_lowercase().as_str() {
+                "false" | "off" | "no" | "0" => options.use_user_storage = false,
+                "true" | "on" | "yes" | "1" => return Err(SqlError::unsupported("USE_USER_STORAGE")),
+                _ => return Err(bad_option(name, value, "true or false")),
+            }
+        }
+        "flush_policy" => {
+            fits(&[TableType::User, TableType::Shared])?;
+            options.flush_policy = Some(flush_policy(value)?);
+        }
+        "deleted_retention_hours" => {
+            fits(&[TableType::User, TableType::Shared])?;
+            options.deleted_retention_hours = number("a number of hours")?;
+        }
+        "ttl_seconds" => {
+            fits(&[TableType::Stream])?;
+            let ttl = number("a number of seconds, from 1")?;
+            if ttl == 0 {
+                return Err(bad_option(name, value, "a number of seconds, from 1"));
+            }
+            options.ttl_seconds = Some(ttl);
+        }
+        name if RELOPTIONS.contains(&name) || name.starts_with("autovacuum_") || name.starts_with("toast.") => {
+            options.reloptions.retain(|option| !option.starts_with(&format!("{name}=")));
+            options.reloptions.push(format!("{name}={value}"));
+        }
+        _ => {
+            return Err(SqlError::new(
+                SqlState::INVALID_PARAMETER_VALUE,
+                format!("unrecognized parameter \"{name}\""),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// `rows:N`, `interval:SECONDS`, or both with a comma.
+fn flush_policy(text: &str) -> Result<FlushPolicy> {
+    let bad = || bad_option("flush_policy", text, "'rows:N', 'interval:SECONDS', or both with a comma");
+    let mut policy = FlushPolicy { rows: None, interval_seconds: None };
+    for part in text.split(',') {
+        let (word, number) = part.trim().split_once(':').ok_or_else(bad)?;
+        let number = number.trim().parse::<u64>().ok().filter(|number| *number > 0).ok_or_else(bad)?;
+        let slot = match word.trim().to_ascii_lowercase().as_str() {
+            "rows" => &mut policy.rows,
+            "interval" => &mut policy.interval_seconds,
+            _ => return Err(bad()),
+        };
+        if slot.replace(number).is_some() {
+            return Err(bad());
+        }
+    }
+    Ok(policy)
+}
+
+/// A table by name, on the search path.
+///
+/// # Errors
+/// 42P01; 42809 for a computed relation.
+pub(super) fn find(standing: &Standing, name: &Name) -> Result<Arc<TableDef>> {
+    let catalog = standing.catalog();
+    lookup(standing, &catalog, name)?.ok_or_else(|| error::no_relation(shown(name)).at(name.position))
+}
+
+fn shown(name: &Name) -> String {
+    match &name.namespace {
+        Some(namespace) => format!("{namespace}.{}", name.name),
+        None => name.name.clone(),
+    }
+}
+
+fn lookup(standing: &Standing, catalog: &Catalog, name: &Name) -> Result<Option<Arc<TableDef>>> {
+    let path = match &name.namespace {
+        Some(namespace) => vec![namespace.clone()],
+        None => standing.settings.lock().search_path(standing.identity.name.as_str()),
+    };
+    for namespace in &path {
+        if system::relations().by_name(namespace, &name.name).is_some() {
+            return Err(SqlError::new(
+                SqlState::INSUFFICIENT_PRIVILEGE,
+                format!("permission denied: \"{}\" is a system catalog", name.name),
+            ));
+        }
+        let found = catalog.namespace_by_name(namespace).and_then(|space| catalog.table_by_name(space.id, &name.name));
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+/// Locks a table for a change of its definition and returns it as it is under the lock.
+async fn lock_for_change(standing: &mut Standing, name: &Name) -> Result<Option<Arc<TableDef>>> {
+    let wait = lock_wait(standing);
+    loop {
+        standing.begin_statement()?;
+        let catalog = standing.catalog();
+        let Some(table) = lookup(standing, &catalog, name)? else { return Ok(None) };
+        standing.transaction().table_lock(table.id, TableLockMode::AccessExclusive, wait).await?;
+        standing.begin_statement()?;
+        let catalog = standing.catalog();
+        match lookup(standing, &catalog, name)? {
+            Some(now) if now.id == table.id => return Ok(Some(now)),
+            None => return Ok(None),
+            // Dropped and made anew while we waited: lock that one.
+            Some(_) => {}
+        }
+    }
+}
+
+fn owned(standing: &Standing, table: &TableDef, action: fn(bool) -> AdminAction) -> Result<()> {
+    let is_owner = table.owner == standing.identity.user;
+    permit(&standing.identity, action(is_owner), &format!("table {}", table.name)).map(drop)
+}
+
+/// DROP TABLE
+///
+/// # Errors
+/// 42501, 42P01
+pub(super) async fn drop(standing: &mut Standing, names: &[Name], if_exists: bool) -> Result<Outcome> {
+    standing.writable("DROP TABLE")?;
+    for name in names {
+        match lock_for_change(standing, name).await? {
+            Some(table) => {
+                owned(standing, &table, |is_owner| AdminAction::DropTable { is_owner })?;
+                standing.transaction().define(Change::DropTable(table.id))?;
+            }
+            None if if_exists => {
+                standing.notice(format!("table \"{}\" does not exist, skipping", name.name));
+            }
+            None => {
+                return Err(SqlError::new(
+                    SqlState::UNDEFINED_TABLE,
+                    format!("table \"{}\" does not exist", shown(name)),
+                ));
+            }
+        }
+    }
+    done("DROP TABLE")
+}
+
+/// Drops a table of a namespace that goes.
+///
+/// # Errors
+/// 42501, and those of locks.
+pub(super) async fn drop_one(standing: &mut Standing, table: &Arc<TableDef>) -> Result<()> {
+    owned(standing, table, |is_owner| AdminAction::DropTable { is_owner })?;
+    let wait = lock_wait(standing);
+    standing.transaction().table_lock(table.id, TableLockMode::AccessExclusive, wait).await?;
+    Ok(standing.transaction().define(Change::DropTable(table.id))?)
+}
+
+/// TRUNCATE
+///
+/// # Errors
+/// 42501, 42P01
+pub(super) async fn truncate(standing: &mut Standing, names: &[Name]) -> Result<Outcome> {
+    standing.writable("TRUNCATE TABLE")?;
+    for name in names {
+        let Some(table) = lock_for_change(standing, name).await? else {
+            return Err(error::no_relation(shown(name)).at(name.position));
+        };
+        let need = Need {
+            table: table.id,
+            schema_version: table.schema_version,
+            action: Action::Truncate,
+            columns: Default::default(),
+            with_deleted: false,
+        };
+        match resolve::relation(&standing.catalog(), &standing.identity, &need)? {
+            Resolved::Relation(relation) => relation.truncate(standing.transaction())?,
+            Resolved::Stale(_) => return Err(error::no_relation(shown(name))),
+        }
+    }
+    done("TRUNCATE TABLE")
+}
+
+/// LOCK TABLE
+///
+/// # Errors
+/// 25P01, 42501, 42P01, 55P03
+pub(super) async fn lock(standing: &mut Standing, names: &[Name], mode: &str, nowait: bool) -> Result<Outcome> {
+    standing.inside_block("LOCK TABLE")?;
+    let mode = TableLockMode::parse(mode)
+        .ok_or_else(|| SqlError::new(SqlState::SYNTAX_ERROR, format!("unknown lock mode \"{mode}\"")))?;
+    let wait = if nowait { LockWait::NoWait } else { lock_wait(standing) };
+    for name in names {
+        standing.begin_statement()?;
+        let table = find(standing, name)?;
+        let action = if mode == TableLockMode::AccessShare { Action::Select } else { Action::Delete };
+        let need = Need {
+            table: table.id,
+            schema_version: table.schema_version,
+            action,
+            columns: Default::default(),
+            with_deleted: false,
+        };
+        resolve::relation(&standing.catalog(), &standing.identity, &need)?;
+        standing.transaction().table_lock(table.id, mode, wait).await?;
+    }
+    done("LOCK TABLE")
+}
+
+/// ALTER TABLE
+///
+/// # Errors
+/// 42501, 42P01, 42703, 42P16, 23502, 23505
+pub(super) async fn alter(standing: &mut Standing, alter: &AlterTable) -> Result<Outcome> {
+    standing.writable("ALTER TABLE")?;
+    let Some(table) = lock_for_change(standing, &alter.name).await? else {
+        if alter.if_exists {
+            standing.notice(format!("relation \"{}\" does not exist, skipping", alter.name.name));
+            return done("ALTER TABLE");
+        }
+        return Err(error::no_relation(shown(&alter.name)).at(alter.name.position));
+    };
+    owned(standing, &table, |is_owner| AdminAction::AlterTable { is_owner })?;
+    let mut table = (*table).clone();
+    for action in &alter.actions {
+        match action {
+            AlterAction::AddPrimaryKey { name, columns } => {
+                add_primary_key(standing, &mut table, name.as_deref(), columns).await?;
+            }
+            AlterAction::AddColumn { .. } => return Err(SqlError::unsupported("ALTER TABLE ADD COLUMN")),
+            AlterAction::DropColumn { .. } => return Err(SqlError::unsupported("ALTER TABLE DROP COLUMN")),
+            AlterAction::SetOptions(options) => set_options(&mut table, options)?,
+            AlterAction::Unsupported(subject) => return Err(SqlError::unsupported(subject)),
+        }
+        table.updated_at = clock::now_us();
+        standing.transaction().define(Change::PutTable(table.clone()))?;
+    }
+    done("ALTER TABLE")
+}
+
+fn set_options(table: &mut TableDef, given: &[(String, String)]) -> Result<()> {
+    for (name, value) in given {
+        if name == "type" {
+            return Err(SqlError::unsupported("changing the kind of a table"));
+        }
+        apply_option(table.kind, name, value, &mut table.access, &mut table.storage, &mut table.options)?;
+    }
+    Ok(())
+}
+
+/// ADD PRIMARY KEY. Rows are keyed by it from now on, so each existing row is written anew under its key, in the same
+/// transaction.
+async fn add_primary_key(
+    standing: &mut Standing,
+    table: &mut TableDef,
+    name: Option<&str>,
+    columns: &[String],
+) -> Result<()> {
+    if table.primary_key.is_some() {
+        return Err(SqlError::new(
+            SqlState::INVALID_TABLE_DEFINITION,
+            format!("multiple primary keys for table \"{}\" are not allowed", table.name),
+        ));
+    }
+    let before = Arc::new(table.clone());
+    set_key(standing, table, name, columns)?;
+    table.schema_version += 1;
+    super::write::rekey(standing, &before, &Arc::new(table.clone())).await
+}
+
+/// The namespace of system objects' names.
+pub(super) fn namespace_name(catalog: &Catalog, id: NamespaceId) -> String {
+    catalog.namespace(id).map(|namespace| namespace.name.to_string()).unwrap_or_default()
+}
+
+fn done(tag: &str) -> Result<Outcome> {
+    Ok(Outcome::Command(tag.to_string()))
+}

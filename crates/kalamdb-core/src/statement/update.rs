@@ -1,0 +1,272 @@
+//! UPDATE: find rows on the snapshot, lock each, look again where it changed, write.
+
+use super::insert::{is_true, merged};
+use super::query::{self, Relations, lock_wait};
+use super::write::{
+    self, Kept, RESTARTS_MAX, ReturningProgram, Written, check_not_null, duplicate, key_column, keys_of, place, rows_in,
+    take, values_of,
+};
+use super::{Guard, batch_of};
+use crate::relation::Relation;
+use crate::standing::Standing;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use futures::StreamExt;
+use kalamdb_commons::{ColumnId, Datum, Result, SqlError, SqlState};
+use kalamdb_sql::bind::bound::{Bound, BoundUpdate, Col, ColId, Rel, Scalar};
+use kalamdb_sql::predicate::{Program, Values};
+use kalamdb_store::codec::arrow::BatchBuilder;
+use kalamdb_store::{LockStrength, RowVersion, TableDef};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Runs an UPDATE.
+///
+/// # Errors
+/// 23502, 23505, 40001, 40P01, 55P03, and those of the expressions.
+pub(super) async fn run(
+    standing: &mut Standing,
+    bound: &Arc<Bound>,
+    update: &BoundUpdate,
+    relations: &Relations,
+    values: Arc<Vec<Datum>>,
+    guard: &Guard,
+) -> Result<Written> {
+    let relation = relations[update.need.0].clone();
+    if update.set.iter().any(|(id, _)| id.is_system()) {
+        return Err(SqlError::unsupported("UPDATE of a system column"));
+    }
+    let key_columns = relation.table()?.primary_key.as_ref().map(|key| key.columns.clone()).unwrap_or_default();
+    let changes_key = update.set.iter().any(|(id, _)| key_columns.contains(id));
+    let with = values_of(standing, bound, &values);
+    let finder = Finder::new(&relation, &update.source, &update.target, update.recheck.as_ref(), update.restarts, &with)?;
+    let scalars: Vec<Scalar> = update.set.iter().map(|(_, scalar)| scalar.clone()).collect();
+    let work = Assignments {
+        set: update.set.iter().map(|(id, _)| *id).collect(),
+        program: write::program(&scalars, &finder.columns, &with)?,
+        returning: match &update.returning {
+            Some(returning) => Some(ReturningProgram::new(returning, &finder.columns, &with)?),
+            None => None,
+        },
+        strength: if changes_key { LockStrength::Update } else { LockStrength::NoKeyUpdate },
+        changes_key,
+    };
+    for _ in 0..RESTARTS_MAX {
+        let outputs = finder.outputs();
+        let mut source =
+            query::stream(standing, &update.source, &outputs, bound, relations, values.clone(), guard).await?;
+        let mut written = Written { count: 0, returned: Kept::default() };
+        let mut seen = HashSet::new();
+        let mut restarted = false;
+        while let Some(batch) = source.next().await {
+            match finder.lock(standing, &batch?, work.strength, &mut seen).await? {
+                Found::Rows(found) => work.write(standing, &relation, found, &mut written).await?,
+                Found::Restart => {
+                    restarted = true;
+                    break;
+                }
+            }
+        }
+        if !restarted {
+            return Ok(written);
+        }
+        drop(source);
+        standing.restart_statement()?;
+    }
+    Err(SqlError::new(SqlState::T_R_SERIALIZATION_FAILURE, "could not serialize access due to concurrent update"))
+}
+
+/// What an UPDATE writes.
+struct Assignments {
+    set: Vec<ColumnId>,
+    program: Program,
+    returning: Option<ReturningProgram>,
+    strength: LockStrength,
+    changes_key: bool,
+}
+
+impl Assignments {
+    async fn write(
+        &self,
+        standing: &mut Standing,
+        relation: &Arc<Relation>,
+        found: LockedRows,
+        written: &mut Written,
+    ) -> Result<()> {
+        if found.rows.is_empty() {
+            return Ok(());
+        }
+        let table = relation.table()?.clone();
+        let values = self.program.evaluate(&found.batch)?;
+        let old: Vec<(&[u8], &[u8])> =
+            found.rows.iter().map(|(key, version)| (key.as_slice(), version.row.as_ref())).collect();
+        let (columns, new) = merged(&table, &old, &self.set, &values)?;
+        check_not_null(standing, &table, &new, &columns)?;
+        let rows = rows_in(&table, &new, &columns)?;
+        let keys = if self.changes_key { Some(keys_of(standing, &table, &new, &columns)?) } else { None };
+        let wait = lock_wait(standing);
+        let mut pairs = Vec::with_capacity(rows.len());
+        for (at, ((old_key, version), row)) in found.rows.into_iter().zip(rows).enumerate() {
+            let key = keys.as_ref().map_or(&old_key, |keys| &keys[at]).clone();
+            if key == old_key {
+                relation.replace(standing.transaction(), &key, row.clone(), version)?;
+            } else {
+                relation.remove(standing.transaction(), &old_key, version, true)?;
+                if relation.claim(standing.transaction(), &key, wait).await?.is_some() {
+                    return Err(duplicate(standing, &table, &row));
+                }
+                relation.insert(standing.transaction(), &key, row.clone())?;
+            }
+            pairs.push((key, row));
+        }
+        written.count += pairs.len() as u64;
+        if let Some(returning) = &self.returning {
+            let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|(key, row)| (key.as_slice(), row.as_slice())).collect();
+            written.returned.push(returning.rows(&table, &pairs, Some(&found.batch))?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Locks the rows that a source has found, and looks again at those that changed since its snapshot.
+pub(super) struct Finder {
+    relation: Arc<Relation>,
+    /// The columns of the source's batches.
+    pub columns: Vec<Col>,
+    key: usize,
+    target: Vec<(ColumnId, usize)>,
+    recheck: Option<Program>,
+    restarts: bool,
+}
+
+/// What locking a batch gives.
+pub(super) enum Found {
+    /// The rows to write.
+    Rows(LockedRows),
+    /// A row changed, and what it means can only be told by running the statement again.
+    Restart,
+}
+
+/// Locked rows: the source's rows as they are now, and beside each its key and newest version.
+pub(super) struct LockedRows {
+    pub batch: RecordBatch,
+    pub rows: Vec<(Vec<u8>, RowVersion)>,
+}
+
+impl Finder {
+    /// For a source that makes `target`'s columns.
+    ///
+    /// # Errors
+    /// The compiler's.
+    pub fn new(
+        relation: &Arc<Relation>,
+        source: &Rel,
+        target: &[(ColumnId, Col)],
+        recheck: Option<&Scalar>,
+        restarts: bool,
+        values: &Values,
+    ) -> Result<Self> {
+        let columns = source.columns();
+        let key = target.iter().find(|(id, _)| *id == ColumnId::ROW_KEY).map(|(_, col)| col.id);
+        let key = place(&columns, key.ok_or_else(|| SqlError::internal("the source makes no row keys"))?)?;
+        // A target column that nothing reads need not be in the source.
+        let target =
+            target.iter().filter_map(|(id, col)| place(&columns, col.id).ok().map(|at| (*id, at))).collect();
+        let recheck = match recheck {
+            Some(recheck) if !restarts => Some(write::program(std::slice::from_ref(recheck), &columns, values)?),
+            _ => None,
+        };
+        Ok(Self { relation: relation.clone(), columns, key, target, recheck, restarts })
+    }
+
+    /// The columns to ask the source for.
+    pub fn outputs(&self) -> Vec<ColId> {
+        self.columns.iter().map(|col| col.id).collect()
+    }
+
+    /// Locks a batch's rows. A row that this statement has written already is left out (PostgreSQL: the first wins).
+    ///
+    /// # Errors
+    /// 40001, 40P01, 55P03, and the predicate's.
+    pub async fn lock(
+        &self,
+        standing: &mut Standing,
+        batch: &RecordBatch,
+        strength: LockStrength,
+        seen: &mut HashSet<Vec<u8>>,
+    ) -> Result<Found> {
+        let wait = lock_wait(standing);
+        let keys = key_column(batch, self.key)?.clone();
+        let mut places = Vec::with_capacity(batch.num_rows());
+        let mut rows = Vec::with_capacity(batch.num_rows());
+        let mut changed = Vec::new();
+        for at in 0..batch.num_rows() {
+            let key = keys.value(at);
+            if seen.contains(key) {
+                continue;
+            }
+            let locked = self.relation.lock(standing.transaction(), key, strength, wait).await?;
+            if locked.changed && self.restarts {
+                return Ok(Found::Restart);
+            }
+            let Some(version) = locked.newest else { continue };
+            if locked.changed {
+                changed.push(rows.len());
+            } else {
+                seen.insert(key.to_vec());
+            }
+            places.push(at);
+            rows.push((key.to_vec(), version));
+        }
+        let batch = take(batch, &places)?;
+        if changed.is_empty() {
+            return Ok(Found::Rows(LockedRows { batch, rows }));
+        }
+        self.look_again(batch, rows, &changed, seen)
+    }
+
+    /// READ COMMITTED: the changed rows as they are now, and only those that the predicate still wants.
+    fn look_again(
+        &self,
+        batch: RecordBatch,
+        rows: Vec<(Vec<u8>, RowVersion)>,
+        changed: &[usize],
+        seen: &mut HashSet<Vec<u8>>,
+    ) -> Result<Found> {
+        let table: &TableDef = self.relation.table()?;
+        let ids: Vec<ColumnId> = self.target.iter().map(|(id, _)| *id).collect();
+        let mut builder = BatchBuilder::new(table, &ids)?;
+        for at in changed {
+            builder.push(&rows[*at].0, &rows[*at].1.row)?;
+        }
+        let newest = builder.finish()?;
+        let mut indices: Vec<(usize, usize)> = (0..rows.len()).map(|at| (0, at)).collect();
+        for (place, at) in changed.iter().enumerate() {
+            indices[*at] = (1, place);
+        }
+        let mut arrays: Vec<ArrayRef> = batch.columns().to_vec();
+        for (place, (_, at)) in self.target.iter().enumerate() {
+            let sources: [&dyn Array; 2] = [batch.column(*at).as_ref(), newest.column(place).as_ref()];
+            arrays[*at] = arrow_select::interleave::interleave(&sources, &indices).map_err(SqlError::internal)?;
+        }
+        let batch = batch_of(arrays, rows.len())?;
+        let kept: Vec<usize> = match &self.recheck {
+            None => (0..rows.len()).collect(),
+            Some(recheck) => {
+                let again = recheck.evaluate(&take(&batch, changed)?)?;
+                let gone: HashSet<usize> = changed
+                    .iter()
+                    .enumerate()
+                    .filter(|(place, _)| !is_true(&again, *place))
+                    .map(|(_, at)| *at)
+                    .collect();
+                (0..rows.len()).filter(|at| !gone.contains(at)).collect()
+            }
+        };
+        let batch = take(&batch, &kept)?;
+        let mut rows: Vec<Option<_>> = rows.into_iter().map(Some).collect();
+        let rows: Vec<(Vec<u8>, RowVersion)> = kept.iter().filter_map(|at| rows[*at].take()).collect();
+        seen.extend(rows.iter().map(|(key, _)| key.clone()));
+        Ok(Found::Rows(LockedRows { batch, rows }))
+    }
+}
+

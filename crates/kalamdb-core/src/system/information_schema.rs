@@ -1,0 +1,197 @@
+//! information_schema (ISO/IEC 9075-11), as PostgreSQL's manual, chapter 37, says it.
+
+use super::relational::{namespace_name, shape_namespace};
+use super::{Facts, Rows, SHAPES, cells};
+use crate::database::DATABASE_NAME;
+use kalamdb_commons::{PgType, SqlType};
+use kalamdb_store::{KeyDef, TableDef};
+use std::sync::Arc;
+
+/// Makes the rows of one of them; `false` when it is not among them.
+pub(super) fn make(name: &str, facts: &Facts, rows: &mut Rows) -> bool {
+    match name {
+        "tables" => tables(facts, rows),
+        "columns" => columns(facts, rows),
+        "schemata" => schemata(facts, rows),
+        "table_constraints" => table_constraints(facts, rows),
+        "key_column_usage" => key_columns(facts, rows),
+        "constraint_column_usage" => constraint_columns(facts, rows),
+        "constraint_table_usage" => constraint_tables(facts, rows),
+        "information_schema_catalog_name" => rows.push(cells![catalog_name: DATABASE_NAME]),
+        "character_sets" => rows.push(cells![
+            character_set_name: "UTF8", character_repertoire: "UCS", form_of_use: "UTF8",
+            default_collate_catalog: DATABASE_NAME, default_collate_schema: "pg_catalog", default_collate_name: "C",
+        ]),
+        "applicable_roles" | "administrable_role_authorizations" => {}
+        "enabled_roles" => rows.push(cells![role_name: facts.identity.name.as_str()]),
+        _ => return false,
+    }
+    true
+}
+
+fn yes(value: bool) -> &'static str {
+    if value { "YES" } else { "NO" }
+}
+
+fn tables(facts: &Facts, rows: &mut Rows) {
+    for shape in SHAPES {
+        rows.push(cells![
+            table_catalog: DATABASE_NAME, table_schema: shape.namespace, table_name: shape.name,
+            table_type: if shape.kind == 'r' { "BASE TABLE" } else { "VIEW" }, is_insertable_into: "NO", is_typed: "NO",
+        ]);
+    }
+    for table in facts.catalog.tables() {
+        rows.push(cells![
+            table_catalog: DATABASE_NAME, table_schema: namespace_name(facts, table.namespace),
+            table_name: table.name.as_str(), table_type: "BASE TABLE", is_insertable_into: "YES", is_typed: "NO",
+        ]);
+    }
+}
+
+fn schemata(facts: &Facts, rows: &mut Rows) {
+    for namespace in facts.catalog.namespaces() {
+        let owner = facts.catalog.user(namespace.owner).map(|user| user.name.to_string());
+        rows.push(cells![
+            catalog_name: DATABASE_NAME, schema_name: namespace.name.as_str(), schema_owner: owner,
+        ]);
+    }
+}
+
+struct Column<'a> {
+    namespace: &'a str,
+    table: &'a str,
+    name: &'a str,
+    position: i32,
+    default: Option<&'a str>,
+    not_null: bool,
+    ty: PgType,
+    updatable: bool,
+}
+
+fn push_column(rows: &mut Rows, column: &Column<'_>) {
+    let ty = column.ty.ty;
+    let data_type = match ty {
+        ty if ty.facts().name.starts_with('_') => "ARRAY".to_string(),
+        ty => ty.facts().sql_name.to_string(),
+    };
+    let (precision, radix, scale) = match ty {
+        SqlType::Int2 => (Some(16), Some(2), Some(0)),
+        SqlType::Int4 => (Some(32), Some(2), Some(0)),
+        SqlType::Int8 => (Some(64), Some(2), Some(0)),
+        SqlType::Float4 => (Some(24), Some(2), None),
+        SqlType::Float8 => (Some(53), Some(2), None),
+        SqlType::Numeric => match column.ty.precision_scale() {
+            Some((precision, scale)) => (Some(i32::from(precision)), Some(10), Some(i32::from(scale))),
+            None => (None, Some(10), None),
+        },
+        _ => (None, None, None),
+    };
+    let is_time = matches!(ty, SqlType::Timestamp | SqlType::Timestamptz | SqlType::Time | SqlType::Interval);
+    let octets = match ty {
+        SqlType::Text | SqlType::Varchar | SqlType::Bpchar => {
+            Some(column.ty.char_length().map_or(1_073_741_824, |length| (length as i32).saturating_mul(4)))
+        }
+        _ => None,
+    };
+    let datetime_precision = match ty {
+        SqlType::Date => Some(0),
+        _ if is_time => Some(if column.ty.typmod >= 0 { column.ty.typmod } else { 6 }),
+        _ => None,
+    };
+    rows.push(cells![
+        table_catalog: DATABASE_NAME, table_schema: column.namespace, table_name: column.table,
+        column_name: column.name, ordinal_position: column.position, column_default: column.default,
+        is_nullable: yes(!column.not_null), data_type: data_type,
+        character_maximum_length: column.ty.char_length().map(|length| length as i32),
+        character_octet_length: octets, numeric_precision: precision, numeric_precision_radix: radix,
+        numeric_scale: scale, datetime_precision: datetime_precision, udt_catalog: DATABASE_NAME,
+        udt_schema: "pg_catalog", udt_name: ty.facts().name, dtd_identifier: column.position.to_string(),
+        is_self_referencing: "NO", is_identity: "NO", identity_cycle: "NO", is_generated: "NEVER",
+        is_updatable: yes(column.updatable),
+    ]);
+}
+
+fn columns(facts: &Facts, rows: &mut Rows) {
+    for shape in SHAPES {
+        let _ = shape_namespace;
+        for (at, (name, ty, not_null)) in shape.columns.iter().enumerate() {
+            push_column(rows, &Column {
+                namespace: shape.namespace,
+                table: shape.name,
+                name,
+                position: at as i32 + 1,
+                default: None,
+                not_null: *not_null,
+                ty: PgType::new(*ty),
+                updatable: false,
+            });
+        }
+    }
+    for table in facts.catalog.tables() {
+        let namespace = namespace_name(facts, table.namespace);
+        for column in table.live_columns() {
+            push_column(rows, &Column {
+                namespace: &namespace,
+                table: table.name.as_str(),
+                name: column.name.as_str(),
+                position: i32::from(column.id.0),
+                default: column.default.as_deref(),
+                not_null: column.not_null,
+                ty: column.ty,
+                updatable: true,
+            });
+        }
+    }
+}
+
+/// Every primary key with its table and namespace's name.
+fn keys(facts: &Facts) -> impl Iterator<Item = (String, Arc<TableDef>, KeyDef)> {
+    let keyed = facts.catalog.tables().filter_map(|table| Some((table.clone(), table.primary_key.clone()?)));
+    keyed
+        .map(|(table, key)| (namespace_name(facts, table.namespace), table, key))
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+fn table_constraints(facts: &Facts, rows: &mut Rows) {
+    for (namespace, table, key) in keys(facts) {
+        rows.push(cells![
+            constraint_catalog: DATABASE_NAME, constraint_schema: namespace.clone(), constraint_name: key.name,
+            table_catalog: DATABASE_NAME, table_schema: namespace, table_name: table.name.as_str(),
+            constraint_type: "PRIMARY KEY", is_deferrable: "NO", initially_deferred: "NO", enforced: "YES",
+        ]);
+    }
+}
+
+fn key_columns(facts: &Facts, rows: &mut Rows) {
+    for (namespace, table, key) in keys(facts) {
+        for (at, column) in key.columns.iter().filter_map(|id| table.column(*id)).enumerate() {
+            rows.push(cells![
+                constraint_catalog: DATABASE_NAME, constraint_schema: namespace.clone(),
+                constraint_name: key.name.as_str(), table_catalog: DATABASE_NAME, table_schema: namespace.clone(),
+                table_name: table.name.as_str(), column_name: column.name.as_str(), ordinal_position: at as i32 + 1,
+            ]);
+        }
+    }
+}
+
+fn constraint_columns(facts: &Facts, rows: &mut Rows) {
+    for (namespace, table, key) in keys(facts) {
+        for column in key.columns.iter().filter_map(|id| table.column(*id)) {
+            rows.push(cells![
+                table_catalog: DATABASE_NAME, table_schema: namespace.clone(), table_name: table.name.as_str(),
+                column_name: column.name.as_str(), constraint_catalog: DATABASE_NAME,
+                constraint_schema: namespace.clone(), constraint_name: key.name.as_str(),
+            ]);
+        }
+    }
+}
+
+fn constraint_tables(facts: &Facts, rows: &mut Rows) {
+    for (namespace, table, key) in keys(facts) {
+        rows.push(cells![
+            table_catalog: DATABASE_NAME, table_schema: namespace.clone(), table_name: table.name.as_str(),
+            constraint_catalog: DATABASE_NAME, constraint_schema: namespace, constraint_name: key.name,
+        ]);
+    }
+}

@@ -1,0 +1,330 @@
+//! Relations that are computed: pg_catalog, information_schema, system.
+//!
+//! Each is a list of columns (`shape`) and a function that makes its rows from [`Facts`]: one catalog (the statement's
+//! own), the registry, the store's records. Who may see which row is decided here, beside the rows. A relation that has
+//! no function is one whose things KalamDB does not have: it is empty, with PostgreSQL's columns.
+
+mod information_schema;
+pub mod names;
+mod objects;
+mod own;
+mod relational;
+mod server;
+mod shape;
+
+use crate::plan::Keys;
+use crate::registry::SessionFacts;
+use crate::settings::Settings;
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_schema::{Field, Schema};
+use kalamdb_auth::Identity;
+use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlType, TableId};
+use kalamdb_live::LiveQueryFacts;
+use kalamdb_sql::bind::{ColumnShape, RelationKind, RelationShape};
+use kalamdb_sql::types;
+use kalamdb_store::{Catalog, JobRecord, Store};
+pub use shape::{SHAPES, Shape};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, LazyLock};
+
+/// What computed rows are made from.
+pub struct Facts {
+    /// Definitions, as the statement sees them.
+    pub catalog: Arc<Catalog>,
+    /// Who asks.
+    pub identity: Arc<Identity>,
+    /// The running sessions.
+    pub sessions: Vec<SessionFacts>,
+    /// The live queries.
+    pub live: Vec<LiveQueryFacts>,
+    /// The jobs.
+    pub jobs: Vec<JobRecord>,
+    /// For segments, sizes and counters.
+    pub store: Store,
+    /// The session's settings.
+    pub settings: Settings,
+    /// The session's search path.
+    pub search_path: Vec<String>,
+    /// When the server started, microseconds since 1970 UTC.
+    pub started_at: i64,
+}
+
+/// The computed relations by name and OID.
+pub struct SystemRelations {
+    by_name: HashMap<(&'static str, &'static str), RelationShape>,
+    names: HashMap<TableId, (&'static str, &'static str)>,
+}
+
+static RELATIONS: LazyLock<SystemRelations> = LazyLock::new(|| {
+    let mut relations = SystemRelations { by_name: HashMap::new(), names: HashMap::new() };
+    for shape in SHAPES {
+        relations.names.insert(TableId(shape.oid), (shape.namespace, shape.name));
+        relations.by_name.insert((shape.namespace, shape.name), binding_shape(shape));
+    }
+    relations
+});
+
+/// The computed relations.
+pub fn relations() -> &'static SystemRelations {
+    &RELATIONS
+}
+
+impl SystemRelations {
+    /// A relation by its names.
+    pub fn by_name(&self, namespace: &str, name: &str) -> Option<&RelationShape> {
+        self.by_name.get(&(namespace, name))
+    }
+
+    /// A relation by its OID.
+    pub fn by_oid(&self, table: TableId) -> Option<&RelationShape> {
+        self.by_name.get(self.names.get(&table)?)
+    }
+}
+
+fn binding_shape(shape: &Shape) -> RelationShape {
+    let column = |(at, (name, ty, not_null)): (usize, &(&'static str, SqlType, bool))| ColumnShape {
+        id: ColumnId(at as i16 + 1),
+        name: (*name).to_string(),
+        ty: PgType::new(*ty),
+        not_null: *not_null,
+        default: None,
+    };
+    RelationShape {
+        table: TableId(shape.oid),
+        namespace: shape.namespace.to_string(),
+        name: shape.name.to_string(),
+        schema_version: 0,
+        kind: RelationKind::System,
+        columns: shape.columns.iter().enumerate().map(column).collect(),
+        primary_key: None,
+    }
+}
+
+fn shape_of(table: TableId) -> Option<&'static Shape> {
+    SHAPES.iter().find(|shape| shape.oid == table.0)
+}
+
+/// The column by which a relation's rows are found without making them all.
+fn key_name(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "pg_class" | "pg_type" | "pg_namespace" | "pg_proc" => "oid",
+        "pg_attribute" => "attrelid",
+        "pg_index" => "indrelid",
+        "pg_constraint" => "conrelid",
+        "pg_attrdef" => "adrelid",
+        _ => return None,
+    })
+}
+
+/// The column that can be looked up: rows of given keys are made alone.
+pub fn key_of(table: TableId) -> Option<Vec<ColumnId>> {
+    let shape = shape_of(table).filter(|shape| shape.namespace == "pg_catalog")?;
+    let name = key_name(shape.name)?;
+    let at = shape.columns.iter().position(|(column, ..)| *column == name)?;
+    Some(vec![ColumnId(at as i16 + 1)])
+}
+
+/// The OIDs that are asked for; `None` for all.
+pub(crate) type Wanted = Option<HashSet<u32>>;
+
+/// The rows of a computed relation.
+///
+/// # Errors
+/// XX000 for a relation that is none.
+pub fn scan(table: TableId, columns: &[ColumnId], keys: &Keys, facts: &Facts) -> Result<RecordBatch> {
+    let shape = shape_of(table).ok_or_else(|| SqlError::internal(format!("relation {table} is not computed")))?;
+    let key = key_of(table).and_then(|columns| columns.first().copied());
+    let wanted = wanted(keys);
+    let mut made = Rows::new(shape);
+    make(shape, facts, &wanted, &mut made);
+    if let Some(key) = key
+        && *keys != Keys::All
+    {
+        let at = key.0 as usize - 1;
+        made.rows.retain(|row| matches(keys, &row[at]));
+    }
+    batch(shape, columns, &made.rows)
+}
+
+fn wanted(keys: &Keys) -> Wanted {
+    let Keys::Spans(spans) = keys else { return None };
+    spans
+        .iter()
+        .map(|span| span.prefix.first().and_then(Datum::as_i64).and_then(|oid| u32::try_from(oid).ok()))
+        .collect()
+}
+
+fn matches(keys: &Keys, value: &Datum) -> bool {
+    use std::ops::Bound;
+    let Keys::Spans(spans) = keys else { return true };
+    let Some(value) = value.as_i64() else { return false };
+    spans.iter().any(|span| match span.prefix.first() {
+        Some(prefix) => prefix.as_i64() == Some(value),
+        None => {
+            let above = match &span.low {
+                Bound::Included(low) => low.as_i64().is_some_and(|low| value >= low),
+                Bound::Excluded(low) => low.as_i64().is_some_and(|low| value > low),
+                Bound::Unbounded => true,
+            };
+            let below = match &span.high {
+                Bound::Included(high) => high.as_i64().is_some_and(|high| value <= high),
+                Bound::Excluded(high) => high.as_i64().is_some_and(|high| value < high),
+                Bound::Unbounded => true,
+            };
+            above && below
+        }
+    })
+}
+
+fn make(shape: &Shape, facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
+    match shape.namespace {
+        "pg_catalog" => {
+            relational::make(shape.name, facts, wanted, rows)
+                || objects::make(shape.name, facts, wanted, rows)
+                || server::make(shape.name, facts, rows)
+        }
+        "information_schema" => information_schema::make(shape.name, facts, rows),
+        _ => own::make(shape.name, facts, rows),
+    };
+}
+
+/// Rows being made: each cell has its place by the column's name.
+pub(crate) struct Rows {
+    shape: &'static Shape,
+    places: HashMap<&'static str, usize>,
+    rows: Vec<Vec<Datum>>,
+}
+
+impl Rows {
+    fn new(shape: &'static Shape) -> Self {
+        let places = shape.columns.iter().enumerate().map(|(at, (name, ..))| (*name, at)).collect();
+        Self { shape, places, rows: Vec::new() }
+    }
+
+    /// Adds a row; columns that are not given are NULL.
+    pub fn push(&mut self, cells: impl IntoIterator<Item = (&'static str, Datum)>) {
+        let mut row = vec![Datum::Null; self.shape.columns.len()];
+        for (name, value) in cells {
+            let place = self.places.get(name);
+            debug_assert!(place.is_some(), "{} has no column {name}", self.shape.name);
+            if let Some(at) = place {
+                row[*at] = value;
+            }
+        }
+        self.rows.push(row);
+    }
+}
+
+/// A row's cells: `cells![oid: Oid(3), relname: text("t")]`.
+macro_rules! cells {
+    ($($name:ident : $value:expr),* $(,)?) => { [$((stringify!($name), $crate::system::Cell::cell($value))),*] };
+}
+pub(crate) use cells;
+
+/// What can stand in a cell.
+pub(crate) trait Cell {
+    fn cell(self) -> Datum;
+}
+
+impl Cell for Datum {
+    fn cell(self) -> Datum {
+        self
+    }
+}
+impl Cell for &str {
+    fn cell(self) -> Datum {
+        Datum::text(self)
+    }
+}
+impl Cell for String {
+    fn cell(self) -> Datum {
+        Datum::text(self)
+    }
+}
+impl Cell for char {
+    fn cell(self) -> Datum {
+        Datum::text(self.to_string())
+    }
+}
+impl Cell for bool {
+    fn cell(self) -> Datum {
+        Datum::Bool(self)
+    }
+}
+impl Cell for i16 {
+    fn cell(self) -> Datum {
+        Datum::Int2(self)
+    }
+}
+impl Cell for i32 {
+    fn cell(self) -> Datum {
+        Datum::Int4(self)
+    }
+}
+impl Cell for i64 {
+    fn cell(self) -> Datum {
+        Datum::Int8(self)
+    }
+}
+impl Cell for f32 {
+    fn cell(self) -> Datum {
+        Datum::Float4(self)
+    }
+}
+impl Cell for u32 {
+    fn cell(self) -> Datum {
+        Datum::Oid(self)
+    }
+}
+impl<T: Cell> Cell for Option<T> {
+    fn cell(self) -> Datum {
+        self.map_or(Datum::Null, Cell::cell)
+    }
+}
+
+/// A timestamptz cell.
+pub(crate) fn at(us: i64) -> Datum {
+    Datum::Timestamptz(us)
+}
+
+/// A timestamptz cell that may be NULL.
+pub(crate) fn at_maybe(us: Option<i64>) -> Datum {
+    us.map_or(Datum::Null, Datum::Timestamptz)
+}
+
+/// An array cell.
+pub(crate) fn list(element: SqlType, items: impl IntoIterator<Item = Datum>) -> Datum {
+    Datum::Array(Box::new(kalamdb_commons::ArrayDatum { element, items: items.into_iter().collect() }))
+}
+
+fn batch(shape: &Shape, columns: &[ColumnId], rows: &[Vec<Datum>]) -> Result<RecordBatch> {
+    let mut fields = Vec::with_capacity(columns.len());
+    let mut arrays: Vec<ArrayRef> = Vec::with_capacity(columns.len());
+    for id in columns {
+        let (name, ty, values): (&str, SqlType, Vec<Datum>) = match *id {
+            ColumnId::TABLEOID => ("tableoid", SqlType::Oid, vec![Datum::Oid(shape.oid); rows.len()]),
+            id => {
+                let at = usize::try_from(id.0 - 1).ok().filter(|at| *at < shape.columns.len());
+                let at = at.ok_or_else(|| SqlError::unsupported("a system column of a computed relation"))?;
+                (shape.columns[at].0, shape.columns[at].1, rows.iter().map(|row| row[at].clone()).collect())
+            }
+        };
+        let array = types::array_of(PgType::new(ty), &values)?;
+        fields.push(Field::new(name, array.data_type().clone(), true));
+        arrays.push(array);
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options).map_err(SqlError::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_oids_are_unique() {
+        let names: HashSet<_> = SHAPES.iter().map(|shape| (shape.namespace, shape.name)).collect();
+        let oids: HashSet<_> = SHAPES.iter().map(|shape| shape.oid).collect();
+        assert_eq!((names.len(), oids.len()), (SHAPES.len(), SHAPES.len()));
+    }
+}

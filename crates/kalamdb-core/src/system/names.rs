@@ -1,0 +1,207 @@
+//! Names and definitions by OID and back, as one session sees them: what functions such as `format_type` and casts to
+//! `regclass` ask.
+
+use super::relational::{index_definition, quoted, shape_namespace};
+use super::{relations, shape_of};
+use kalamdb_auth::Identity;
+use kalamdb_auth::authorize::{ObjectFacts, RowAction, authorize};
+use kalamdb_commons::{NamespaceId, Oid, Result, SqlError, SqlState, TableId, UserId};
+use kalamdb_sql::function::{CatalogNames, PrivilegeObject};
+use kalamdb_store::{Catalog, KeyDef, Store, TableDef};
+use std::sync::Arc;
+
+/// One catalog, one search path, one identity.
+#[derive(Clone)]
+pub struct CatalogView {
+    catalog: Arc<Catalog>,
+    path: Vec<String>,
+    identity: Arc<Identity>,
+    store: Store,
+}
+
+impl CatalogView {
+    /// As this identity with this search path sees this catalog.
+    pub fn new(catalog: Arc<Catalog>, path: Vec<String>, identity: Arc<Identity>, store: Store) -> Self {
+        Self { catalog, path, identity, store }
+    }
+
+    /// The namespaces that are searched, in order, pg_catalog included; only those that exist.
+    fn searched(&self) -> Vec<String> {
+        let implicit = (!self.path.iter().any(|name| name == "pg_catalog")).then(|| "pg_catalog".to_string());
+        let known = self.path.iter().filter(|name| self.catalog.namespace_by_name(name).is_some());
+        implicit.into_iter().chain(known.cloned()).collect()
+    }
+
+    fn in_namespace(&self, namespace: &str, name: &str) -> Option<Oid> {
+        if let Some(shape) = relations().by_name(namespace, name) {
+            return Some(shape.table.0);
+        }
+        let id = self.catalog.namespace_by_name(namespace)?.id;
+        if let Some(table) = self.catalog.table_by_name(id, name) {
+            return Some(table.id.0);
+        }
+        let mut tables = self.catalog.tables_of(id);
+        tables.find_map(|table| table.primary_key.as_ref().filter(|key| key.name == name).map(|key| key.index))
+    }
+
+    /// A relation's (or index's) namespace and name.
+    fn place(&self, oid: Oid) -> Option<(String, String)> {
+        if let Some(shape) = shape_of(TableId(oid)) {
+            return Some((shape.namespace.to_string(), shape.name.to_string()));
+        }
+        if let Some(table) = self.catalog.table(TableId(oid)) {
+            return Some((self.namespace(table.namespace)?, table.name.to_string()));
+        }
+        let (table, key) = self.key(|key| key.index == oid)?;
+        Some((self.namespace(table.namespace)?, key.name.clone()))
+    }
+
+    fn namespace(&self, id: NamespaceId) -> Option<String> {
+        self.catalog.namespace(id).map(|namespace| namespace.name.to_string())
+    }
+
+    fn key(&self, wanted: impl Fn(&KeyDef) -> bool) -> Option<(Arc<TableDef>, KeyDef)> {
+        self.catalog.tables().find_map(|table| {
+            let key = table.primary_key.as_ref().filter(|key| wanted(key))?;
+            Some((table.clone(), key.clone()))
+        })
+    }
+
+    fn may(&self, user: Oid, table: &TableDef, privilege: &str) -> Result<bool> {
+        let identity = match self.catalog.user(UserId(user)) {
+            Some(_) if user == self.identity.user.0 => (*self.identity).clone(),
+            Some(user) => Identity { user: user.id, name: user.name.clone(), role: user.role },
+            None => return Ok(false),
+        };
+        let facts = ObjectFacts {
+            kind: table.kind,
+            access: table.access,
+            is_owner: table.owner == identity.user,
+            is_granted: false,
+        };
+        let mut granted = false;
+        for word in privilege.split(',').map(|word| word.trim().to_ascii_uppercase()) {
+            let action = match word.trim_end_matches(" WITH GRANT OPTION") {
+                "SELECT" => RowAction::Select,
+                "INSERT" => RowAction::Insert,
+                "UPDATE" => RowAction::Update,
+                "DELETE" => RowAction::Delete,
+                "TRUNCATE" => RowAction::Truncate,
+                "REFERENCES" | "TRIGGER" => continue,
+                _ => {
+                    return Err(SqlError::new(
+                        SqlState::INVALID_PARAMETER_VALUE,
+                        format!("unrecognized privilege type: \"{privilege}\""),
+                    ));
+                }
+            };
+            granted |= authorize(&identity, action, &facts).is_ok();
+        }
+        Ok(granted)
+    }
+}
+
+impl CatalogNames for CatalogView {
+    fn relation_by_name(&self, parts: &[String]) -> Option<TableId> {
+        let oid = match parts {
+            [name] => self.searched().iter().find_map(|namespace| self.in_namespace(namespace, name)),
+            [namespace, name] | [_, namespace, name] => self.in_namespace(namespace, name),
+            _ => None,
+        };
+        oid.map(TableId)
+    }
+
+    fn relation_name(&self, oid: Oid) -> Option<String> {
+        let (namespace, name) = self.place(oid)?;
+        Some(match self.relation_is_visible(oid) {
+            Some(true) => quoted(&name),
+            _ => format!("{}.{}", quoted(&namespace), quoted(&name)),
+        })
+    }
+
+    fn namespace_by_name(&self, name: &str) -> Option<Oid> {
+        self.catalog.namespace_by_name(name).map(|namespace| namespace.id.0)
+    }
+
+    fn namespace_name(&self, oid: Oid) -> Option<String> {
+        self.namespace(NamespaceId(oid))
+    }
+
+    fn role_by_name(&self, name: &str) -> Option<Oid> {
+        self.catalog.user_by_name(name).map(|user| user.id.0)
+    }
+
+    fn role_name(&self, oid: Oid) -> Option<String> {
+        self.catalog.user(UserId(oid)).map(|user| user.name.to_string())
+    }
+
+    fn relation_is_visible(&self, oid: Oid) -> Option<bool> {
+        let (_, name) = self.place(oid)?;
+        Some(self.relation_by_name(std::slice::from_ref(&name)) == Some(TableId(oid)))
+    }
+
+    fn index_definition(&self, oid: Oid, column: i32) -> Option<String> {
+        let (table, key) = self.key(|key| key.index == oid)?;
+        match usize::try_from(column) {
+            Ok(0) | Err(_) => Some(index_definition(&self.namespace(table.namespace)?, &table, &key)),
+            Ok(column) => {
+                let id = key.columns.get(column - 1)?;
+                table.column(*id).map(|column| quoted(column.name.as_str()))
+            }
+        }
+    }
+
+    fn constraint_definition(&self, oid: Oid) -> Option<String> {
+        let (table, key) = self.key(|key| key.constraint == oid)?;
+        let columns = key.columns.iter().filter_map(|id| table.column(*id)).map(|column| quoted(column.name.as_str()));
+        Some(format!("PRIMARY KEY ({})", columns.collect::<Vec<_>>().join(", ")))
+    }
+
+    fn view_definition(&self, _oid: Oid) -> Option<String> {
+        None
+    }
+
+    fn description(&self, oid: Oid, catalog: &str, column: i32) -> Option<String> {
+        let namespace = self.catalog.namespace(NamespaceId(oid)).filter(|_| catalog == "pg_namespace" && column == 0)?;
+        namespace.description.clone()
+    }
+
+    fn relation_size(&self, oid: Oid) -> Option<i64> {
+        let table = self.catalog.table(TableId(oid));
+        match table {
+            Some(table) => Some(self.store.estimated_bytes(table.id)),
+            None => self.place(oid).map(|_| 0),
+        }
+    }
+
+    fn has_privilege(&self, user: Oid, object: PrivilegeObject, privilege: &str) -> Result<Option<bool>> {
+        match object {
+            PrivilegeObject::Relation(oid) | PrivilegeObject::Column(oid, _) => {
+                if let Some(shape) = shape_of(TableId(oid)) {
+                    let _ = shape_namespace(shape);
+                    return Ok(Some(privilege.to_ascii_uppercase().contains("SELECT")));
+                }
+                match self.catalog.table(TableId(oid)) {
+                    Some(table) => self.may(user, table, privilege).map(Some),
+                    None => Ok(None),
+                }
+            }
+            PrivilegeObject::Namespace(oid) => match self.catalog.namespace(NamespaceId(oid)) {
+                Some(namespace) => {
+                    let usage = privilege.to_ascii_uppercase().contains("USAGE");
+                    let role = self.catalog.user(UserId(user)).map(|user| user.role);
+                    let owns = namespace.owner.0 == user || role >= Some(kalamdb_commons::Role::Dba);
+                    Ok(Some(usage || owns))
+                }
+                None => Ok(None),
+            },
+            PrivilegeObject::Database => Ok(Some(!privilege.to_ascii_uppercase().contains("CREATE"))),
+        }
+    }
+
+    fn search_path(&self, include_implicit: bool) -> Vec<String> {
+        let searched = self.searched();
+        let named = self.path.iter().any(|name| name == "pg_catalog");
+        searched.into_iter().filter(|name| include_implicit || named || name != "pg_catalog").collect()
+    }
+}

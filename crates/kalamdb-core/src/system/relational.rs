@@ -1,0 +1,423 @@
+//! pg_class, pg_attribute, pg_attrdef, pg_index, pg_constraint, pg_type, pg_namespace, pg_description: the relations
+//! that describe relations.
+
+use super::{Facts, Rows, SHAPES, Shape, Wanted, cells, list};
+use kalamdb_commons::ids::{INFORMATION_SCHEMA, PG_CATALOG, PUBLIC, ROOT, SYSTEM};
+use kalamdb_commons::sql_type::{TYPES, TypeFacts};
+use kalamdb_commons::{ColumnId, Datum, NamespaceId, PgType, SqlType, TableId};
+use kalamdb_store::{ColumnDef, KeyDef, TableDef};
+
+/// The access methods' OIDs, PostgreSQL's.
+const HEAP: u32 = 2;
+const BTREE: u32 = 403;
+/// The system columns that DESCRIBE shows: `_seq`, `_updated`, `_deleted`.
+const SYSTEM_COLUMNS: [(ColumnId, &str, SqlType); 3] = [
+    (ColumnId::SEQ, "_seq", SqlType::Int8),
+    (ColumnId::UPDATED, "_updated", SqlType::Timestamptz),
+    (ColumnId::DELETED, "_deleted", SqlType::Bool),
+];
+
+/// Makes the rows of one of them; `false` when it is not among them.
+pub(super) fn make(name: &str, facts: &Facts, wanted: &Wanted, rows: &mut Rows) -> bool {
+    match name {
+        "pg_namespace" => namespaces(facts, rows),
+        "pg_class" => classes(facts, wanted, rows),
+        "pg_attribute" => attributes(facts, wanted, rows),
+        "pg_attrdef" => defaults(facts, wanted, rows),
+        "pg_index" => indexes(facts, wanted, rows),
+        "pg_constraint" => constraints(facts, wanted, rows),
+        "pg_type" => types(facts, wanted, rows),
+        "pg_description" => descriptions(facts, rows),
+        "pg_tables" => tables(facts, rows),
+        "pg_indexes" => index_list(facts, rows),
+        _ => return false,
+    }
+    true
+}
+
+fn wants(wanted: &Wanted, oid: u32) -> bool {
+    wanted.as_ref().is_none_or(|wanted| wanted.contains(&oid))
+}
+
+/// The OID of a computed relation's namespace.
+pub(super) fn shape_namespace(shape: &Shape) -> NamespaceId {
+    match shape.namespace {
+        "pg_catalog" => PG_CATALOG,
+        "information_schema" => INFORMATION_SCHEMA,
+        _ => SYSTEM,
+    }
+}
+
+/// A namespace's name, the computed ones' too.
+pub(super) fn namespace_name(facts: &Facts, id: NamespaceId) -> String {
+    facts.catalog.namespace(id).map(|namespace| namespace.name.to_string()).unwrap_or_default()
+}
+
+fn namespaces(facts: &Facts, rows: &mut Rows) {
+    for namespace in facts.catalog.namespaces() {
+        let acl = match namespace.id {
+            PUBLIC | PG_CATALOG | INFORMATION_SCHEMA => {
+                list(SqlType::Aclitem, [Datum::text("root=UC/root"), Datum::text("=U/root")])
+            }
+            _ => Datum::Null,
+        };
+        rows.push(cells![
+            oid: namespace.id.0, nspname: namespace.name.as_str(), nspowner: namespace.owner.0, nspacl: acl,
+        ]);
+    }
+}
+
+/// What one row of pg_class says beside its constants.
+struct Class<'a> {
+    oid: u32,
+    name: &'a str,
+    namespace: u32,
+    row_type: u32,
+    owner: u32,
+    method: u32,
+    kind: char,
+    columns: usize,
+    rows: f32,
+    has_index: bool,
+    options: Datum,
+}
+
+fn push_class(rows: &mut Rows, class: Class<'_>) {
+    rows.push(cells![
+        oid: class.oid, relname: class.name, relnamespace: class.namespace, reltype: class.row_type, reloftype: 0u32,
+        relowner: class.owner, relam: class.method, relfilenode: class.oid, reltablespace: 0u32,
+        relpages: (class.rows / 64.0).ceil() as i32, reltuples: class.rows, relallvisible: 0i32, reltoastrelid: 0u32,
+        relhasindex: class.has_index, relisshared: false, relpersistence: 'p', relkind: class.kind,
+        relnatts: class.columns as i16, relchecks: 0i16, relhasrules: false, relhastriggers: false,
+        relhassubclass: false, relrowsecurity: false, relforcerowsecurity: false, relispopulated: true,
+        relreplident: if class.kind == 'r' { 'd' } else { 'n' }, relispartition: false, relrewrite: 0u32,
+        relfrozenxid: 0u32, relminmxid: 0u32, reloptions: class.options,
+    ]);
+}
+
+fn classes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
+    for shape in SHAPES.iter().filter(|shape| wants(wanted, shape.oid)) {
+        push_class(rows, Class {
+            oid: shape.oid,
+            name: shape.name,
+            namespace: shape_namespace(shape).0,
+            row_type: 0,
+            owner: ROOT.0,
+            method: if shape.kind == 'r' { HEAP } else { 0 },
+            kind: shape.kind,
+            columns: shape.columns.len(),
+            rows: 0.0,
+            has_index: false,
+            options: Datum::Null,
+        });
+    }
+    for table in facts.catalog.tables() {
+        if wants(wanted, table.id.0) {
+            let options = match table.options.reloptions.is_empty() {
+                true => Datum::Null,
+                false => list(SqlType::Text, table.options.reloptions.iter().map(|option| Datum::text(option.as_str()))),
+            };
+            push_class(rows, Class {
+                oid: table.id.0,
+                name: table.name.as_str(),
+                namespace: table.namespace.0,
+                row_type: table.row_type,
+                owner: table.owner.0,
+                method: HEAP,
+                kind: 'r',
+                columns: table.columns.len(),
+                rows: facts.store.estimated_rows(table.id).map_or(-1.0, |count| count as f32),
+                has_index: table.primary_key.is_some(),
+                options,
+            });
+        }
+        if let Some(key) = table.primary_key.as_ref().filter(|key| wants(wanted, key.index)) {
+            push_class(rows, Class {
+                oid: key.index,
+                name: &key.name,
+                namespace: table.namespace.0,
+                row_type: 0,
+                owner: table.owner.0,
+                method: BTREE,
+                kind: 'i',
+                columns: key.columns.len(),
+                rows: 0.0,
+                has_index: false,
+                options: Datum::Null,
+            });
+        }
+    }
+}
+
+/// What one row of pg_attribute says beside its constants.
+struct Attribute<'a> {
+    relation: u32,
+    name: &'a str,
+    ty: PgType,
+    number: i16,
+    not_null: bool,
+    has_default: bool,
+    dropped: bool,
+}
+
+fn push_attribute(rows: &mut Rows, attribute: &Attribute<'_>) {
+    let type_facts = attribute.ty.ty.facts();
+    let is_text = matches!(type_facts.category, 'S') || type_facts.ty.element().is_some_and(|e| e.facts().category == 'S');
+    rows.push(cells![
+        attrelid: attribute.relation, attname: attribute.name,
+        atttypid: if attribute.dropped { 0 } else { attribute.ty.ty.oid() }, attstattarget: -1i32,
+        attlen: type_facts.len, attnum: attribute.number, attndims: i32::from(type_facts.name.starts_with('_')),
+        attcacheoff: -1i32, atttypmod: attribute.ty.typmod, attbyval: type_facts.by_value, attalign: type_facts.align,
+        attstorage: type_facts.storage, attcompression: "", attnotnull: attribute.not_null,
+        atthasdef: attribute.has_default, atthasmissing: false, attidentity: "", attgenerated: "",
+        attisdropped: attribute.dropped, attislocal: true, attinhcount: 0i32,
+        attcollation: if is_text { if type_facts.ty == SqlType::Name { 950u32 } else { 100u32 } } else { 0u32 },
+    ]);
+}
+
+fn attributes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
+    for shape in SHAPES.iter().filter(|shape| wants(wanted, shape.oid)) {
+        for (at, (name, ty, not_null)) in shape.columns.iter().enumerate() {
+            let attribute = Attribute {
+                relation: shape.oid,
+                name,
+                ty: PgType::new(*ty),
+                number: at as i16 + 1,
+                not_null: *not_null,
+                has_default: false,
+                dropped: false,
+            };
+            push_attribute(rows, &attribute);
+        }
+    }
+    for table in facts.catalog.tables() {
+        if wants(wanted, table.id.0) {
+            table.columns.iter().for_each(|column| push_column(rows, table.id, column, column.id.0));
+            for (id, name, ty) in SYSTEM_COLUMNS {
+                let attribute = Attribute {
+                    relation: table.id.0,
+                    name,
+                    ty: ty.into(),
+                    number: id.0,
+                    not_null: false,
+                    has_default: false,
+                    dropped: false,
+                };
+                push_attribute(rows, &attribute);
+            }
+        }
+        if let Some(key) = table.primary_key.as_ref().filter(|key| wants(wanted, key.index)) {
+            for (at, column) in key.columns.iter().filter_map(|id| table.column(*id)).enumerate() {
+                push_column(rows, TableId(key.index), &ColumnDef { default: None, ..column.clone() }, at as i16 + 1);
+            }
+        }
+    }
+}
+
+fn push_column(rows: &mut Rows, relation: TableId, column: &ColumnDef, number: i16) {
+    let dropped = format!("........pg.dropped.{number}........");
+    let attribute = Attribute {
+        relation: relation.0,
+        name: if column.dropped { &dropped } else { column.name.as_str() },
+        ty: column.ty,
+        number,
+        not_null: column.not_null && !column.dropped,
+        has_default: column.default.is_some() && !column.dropped,
+        dropped: column.dropped,
+    };
+    push_attribute(rows, &attribute);
+}
+
+/// The OID of a column's default: derived, since a default has no other life than its column's. Defaults' OIDs are
+/// only compared with each other.
+fn default_oid(table: &TableDef, column: ColumnId) -> u32 {
+    table.id.0.wrapping_mul(1600).wrapping_add(column.0 as u32)
+}
+
+fn defaults(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
+    for table in facts.catalog.tables().filter(|table| wants(wanted, table.id.0)) {
+        for column in table.live_columns() {
+            if let Some(default) = &column.default {
+                rows.push(cells![
+                    oid: default_oid(table, column.id), adrelid: table.id.0, adnum: column.id.0,
+                    adbin: default.as_str(),
+                ]);
+            }
+        }
+    }
+}
+
+fn vector(element: SqlType, items: impl IntoIterator<Item = Datum>) -> Datum {
+    list(element, items)
+}
+
+/// The default btree operator class of a column's type (`pg_opclass.oid`, PostgreSQL's).
+fn operator_class(ty: SqlType) -> u32 {
+    match ty {
+        SqlType::Int2 => 1979,
+        SqlType::Int4 => 1978,
+        SqlType::Int8 => 3124,
+        SqlType::Oid => 1981,
+        SqlType::Text | SqlType::Varchar => 3126,
+        SqlType::Bpchar => 426,
+        SqlType::Name => 10028,
+        SqlType::Uuid => 2968,
+        SqlType::Bool => 424,
+        SqlType::Date => 3122,
+        SqlType::Timestamp => 3128,
+        SqlType::Timestamptz => 3127,
+        SqlType::Numeric => 3125,
+        SqlType::Float8 => 3123,
+        SqlType::Float4 => 1970,
+        SqlType::Bytea => 428,
+        SqlType::Char => 429,
+        SqlType::Time => 3129,
+        _ => 0,
+    }
+}
+
+fn key_types<'a>(table: &'a TableDef, key: &'a KeyDef) -> impl Iterator<Item = &'a ColumnDef> {
+    key.columns.iter().filter_map(|id| table.column(*id))
+}
+
+fn indexes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
+    for table in facts.catalog.tables().filter(|table| wants(wanted, table.id.0)) {
+        let Some(key) = &table.primary_key else { continue };
+        let count = key.columns.len();
+        let collation = |column: &ColumnDef| Datum::Oid(if column.ty.ty.facts().category == 'S' { 100 } else { 0 });
+        rows.push(cells![
+            indexrelid: key.index, indrelid: table.id.0, indnatts: count as i16, indnkeyatts: count as i16,
+            indisunique: true, indnullsnotdistinct: false, indisprimary: true, indisexclusion: false,
+            indimmediate: true, indisclustered: false, indisvalid: true, indcheckxmin: false, indisready: true,
+            indislive: true, indisreplident: false,
+            indkey: vector(SqlType::Int2, key.columns.iter().map(|id| Datum::Int2(id.0))),
+            indcollation: vector(SqlType::Oid, key_types(table, key).map(collation)),
+            indclass: vector(SqlType::Oid, key_types(table, key).map(|column| Datum::Oid(operator_class(column.ty.ty)))),
+            indoption: vector(SqlType::Int2, key.columns.iter().map(|_| Datum::Int2(0))),
+        ]);
+    }
+}
+
+fn constraints(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
+    for table in facts.catalog.tables().filter(|table| wants(wanted, table.id.0)) {
+        let Some(key) = &table.primary_key else { continue };
+        rows.push(cells![
+            oid: key.constraint, conname: key.name.as_str(), connamespace: table.namespace.0, contype: 'p',
+            condeferrable: false, condeferred: false, convalidated: true, conrelid: table.id.0, contypid: 0u32,
+            conindid: key.index, conparentid: 0u32, confrelid: 0u32, confupdtype: " ", confdeltype: " ",
+            confmatchtype: " ", conislocal: true, coninhcount: 0i32, connoinherit: true,
+            conkey: list(SqlType::Int2, key.columns.iter().map(|id| Datum::Int2(id.0))),
+        ]);
+    }
+}
+
+/// A type's input, output, receive and send functions, by PostgreSQL's naming.
+fn io(facts: &TypeFacts, word: &str) -> String {
+    if facts.name.starts_with('_') {
+        return format!("array_{word}");
+    }
+    let underscored = ["date", "time", "timestamp", "timestamptz", "interval", "numeric", "uuid", "json", "jsonb", "inet",
+        "pg_node_tree", "cash", "record", "cstring", "any", "anyarray", "void", "anyelement", "anynonarray",
+        "anycompatible", "anycompatiblearray"];
+    if underscored.contains(&facts.name) { format!("{}_{word}", facts.name) } else { format!("{}{}", facts.name, match word {
+        "receive" => "recv",
+        word => word,
+    }) }
+}
+
+fn push_type(rows: &mut Rows, facts: &TypeFacts) {
+    let oid_of = |name: String| {
+        kalamdb_sql::function::by_name(&name).first().map_or(0, |function| function.oid)
+    };
+    let recv = io(facts, "recv");
+    rows.push(cells![
+        oid: facts.oid, typname: facts.name, typnamespace: PG_CATALOG.0, typowner: ROOT.0, typlen: facts.len,
+        typbyval: facts.by_value, typtype: facts.kind, typcategory: facts.category, typispreferred: facts.preferred,
+        typisdefined: true, typdelim: ',', typrelid: 0u32,
+        typsubscript: oid_of(match facts.element {
+            Some(_) if facts.len == -1 => "array_subscript_handler".to_string(),
+            Some(_) => "raw_array_subscript_handler".to_string(),
+            None => String::new(),
+        }),
+        typelem: facts.element.map_or(0, SqlType::oid), typarray: facts.array.map_or(0, SqlType::oid),
+        typinput: oid_of(io(facts, "in")), typoutput: oid_of(io(facts, "out")), typreceive: oid_of(recv),
+        typsend: oid_of(io(facts, "send")), typmodin: 0u32, typmodout: 0u32, typanalyze: 0u32, typalign: facts.align,
+        typstorage: facts.storage, typnotnull: false, typbasetype: 0u32, typtypmod: -1i32, typndims: 0i32,
+        typcollation: match facts.category { 'S' if facts.ty == SqlType::Name => 950u32, 'S' => 100, _ => 0 },
+    ]);
+}
+
+fn types(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
+    TYPES.iter().filter(|ty| wants(wanted, ty.oid)).for_each(|ty| push_type(rows, ty));
+    for table in facts.catalog.tables().filter(|table| wants(wanted, table.row_type)) {
+        rows.push(cells![
+            oid: table.row_type, typname: table.name.as_str(), typnamespace: table.namespace.0,
+            typowner: table.owner.0, typlen: -1i16, typbyval: false, typtype: 'c', typcategory: 'C',
+            typispreferred: false, typisdefined: true, typdelim: ',', typrelid: table.id.0, typsubscript: 0u32,
+            typelem: 0u32, typarray: 0u32, typinput: 2290u32, typoutput: 2291u32, typreceive: 2402u32,
+            typsend: 2403u32, typmodin: 0u32, typmodout: 0u32, typanalyze: 0u32, typalign: 'd', typstorage: 'x',
+            typnotnull: false, typbasetype: 0u32, typtypmod: -1i32, typndims: 0i32, typcollation: 0u32,
+        ]);
+    }
+}
+
+fn descriptions(facts: &Facts, rows: &mut Rows) {
+    for namespace in facts.catalog.namespaces() {
+        if let Some(text) = &namespace.description {
+            // 2615 is pg_namespace's own OID.
+            rows.push(cells![objoid: namespace.id.0, classoid: 2615u32, objsubid: 0i32, description: text.as_str()]);
+        }
+    }
+}
+
+fn tables(facts: &Facts, rows: &mut Rows) {
+    let owner = |id| facts.catalog.user(id).map(|user| user.name.to_string());
+    for shape in SHAPES.iter().filter(|shape| shape.kind == 'r') {
+        rows.push(cells![
+            schemaname: shape.namespace, tablename: shape.name, tableowner: owner(ROOT), hasindexes: false,
+            hasrules: false, hastriggers: false, rowsecurity: false,
+        ]);
+    }
+    for table in facts.catalog.tables() {
+        rows.push(cells![
+            schemaname: namespace_name(facts, table.namespace), tablename: table.name.as_str(),
+            tableowner: owner(table.owner), hasindexes: table.primary_key.is_some(), hasrules: false,
+            hastriggers: false, rowsecurity: false,
+        ]);
+    }
+}
+
+/// What `pg_get_indexdef` prints for a primary key.
+pub(super) fn index_definition(namespace: &str, table: &TableDef, key: &KeyDef) -> String {
+    let columns: Vec<String> = key_types(table, key).map(|column| quoted(column.name.as_str())).collect();
+    format!(
+        "CREATE UNIQUE INDEX {} ON {}.{} USING btree ({})",
+        quoted(&key.name),
+        quoted(namespace),
+        quoted(table.name.as_str()),
+        columns.join(", ")
+    )
+}
+
+/// An identifier, quoted where it must be.
+pub(super) fn quoted(name: &str) -> String {
+    let first = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    let rest = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '$');
+    if first && rest && !kalamdb_sql::parse::is_reserved(name) {
+        return name.to_string();
+    }
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn index_list(facts: &Facts, rows: &mut Rows) {
+    for table in facts.catalog.tables() {
+        if let Some(key) = &table.primary_key {
+            let namespace = namespace_name(facts, table.namespace);
+            let definition = index_definition(&namespace, table, key);
+            rows.push(cells![
+                schemaname: namespace, tablename: table.name.as_str(), indexname: key.name.as_str(),
+                indexdef: definition,
+            ]);
+        }
+    }
+}

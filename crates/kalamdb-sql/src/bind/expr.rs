@@ -1,0 +1,646 @@
+//! Expressions: one function for each shape of the parser's tree.
+
+use super::bound::{CompareOp, Scalar};
+use super::scope::Found;
+use super::{Binder, Position, literal, operator, syntax};
+use crate::parse;
+use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType};
+use sqlparser::ast::{self, AccessExpr, BinaryOperator, Expr, Subscript, UnaryOperator};
+
+/// What stands between the brackets of a row value: `(a, b)` or `ROW(a, b)`.
+pub(super) fn row_items(expr: &Expr) -> Option<Vec<&Expr>> {
+    match expr {
+        Expr::Tuple(items) => Some(items.iter().collect()),
+        Expr::Nested(inner) => row_items(inner),
+        Expr::Function(function) if syntax::is_plain(function, "row") => match &function.args {
+            ast::FunctionArguments::List(list) => list
+                .args
+                .iter()
+                .map(|arg| match arg {
+                    ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Some(expr),
+                    _ => None,
+                })
+                .collect(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The expression without the brackets around it.
+pub(super) fn bare(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Nested(inner) => bare(inner),
+        other => other,
+    }
+}
+
+impl Binder<'_> {
+    /// An expression. What is "unknown" stays so.
+    pub(super) fn expr(&mut self, expr: &Expr) -> Result<Scalar> {
+        stacker::maybe_grow(256 * 1024, 4 * 1024 * 1024, || {
+            self.expr_one(expr).map_err(|error| error.at(self.position(expr)))
+        })
+    }
+
+    /// An expression with its place.
+    pub(super) fn placed(&mut self, expr: &Expr) -> Result<(Scalar, Position)> {
+        Ok((self.expr(expr)?, self.position(expr)))
+    }
+
+    fn all_placed<'e>(&mut self, exprs: impl IntoIterator<Item = &'e Expr>) -> Result<Vec<(Scalar, Position)>> {
+        exprs.into_iter().map(|expr| self.placed(expr)).collect()
+    }
+
+    fn expr_one(&mut self, expr: &Expr) -> Result<Scalar> {
+        match expr {
+            Expr::Identifier(ident) => self.identifier(ident),
+            Expr::CompoundIdentifier(parts) => {
+                let found = self.compound(parts)?;
+                scalar_of(found)
+            }
+            Expr::CompoundFieldAccess { root, access_chain } => self.access(root, access_chain),
+            Expr::Nested(inner) => self.expr(inner),
+            Expr::Value(value) => self.value(value),
+            Expr::TypedString(typed) => self.typed_string(&typed.data_type, &typed.value),
+            Expr::Interval(interval) => self.interval(interval),
+            Expr::Function(function) => self.function(function),
+            Expr::BinaryOp { left, op, right } => self.binary_op(left, op, right),
+            Expr::UnaryOp { op, expr } => self.unary_op(op, expr),
+            Expr::IsTrue(inner) => self.truth_test(inner, CompareOp::NotDistinct, true, "IS TRUE"),
+            Expr::IsNotTrue(inner) => self.truth_test(inner, CompareOp::Distinct, true, "IS NOT TRUE"),
+            Expr::IsFalse(inner) => self.truth_test(inner, CompareOp::NotDistinct, false, "IS FALSE"),
+            Expr::IsNotFalse(inner) => self.truth_test(inner, CompareOp::Distinct, false, "IS NOT FALSE"),
+            Expr::IsUnknown(inner) => self.unknown_test(inner, "IS UNKNOWN"),
+            Expr::IsNotUnknown(inner) => Ok(not(self.unknown_test(inner, "IS NOT UNKNOWN")?)),
+            Expr::IsNull(inner) => self.null_test(inner, false),
+            Expr::IsNotNull(inner) => self.null_test(inner, true),
+            Expr::IsDistinctFrom(left, right) => self.distinct_from(left, right, false),
+            Expr::IsNotDistinctFrom(left, right) => self.distinct_from(left, right, true),
+            Expr::In { expr, target, negated, global: false } => {
+                let scalar = self.is_in(expr, target)?;
+                Ok(if *negated { not(scalar) } else { scalar })
+            }
+            Expr::Between { expr, negated, low, high } => self.between(expr, low, high, *negated),
+            Expr::Like { negated, any, expr, pattern, escape_char } => {
+                self.like(expr, pattern, escape_char.as_deref(), if *negated { "!~~" } else { "~~" }, *any)
+            }
+            Expr::ILike { negated, any, expr, pattern, escape_char } => {
+                self.like(expr, pattern, escape_char.as_deref(), if *negated { "!~~*" } else { "~~*" }, *any)
+            }
+            Expr::SimilarTo { negated, expr, pattern, escape_char } => {
+                self.similar(expr, pattern, escape_char.as_deref(), *negated)
+            }
+            Expr::AnyOp { left, compare_op, right, .. } => self.quantified(left, compare_op, right, false),
+            Expr::AllOp { left, compare_op, right } => self.quantified(left, compare_op, right, true),
+            Expr::Cast { kind: ast::CastKind::Cast | ast::CastKind::DoubleColon, expr, data_type, format: None } => {
+                let ty = parse::type_of(data_type)?;
+                self.written_cast(expr, ty)
+            }
+            Expr::Case { operand, conditions, else_result, .. } => {
+                self.case(operand.as_deref(), conditions, else_result.as_deref())
+            }
+            Expr::Exists { subquery, negated } => {
+                let scalar = self.exists(subquery)?;
+                Ok(if *negated { not(scalar) } else { scalar })
+            }
+            Expr::Subquery(query) => self.scalar_subquery(query),
+            Expr::Array(array) => self.array(&array.elem, None),
+            Expr::Collate { expr: inner, collation } => self.collate(inner, collation),
+            Expr::AtTimeZone { timestamp, time_zone } => {
+                let args = self.all_placed([time_zone.as_ref(), timestamp.as_ref()])?;
+                self.call("timezone", args, self.position(expr))
+            }
+            Expr::Tuple(_) => Err(SqlError::unsupported("a row value in this place")),
+            _ => self.special(expr),
+        }
+    }
+
+    fn identifier(&mut self, ident: &ast::Ident) -> Result<Scalar> {
+        let position = self.ident_position(ident);
+        if ident.quote_style.is_none() {
+            if ident.value.eq_ignore_ascii_case("default") {
+                let message = "DEFAULT is not allowed in this context";
+                return Err(SqlError::new(SqlState::SYNTAX_ERROR, message).at(position));
+            }
+            if let Some(scalar) = self.bare_function(&ident.value, position)? {
+                return Ok(scalar);
+            }
+        }
+        let name = parse::fold(ident);
+        if let Some(found) = self.find_column(&name, position)? {
+            return scalar_of(found);
+        }
+        let whole = self.levels.iter().flat_map(|level| &level.visible).any(|v| v.relation && v.item.name == name);
+        if whole {
+            return Err(SqlError::unsupported("a whole-row reference").at(position));
+        }
+        self.column(&name, position).and_then(scalar_of)
+    }
+
+    /// `relation.column` and longer.
+    pub(super) fn compound(&mut self, parts: &[ast::Ident]) -> Result<Found> {
+        let position = parts.first().and_then(|part| self.ident_position(part));
+        let names: Vec<String> = parts.iter().map(parse::fold).collect();
+        match names.as_slice() {
+            [column] => self.column(column, position),
+            [relation, column] => self.qualified_column(None, relation, column, position),
+            [namespace, relation, column] => self.qualified_column(Some(namespace), relation, column, position),
+            [_, namespace, relation, column] => self.qualified_column(Some(namespace), relation, column, position),
+            _ => {
+                let message = format!("improper qualified name (too many dotted names): {}", names.join("."));
+                Err(SqlError::new(SqlState::SYNTAX_ERROR, message).at(position))
+            }
+        }
+    }
+
+    /// `a.b[1]`, `(f(x)).field`, `a[1:2]`.
+    fn access(&mut self, root: &Expr, chain: &[AccessExpr]) -> Result<Scalar> {
+        let mut parts: Vec<ast::Ident> = match root {
+            Expr::Identifier(ident) => vec![ident.clone()],
+            Expr::CompoundIdentifier(parts) => parts.clone(),
+            _ => Vec::new(),
+        };
+        let mut rest = chain;
+        let mut scalar = if parts.is_empty() {
+            match chain.first() {
+                Some(AccessExpr::Dot(Expr::Identifier(field))) => {
+                    rest = &chain[1..];
+                    self.field(root, field)?
+                }
+                _ => self.expr(root)?,
+            }
+        } else {
+            while let Some(AccessExpr::Dot(Expr::Identifier(part))) = rest.first() {
+                parts.push(part.clone());
+                rest = &rest[1..];
+            }
+            match parts.as_slice() {
+                [one] => self.identifier(one)?,
+                several => scalar_of(self.compound(several)?)?,
+            }
+        };
+        let mut subscripts = 0;
+        for access in rest {
+            match access {
+                AccessExpr::Subscript(subscript) => {
+                    scalar = self.subscript(scalar, subscript, subscripts)?;
+                    subscripts += 1;
+                }
+                AccessExpr::Dot(_) => return Err(SqlError::unsupported("a field of such an expression")),
+            }
+        }
+        Ok(scalar)
+    }
+
+    /// `(expr).field`: a composite column's, or one column of a function with several.
+    fn field(&mut self, root: &Expr, field: &ast::Ident) -> Result<Scalar> {
+        let fields = self.composite(bare(root))?;
+        let name = parse::fold(field);
+        match fields.iter().find(|(column, _)| *column == name) {
+            Some((_, col)) => Ok(Scalar::Column(*col)),
+            None => {
+                let message = format!("column \"{name}\" not found in data type record");
+                Err(SqlError::new(SqlState::UNDEFINED_COLUMN, message).at(self.ident_position(field)))
+            }
+        }
+    }
+
+    /// The fields of a composite expression.
+    pub(super) fn composite(&mut self, expr: &Expr) -> Result<Vec<(String, super::bound::Col)>> {
+        let found = match expr {
+            Expr::Identifier(ident) => {
+                let position = self.ident_position(ident);
+                self.column(&parse::fold(ident), position)?
+            }
+            Expr::CompoundIdentifier(parts) => self.compound(parts)?,
+            Expr::Function(function) => return self.record_function(function),
+            _ => return Err(SqlError::unsupported("a field of such an expression")),
+        };
+        found.fields.ok_or_else(|| {
+            let message = format!("column notation applied to type {}, which is not a composite type", found.col.ty.ty);
+            SqlError::new(SqlState::WRONG_OBJECT_TYPE, message)
+        })
+    }
+
+    fn subscript(&mut self, array: Scalar, subscript: &Subscript, before: usize) -> Result<Scalar> {
+        let ty = array.ty().ty;
+        let index = |binder: &mut Self, expr: &Expr| -> Result<Scalar> {
+            let (scalar, position) = binder.placed(expr)?;
+            binder.of_type(scalar, SqlType::Int4, "array subscript", position).map_err(|_| {
+                SqlError::new(SqlState::DATATYPE_MISMATCH, "array subscript must have type integer").at(position)
+            })
+        };
+        if ty == SqlType::Jsonb {
+            let Subscript::Index { index } = subscript else {
+                let message = "jsonb subscript does not support slices";
+                return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, message));
+            };
+            let key = self.expr(index)?;
+            return self.binary("->", array, key, None);
+        }
+        let Some(element) = ty.element() else {
+            if before > 0 {
+                // A second dimension of a one-dimensional array.
+                return Ok(Scalar::Const(Datum::Null, array.ty()));
+            }
+            let message = format!("cannot subscript type {ty} because it does not support subscripting");
+            return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, message));
+        };
+        match subscript {
+            Subscript::Index { index: place } => {
+                let place = index(self, place)?;
+                let element = PgType { ty: element, typmod: array.ty().typmod };
+                Ok(Scalar::Subscript(Box::new(array), Box::new(place), element))
+            }
+            Subscript::Slice { lower_bound, upper_bound, stride: None } => {
+                let low = lower_bound.as_ref().map(|bound| index(self, bound)).transpose()?;
+                let high = upper_bound.as_ref().map(|bound| index(self, bound)).transpose()?;
+                Ok(Scalar::Slice(Box::new(array), low.map(Box::new), high.map(Box::new)))
+            }
+            Subscript::Slice { .. } => Err(SqlError::unsupported("a slice with a stride")),
+        }
+    }
+
+    fn binary_op(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<Scalar> {
+        match op {
+            BinaryOperator::And => self.connective(left, right, "AND"),
+            BinaryOperator::Or => self.connective(left, right, "OR"),
+            BinaryOperator::Overlaps => {
+                let (Some(left), Some(right)) = (row_items(left), row_items(right)) else {
+                    return Err(SqlError::unsupported("OVERLAPS of such operands"));
+                };
+                let args = self.all_placed(left.into_iter().chain(right))?;
+                self.call("overlaps", args, None)
+            }
+            _ => {
+                let name = symbol(op)?;
+                if let Some(items) = row_items(left) {
+                    return self.row_comparison(&name, &items, right);
+                }
+                let (l, r) = (self.expr(left)?, self.expr(right)?);
+                self.binary(&name, l, r, None).map_err(|error| {
+                    let place = self.blame(&error, left, &name, right);
+                    error.at(place)
+                })
+            }
+        }
+    }
+
+    /// Where an error of an operator is: at the literal that could not be read, else at the operator.
+    fn blame(&self, error: &SqlError, left: &Expr, name: &str, right: &Expr) -> Position {
+        if error.state().code().starts_with("22") {
+            let literal = if matches!(bare(right), Expr::Value(_)) { right } else { left };
+            return self.position(literal);
+        }
+        self.operator_position(name, right).or_else(|| self.position(left))
+    }
+
+    /// The parser keeps no place for an operator: it stands before the right operand, behind blanks and brackets.
+    pub(super) fn operator_position(&self, name: &str, right: &Expr) -> Position {
+        let right = self.position(right)?;
+        let end = self.text.char_indices().nth(right - 1).map_or(self.text.len(), |(at, _)| at);
+        let before = self.text[..end].trim_end_matches(|ch: char| ch.is_whitespace() || matches!(ch, '(' | '-' | '+'));
+        let names: &[&str] = if name == "<>" { &["<>", "!="] } else { &[name] };
+        let lower = before.to_ascii_lowercase();
+        let found = names.iter().find(|name| lower.ends_with(**name))?;
+        let start = before.len() - found.len();
+        Some(self.text[..start].chars().count() + 1)
+    }
+
+    /// AND and OR, flat: a long chain must not nest.
+    fn connective(&mut self, left: &Expr, right: &Expr, word: &str) -> Result<Scalar> {
+        let mut items = Vec::new();
+        for side in [left, right] {
+            let (scalar, position) = self.placed(side)?;
+            let scalar = self.boolean(scalar, word, position)?;
+            match (scalar, word) {
+                (Scalar::And(inner), "AND") | (Scalar::Or(inner), "OR") => items.extend(inner),
+                (scalar, _) => items.push(scalar),
+            }
+        }
+        Ok(if word == "AND" { Scalar::And(items) } else { Scalar::Or(items) })
+    }
+
+    fn unary_op(&mut self, op: &UnaryOperator, operand: &Expr) -> Result<Scalar> {
+        let name = match op {
+            UnaryOperator::Not => {
+                let (scalar, position) = self.placed(operand)?;
+                return Ok(not(self.boolean(scalar, "NOT", position)?));
+            }
+            UnaryOperator::Minus => {
+                if let Expr::Value(value) = operand
+                    && let ast::Value::Number(text, _) = &value.value
+                {
+                    return literal::number(&format!("-{text}"));
+                }
+                "-".to_owned()
+            }
+            other => other.to_string(),
+        };
+        let (scalar, position) = self.placed(operand)?;
+        let place = self.operator_position(&name, operand).or(position);
+        self.prefix(&name, scalar, place)
+    }
+
+    fn truth_test(&mut self, operand: &Expr, op: CompareOp, value: bool, construct: &str) -> Result<Scalar> {
+        let (scalar, position) = self.placed(operand)?;
+        let scalar = self.boolean(scalar, construct, position)?;
+        Ok(Scalar::Compare(op, Box::new(scalar), Box::new(operator::constant(value))))
+    }
+
+    fn unknown_test(&mut self, operand: &Expr, construct: &str) -> Result<Scalar> {
+        let (scalar, position) = self.placed(operand)?;
+        let scalar = self.boolean(scalar, construct, position)?;
+        Ok(Scalar::IsNull(Box::new(scalar)))
+    }
+
+    /// IS [NOT] NULL; of a row value: all its fields.
+    fn null_test(&mut self, operand: &Expr, negated: bool) -> Result<Scalar> {
+        let test = |scalar: Scalar| {
+            let test = Scalar::IsNull(Box::new(scalar));
+            if negated { not(test) } else { test }
+        };
+        if let Some(items) = row_items(operand) {
+            let tests = items.into_iter().map(|item| Ok(test(self.expr(item)?))).collect::<Result<_>>()?;
+            return Ok(Scalar::And(tests));
+        }
+        Ok(test(self.expr(operand)?))
+    }
+
+    fn distinct_from(&mut self, left: &Expr, right: &Expr, negated: bool) -> Result<Scalar> {
+        if let (Some(lefts), Some(rights)) = (row_items(left), row_items(right)) {
+            same_length(lefts.len(), rights.len())?;
+            let mut tests = Vec::new();
+            for (left, right) in lefts.into_iter().zip(rights) {
+                let (left, right) = (self.expr(left)?, self.expr(right)?);
+                tests.push(self.distinct(left, right, negated, None)?);
+            }
+            return Ok(if negated { Scalar::And(tests) } else { Scalar::Or(tests) });
+        }
+        let (left, right) = (self.expr(left)?, self.expr(right)?);
+        self.distinct(left, right, negated, None)
+    }
+
+    fn is_in(&mut self, operand: &Expr, target: &ast::InTarget) -> Result<Scalar> {
+        match target {
+            ast::InTarget::Subquery(query) => self.in_subquery(operand, query),
+            ast::InTarget::List(items) => {
+                if let Some(row) = row_items(operand) {
+                    let tests = items.iter().map(|item| self.row_comparison("=", &row, item));
+                    return Ok(operator::gathered(tests.collect::<Result<_>>()?));
+                }
+                let scalar = self.expr(operand)?;
+                let first = items.first().and_then(|item| self.position(item));
+                let items = self.all_placed(items)?;
+                let position = self.in_position(first);
+                self.in_list(scalar, items, position)
+            }
+            _ => Err(SqlError::unsupported("IN with such a list")),
+        }
+    }
+
+    /// The word IN, or NOT IN, before the list's first item.
+    fn in_position(&self, first: Position) -> Position {
+        let end = self.text.char_indices().nth(first? - 1)?.0;
+        let before = self.text[..end].trim_end_matches(|ch: char| ch.is_whitespace() || ch == '(').to_ascii_lowercase();
+        let before = before.strip_suffix("in")?;
+        let start = match before.trim_end().strip_suffix("not") {
+            Some(head) => head.len(),
+            None => before.len(),
+        };
+        Some(self.text[..start].chars().count() + 1)
+    }
+
+    fn between(&mut self, operand: &Expr, low: &Expr, high: &Expr, negated: bool) -> Result<Scalar> {
+        let scalar = self.expr(operand)?;
+        let (low, low_at) = self.placed(low)?;
+        let above = self.binary(">=", scalar.clone(), low, low_at)?;
+        let (high, high_at) = self.placed(high)?;
+        let below = self.binary("<=", scalar, high, high_at)?;
+        let both = Scalar::And(vec![above, below]);
+        Ok(if negated { not(both) } else { both })
+    }
+
+    fn like(
+        &mut self,
+        operand: &Expr,
+        pattern: &Expr,
+        escape: Option<&Expr>,
+        name: &str,
+        any: bool,
+    ) -> Result<Scalar> {
+        if any {
+            return self.quantified_named(operand, name, bare(pattern), false);
+        }
+        let left = self.expr(operand)?;
+        let right = match escape {
+            None => self.expr(pattern)?,
+            Some(escape) => {
+                let args = self.all_placed([pattern, escape])?;
+                self.call("like_escape", args, self.position(pattern))?
+            }
+        };
+        self.binary(name, left, right, None).map_err(|error| error.at(self.position(operand)))
+    }
+
+    fn similar(&mut self, operand: &Expr, pattern: &Expr, escape: Option<&Expr>, negated: bool) -> Result<Scalar> {
+        let left = self.expr(operand)?;
+        let args = self.all_placed(std::iter::once(pattern).chain(escape))?;
+        let pattern = self.call("similar_to_escape", args, self.position(pattern))?;
+        self.binary(if negated { "!~" } else { "~" }, left, pattern, None)
+    }
+
+    fn quantified(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr, all: bool) -> Result<Scalar> {
+        let name = symbol(op)?;
+        self.quantified_named(left, &name, right, all)
+    }
+
+    fn quantified_named(&mut self, left: &Expr, name: &str, right: &Expr, all: bool) -> Result<Scalar> {
+        if let Expr::Subquery(query) = right {
+            return self.quantified_subquery(left, name, query, all);
+        }
+        let operand = self.expr(left)?;
+        let array = self.expr(right)?;
+        self.any_all(name, operand, array, all, None).map_err(|error| error.at(self.position(left)))
+    }
+
+    /// A row value compared with a row value or a subquery of one row.
+    fn row_comparison(&mut self, name: &str, left: &[&Expr], right: &Expr) -> Result<Scalar> {
+        let lefts = left.iter().map(|item| self.expr(item)).collect::<Result<Vec<_>>>()?;
+        let rights = match (row_items(right), bare(right)) {
+            (Some(items), _) => items.into_iter().map(|item| self.expr(item)).collect::<Result<Vec<_>>>()?,
+            (None, Expr::Subquery(query)) => self.row_subquery(query, lefts.len())?,
+            _ => return Err(SqlError::unsupported("a comparison of a row value with such an operand")),
+        };
+        self.compare_rows(name, lefts, rights)
+    }
+
+    /// Row values, field by field (manual 9.24.5): equality by AND, order by the first difference.
+    pub(super) fn compare_rows(&mut self, name: &str, lefts: Vec<Scalar>, rights: Vec<Scalar>) -> Result<Scalar> {
+        same_length(lefts.len(), rights.len())?;
+        if lefts.is_empty() {
+            return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, "cannot compare rows of zero length"));
+        }
+        let pairs: Vec<(Scalar, Scalar)> = lefts.into_iter().zip(rights).collect();
+        match name {
+            "=" | "<>" => {
+                let mut tests = Vec::new();
+                for (left, right) in pairs {
+                    tests.push(self.binary(name, left, right, None)?);
+                }
+                Ok(if name == "=" { Scalar::And(tests) } else { Scalar::Or(tests) })
+            }
+            "<" | "<=" | ">" | ">=" => {
+                let strict = &name[..1];
+                let last = pairs.len() - 1;
+                let mut result = None;
+                for (index, (left, right)) in pairs.into_iter().enumerate().rev() {
+                    if index == last {
+                        result = Some(self.binary(name, left, right, None)?);
+                        continue;
+                    }
+                    let before = self.binary(strict, left.clone(), right.clone(), None)?;
+                    let same = self.binary("=", left, right, None)?;
+                    let rest = result.take().unwrap_or_else(|| operator::constant(true));
+                    result = Some(Scalar::Or(vec![before, Scalar::And(vec![same, rest])]));
+                }
+                Ok(result.unwrap_or_else(|| operator::constant(true)))
+            }
+            _ => Err(SqlError::new(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                format!("could not determine interpretation of row comparison operator {name}"),
+            )),
+        }
+    }
+
+    /// A cast as written: a literal is read as the type, an array's items are cast one by one.
+    pub(super) fn written_cast(&mut self, operand: &Expr, ty: PgType) -> Result<Scalar> {
+        if let (Expr::Array(array), Some(element)) = (bare(operand), super::coerce::true_element(ty.ty)) {
+            return self.array(&array.elem, Some(PgType { ty: element, typmod: ty.typmod }));
+        }
+        let (scalar, position) = self.placed(operand)?;
+        self.cast(scalar, ty, position)
+    }
+
+    /// ARRAY[…], of a wanted element type or the items' common one.
+    fn array(&mut self, items: &[Expr], wanted: Option<PgType>) -> Result<Scalar> {
+        if let Some(element) = wanted {
+            let array = array_over(element.ty)?;
+            let items = items.iter().map(|item| self.written_cast(item, element)).collect::<Result<Vec<_>>>()?;
+            return Ok(Scalar::Array(items, PgType { ty: array, typmod: element.typmod }));
+        }
+        if items.is_empty() {
+            return Err(SqlError::new(SqlState::INDETERMINATE_DATATYPE, "cannot determine type of empty array")
+                .with_hint("Explicitly cast to the desired type, for example ARRAY[]::integer[]."));
+        }
+        let placed = self.all_placed(items)?;
+        if placed.iter().any(|(scalar, _)| scalar.ty().ty.is_array()) {
+            return Err(SqlError::unsupported("an array of more than one dimension"));
+        }
+        let (items, element) = self.unify(placed, "ARRAY")?;
+        let array = array_over(element.ty)?;
+        Ok(Scalar::Array(items, array.into()))
+    }
+
+    fn case(&mut self, operand: Option<&Expr>, whens: &[ast::CaseWhen], otherwise: Option<&Expr>) -> Result<Scalar> {
+        let sets_before = self.level().sets.len();
+        let operand = match operand {
+            Some(operand) => {
+                let (scalar, position) = self.placed(operand)?;
+                Some(self.known(scalar, position)?)
+            }
+            None => None,
+        };
+        let mut conditions = Vec::with_capacity(whens.len());
+        let mut results = Vec::with_capacity(whens.len() + 1);
+        for when in whens {
+            let (condition, position) = self.placed(&when.condition)?;
+            conditions.push(match &operand {
+                Some(operand) => self.equals(operand.clone(), condition, position)?,
+                None => self.boolean(condition, "CASE/WHEN", position)?,
+            });
+            results.push(self.placed(&when.result)?);
+        }
+        // PostgreSQL looks at ELSE first.
+        match otherwise {
+            Some(otherwise) => {
+                let otherwise = self.placed(otherwise)?;
+                results.insert(0, otherwise);
+            }
+            None => results.insert(0, (literal::unknown(Datum::Null), None)),
+        }
+        if self.level().sets.len() > sets_before {
+            let message = "set-returning functions are not allowed in CASE";
+            return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message)
+                .with_hint("You might be able to move the set-returning function into a LATERAL FROM item."));
+        }
+        let (mut results, ty) = self.unify(results, "CASE")?;
+        let otherwise = results.remove(0);
+        Ok(Scalar::Case {
+            branches: conditions.into_iter().zip(results).collect(),
+            otherwise: Some(Box::new(otherwise)),
+            ty,
+        })
+    }
+
+    fn collate(&mut self, operand: &Expr, collation: &ast::ObjectName) -> Result<Scalar> {
+        let scalar = self.expr(operand)?;
+        let parts: Vec<String> =
+            collation.0.iter().filter_map(|part| part.as_ident()).map(parse::fold).collect();
+        let name = parts.last().map(String::as_str).unwrap_or_default();
+        // All text is compared by its bytes, which is what these mean.
+        if !matches!(name, "default" | "C" | "POSIX" | "ucs_basic" | "C.UTF-8") {
+            let shown = parts.join(".");
+            let message = format!("collation \"{shown}\" for encoding \"UTF8\" does not exist");
+            return Err(SqlError::new(SqlState::UNDEFINED_OBJECT, message));
+        }
+        let ty = scalar.ty().ty;
+        if !ty.is_string() && !ty.element().is_some_and(SqlType::is_string) {
+            let message = format!("collations are not supported by type {ty}");
+            return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, message));
+        }
+        Ok(scalar)
+    }
+}
+
+fn array_over(element: SqlType) -> Result<SqlType> {
+    element.array().ok_or_else(|| {
+        let message = format!("could not find array type for data type {element}");
+        SqlError::new(SqlState::UNDEFINED_OBJECT, message)
+    })
+}
+
+fn scalar_of(found: Found) -> Result<Scalar> {
+    if found.fields.is_some() {
+        return Err(SqlError::unsupported("a composite value in an expression"));
+    }
+    Ok(Scalar::Column(found.col))
+}
+
+fn same_length(left: usize, right: usize) -> Result<()> {
+    if left == right {
+        return Ok(());
+    }
+    Err(SqlError::new(SqlState::SYNTAX_ERROR, "unequal number of entries in row expressions"))
+}
+
+pub(super) fn not(scalar: Scalar) -> Scalar {
+    Scalar::Not(Box::new(scalar))
+}
+
+/// The operator as `pg_operator` names it.
+fn symbol(op: &BinaryOperator) -> Result<String> {
+    match op {
+        BinaryOperator::PGCustomBinaryOperator(parts) => match parts.as_slice() {
+            [name] => Ok(name.clone()),
+            [namespace, name] if namespace.eq_ignore_ascii_case("pg_catalog") => Ok(name.clone()),
+            [namespace, ..] => {
+                Err(SqlError::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{namespace}\" does not exist")))
+            }
+            [] => Err(SqlError::internal("an operator without a name")),
+        },
+        BinaryOperator::Is | BinaryOperator::IsNot | BinaryOperator::Xor => Err(SqlError::unsupported(op)),
+        other => Ok(other.to_string()),
+    }
+}

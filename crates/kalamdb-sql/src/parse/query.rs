@@ -1,0 +1,321 @@
+//! Queries, INSERT, UPDATE, DELETE and EXPLAIN: the parser's trees, and what PostgreSQL has around them.
+
+use super::cursor::Cursor;
+use super::token::Lexeme;
+use super::{Fault, Read, unsupported};
+use crate::statement::{Explain, Statement};
+use sqlparser::ast::{self, SetExpr};
+use sqlparser::tokenizer::Token;
+
+/// SELECT, VALUES, TABLE, WITH, or a query in brackets; with a leading WITH also INSERT.
+pub(super) fn query(cursor: &mut Cursor<'_>) -> Read<Statement> {
+    if !begins_query(cursor) {
+        return Err(cursor.unexpected());
+    }
+    let query = tree(cursor)?;
+    from_query(query)
+}
+
+/// A query for another statement (LISTEN … FOR, DECLARE, COPY): nothing that writes. Reads to the cursor's end.
+pub(super) fn select(cursor: &mut Cursor<'_>) -> Read<Box<ast::Query>> {
+    match query(cursor)? {
+        Statement::Query(query) => Ok(query),
+        _ => unsupported("a statement that writes, in the place of a query,"),
+    }
+}
+
+fn begins_query(cursor: &Cursor<'_>) -> bool {
+    cursor.peek() == Some(&Token::LParen) || ["SELECT", "VALUES", "TABLE", "WITH"].iter().any(|word| cursor.is(word))
+}
+
+/// The whole rest as a query. Row locks are first brought into the form that the library reads.
+fn tree(cursor: &mut Cursor<'_>) -> Read<ast::Query> {
+    let rewritten = row_locks(&cursor.lexemes[cursor.at..]);
+    let Some(lexemes) = rewritten else { return read_query(cursor) };
+    let base = cursor.base;
+    let mut locks = Cursor { base, ..Cursor::new(cursor.sql, &lexemes, cursor.after) };
+    let query = read_query(&mut locks);
+    cursor.at = cursor.lexemes.len();
+    query
+}
+
+fn read_query(cursor: &mut Cursor<'_>) -> Read<ast::Query> {
+    let query = cursor.library(usize::MAX, |parser| parser.parse_query())?;
+    finish(cursor)?;
+    Ok(*query)
+}
+
+/// Nothing may follow. `ORDER x` is wrong at `x`, not at ORDER, which could have gone on.
+fn finish(cursor: &mut Cursor<'_>) -> Read<()> {
+    if (cursor.is("ORDER") || cursor.is("GROUP")) && !cursor.is_at(1, "BY") {
+        cursor.at += 1;
+        return Err(cursor.unexpected());
+    }
+    cursor.end(())
+}
+
+/// The library knows `FOR UPDATE | SHARE [OF one]`. PostgreSQL's other strengths are read as the next stronger one,
+/// which is right and only waits more; several relations after OF become several clauses. `None`: nothing to do.
+fn row_locks(lexemes: &[Lexeme]) -> Option<Vec<Lexeme>> {
+    let words = |at: usize, words: &str| {
+        words
+            .split(' ')
+            .enumerate()
+            .all(|(ahead, word)| lexemes.get(at + ahead).is_some_and(|l| super::is_word(l, word)))
+    };
+    let mut out: Vec<Lexeme> = Vec::new();
+    let mut at = 0;
+    let mut changed = false;
+    // The last lock clause's FOR and strength, while its list of relations goes on.
+    let mut clause: Option<(Lexeme, Lexeme)> = None;
+    while let Some(lexeme) = lexemes.get(at) {
+        let (length, strength) = match () {
+            () if words(at, "FOR NO KEY UPDATE") => (4, at + 3),
+            () if words(at, "FOR KEY SHARE") => (3, at + 2),
+            () if words(at, "FOR UPDATE") || words(at, "FOR SHARE") => (2, at + 1),
+            () => (0, 0),
+        };
+        if length > 0 {
+            changed |= length > 2;
+            clause = Some((lexeme.clone(), lexemes[strength].clone()));
+            out.extend([lexeme.clone(), lexemes[strength].clone()]);
+            at += length;
+            if words(at, "OF") {
+                out.push(lexemes[at].clone());
+                at += 1;
+            } else {
+                clause = None;
+            }
+            continue;
+        }
+        match (&clause, &lexeme.token) {
+            (Some((keyword, strength)), Token::Comma) => {
+                changed = true;
+                let mut of = lexeme.clone();
+                of.token = Token::make_keyword("OF");
+                out.extend([keyword.clone(), strength.clone(), of]);
+            }
+            (Some(_), Token::Word(_) | Token::Period) => out.push(lexeme.clone()),
+            _ => {
+                clause = None;
+                out.push(lexeme.clone());
+            }
+        }
+        at += 1;
+    }
+    changed.then_some(out)
+}
+
+fn from_query(mut query: ast::Query) -> Read<Statement> {
+    let with = query.with.take();
+    if let Some(with) = &with
+        && with.cte_tables.iter().any(|cte| is_change(&cte.query.body))
+    {
+        return unsupported("a data-modifying statement in WITH");
+    }
+    match *query.body {
+        SetExpr::Insert(ast::Statement::Insert(mut insert)) => {
+            match (with, &mut insert.source) {
+                (None, _) => {}
+                (with, Some(source)) if source.with.is_none() => source.with = with,
+                _ => return unsupported("WITH before INSERT … WITH"),
+            }
+            checked_insert(insert)
+        }
+        SetExpr::Update(_) => unsupported("WITH before UPDATE"),
+        SetExpr::Delete(_) => unsupported("WITH before DELETE"),
+        SetExpr::Merge(_) => unsupported("MERGE"),
+        SetExpr::Select(select) if select.into.is_some() => unsupported("SELECT INTO"),
+        body => Ok(Statement::Query(Box::new(ast::Query { with, body: Box::new(body), ..query }))),
+    }
+}
+
+fn is_change(body: &SetExpr) -> bool {
+    matches!(body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_))
+}
+
+fn checked_insert(insert: ast::Insert) -> Read<Statement> {
+    if insert.overriding.is_some() {
+        return unsupported("INSERT … OVERRIDING");
+    }
+    if insert.source.as_ref().is_some_and(|source| is_change(&source.body)) {
+        return unsupported("a data-modifying statement in INSERT");
+    }
+    Ok(Statement::Insert(Box::new(insert)))
+}
+
+/// INSERT, UPDATE, DELETE.
+pub(super) fn change(cursor: &mut Cursor<'_>) -> Read<Statement> {
+    if cursor.is("INSERT") {
+        return insert(cursor);
+    }
+    if cursor.is("DELETE") {
+        return delete(cursor);
+    }
+    reject(cursor, &["LIMIT"])?;
+    match cursor.library(usize::MAX, |parser| parser.parse_statement())? {
+        ast::Statement::Update(update) => {
+            finish(cursor)?;
+            Ok(Statement::Update(Box::new(update)))
+        }
+        _ => Err(cursor.unexpected()),
+    }
+}
+
+fn insert(cursor: &mut Cursor<'_>) -> Read<Statement> {
+    // Other dialects' words, which the library reads here too.
+    if !cursor.is_at(1, "INTO") || cursor.is_at(2, "TABLE") || cursor.is_at(2, "LOCAL") {
+        cursor.at += if cursor.is_at(1, "INTO") { 2 } else { 1 };
+        return Err(cursor.unexpected());
+    }
+    match cursor.library(usize::MAX, |parser| parser.parse_statement())? {
+        ast::Statement::Insert(insert) => {
+            finish(cursor)?;
+            checked_insert(insert)
+        }
+        _ => Err(cursor.unexpected()),
+    }
+}
+
+fn delete(cursor: &mut Cursor<'_>) -> Read<Statement> {
+    if !cursor.is_at(1, "FROM") {
+        cursor.at += 1;
+        return Err(cursor.unexpected());
+    }
+    reject(cursor, &["LIMIT", "ORDER"])?;
+    let mut lexemes = cursor.lexemes[cursor.at..].to_vec();
+    let purge = take_purge(&mut lexemes);
+    let mut inner = Cursor { base: cursor.base, ..Cursor::new(cursor.sql, &lexemes, cursor.after) };
+    match inner.library(usize::MAX, |parser| parser.parse_statement())? {
+        ast::Statement::Delete(delete) => {
+            finish(&mut inner)?;
+            Ok(Statement::Delete { delete: Box::new(delete), purge })
+        }
+        _ => Err(inner.unexpected()),
+    }
+}
+
+/// Takes a top-level `WITH (PURGE)` out.
+fn take_purge(lexemes: &mut Vec<Lexeme>) -> bool {
+    let at = lexemes.windows(4).rposition(|window| {
+        super::is_word(&window[0], "WITH")
+            && window[1].token == Token::LParen
+            && super::is_word(&window[2], "PURGE")
+            && window[3].token == Token::RParen
+    });
+    match at {
+        Some(at) => {
+            lexemes.drain(at..at + 4);
+            true
+        }
+        None => false,
+    }
+}
+
+/// Words that other dialects allow at the statement's top level, and PostgreSQL does not.
+fn reject(cursor: &Cursor<'_>, words: &[&str]) -> Read<()> {
+    let mut depth = 0_usize;
+    for (index, lexeme) in cursor.lexemes.iter().enumerate() {
+        match &lexeme.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            _ if depth == 0 && words.iter().any(|word| super::is_word(lexeme, word)) => {
+                return Err(Cursor { at: index, ..cursor.clone() }.unexpected());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// EXPLAIN in both forms, and EXPLAIN LIVE.
+pub(super) fn explain(cursor: &mut Cursor<'_>) -> Read<Statement> {
+    cursor.expect("EXPLAIN")?;
+    let mut options = Options { costs: true, ..Options::default() };
+    if cursor.peek() == Some(&Token::LParen) && !is_query_ahead(cursor) {
+        cursor.parenthesised(|cursor| options.read(cursor))?;
+    } else {
+        options.analyze = cursor.accept("ANALYZE") || cursor.accept("ANALYSE");
+        options.verbose = cursor.accept("VERBOSE");
+    }
+    let live = cursor.are("LIVE SELECT") && cursor.accept("LIVE");
+    let mut inner = cursor.part(cursor.at, cursor.lexemes.len());
+    let text = inner.text(0, inner.lexemes.len()).to_owned();
+    let explainable = ["INSERT", "UPDATE", "DELETE", "EXECUTE", "DECLARE"].iter().any(|word| inner.is(word));
+    let statement = match () {
+        () if inner.are("CREATE TABLE") => return unsupported("EXPLAIN CREATE TABLE AS"),
+        () if begins_query(&inner) || live => query(&mut inner)?,
+        () if explainable => super::read(inner)?,
+        () => return Err(inner.unexpected()),
+    };
+    let Options { analyze, verbose, json, costs } = options;
+    Ok(Statement::Explain(Box::new(Explain { statement, text, analyze, verbose, json, costs, live })))
+}
+
+fn is_query_ahead(cursor: &Cursor<'_>) -> bool {
+    let mut inside = cursor.clone();
+    while inside.accept_token(&Token::LParen) {}
+    begins_query(&inside)
+}
+
+#[derive(Default)]
+struct Options {
+    analyze: bool,
+    verbose: bool,
+    json: bool,
+    costs: bool,
+}
+
+impl Options {
+    fn read(&mut self, cursor: &mut Cursor<'_>) -> Read<()> {
+        let before = cursor.clone();
+        let name = cursor.label()?;
+        match name.as_str() {
+            "analyze" | "analyse" => self.analyze = switch(cursor)?,
+            "verbose" => self.verbose = switch(cursor)?,
+            "costs" => self.costs = switch(cursor)?,
+            "buffers" | "settings" | "timing" | "summary" | "wal" => {
+                switch(cursor)?;
+            }
+            "format" => {
+                let format = cursor.string().or_else(|_| cursor.label())?;
+                match format.to_ascii_lowercase().as_str() {
+                    "text" => self.json = false,
+                    "json" => self.json = true,
+                    "xml" | "yaml" => return unsupported(format!("EXPLAIN (FORMAT {})", format.to_ascii_uppercase())),
+                    _ => {
+                        let message = format!("unrecognized value for EXPLAIN option \"format\": \"{format}\"");
+                        return Err(before.error(kalamdb_commons::SqlState::INVALID_PARAMETER_VALUE, message));
+                    }
+                }
+            }
+            _ => {
+                let message = format!("unrecognized EXPLAIN option \"{name}\"");
+                return Err(before.error(kalamdb_commons::SqlState::SYNTAX_ERROR, message));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An option's boolean: nothing is true.
+pub(super) fn switch(cursor: &mut Cursor<'_>) -> Read<bool> {
+    let before = cursor.clone();
+    if matches!(cursor.peek(), None | Some(Token::Comma | Token::RParen)) {
+        return Ok(true);
+    }
+    let value = match cursor.string() {
+        Ok(text) => text.to_ascii_lowercase(),
+        Err(_) => cursor.label().or_else(|_| cursor.number())?,
+    };
+    match value.as_str() {
+        "true" | "on" | "1" => Ok(true),
+        "false" | "off" | "0" => Ok(false),
+        _ => {
+            let message = "option requires a Boolean value";
+            Err(Fault::Error(
+                kalamdb_commons::SqlError::new(kalamdb_commons::SqlState::SYNTAX_ERROR, message).at(before.position()),
+            ))
+        }
+    }
+}

@@ -1,0 +1,475 @@
+//! Namespaces and tables: CREATE, ALTER, DROP, TRUNCATE, and what is done to them.
+
+use super::cursor::Cursor;
+use super::{Fault, Read, unsupported};
+use crate::statement::{AlterAction, AlterTable, ColumnSpec, CreateTable, Statement};
+use kalamdb_commons::{SqlError, SqlState, TableType};
+use sqlparser::ast;
+use sqlparser::tokenizer::Token;
+
+/// CREATE NAMESPACE | SCHEMA, after CREATE.
+pub(super) fn create_namespace(cursor: &mut Cursor<'_>) -> Read<Statement> {
+    cursor.at += 1;
+    let if_not_exists = cursor.if_not_exists();
+    let authorization = |cursor: &mut Cursor<'_>| -> Read<Option<String>> {
+        if cursor.accept("AUTHORIZATION") { cursor.user().map(Some) } else { Ok(None) }
+    };
+    let mut owner = authorization(cursor)?;
+    let name = match &owner {
+        Some(owner) => owner.clone(),
+        None => cursor.string().or_else(|_| cursor.ident())?,
+    };
+    if owner.is_none() {
+        owner = authorization(cursor)?;
+    }
+    if cursor.is("CREATE") || cursor.is("GRANT") {
+        return unsupported("CREATE SCHEMA with its objects");
+    }
+    cursor.end(Statement::CreateNamespace { name, if_not_exists, owner })
+}
+
+/// ALTER NAMESPACE n SET DESCRIPTION 'text', after ALTER.
+pub(super) fn alter_namespace(cursor: &mut Cursor<'_>) -> Read<Statement> {
+    cursor.at += 1;
+    let name = cursor.ident()?;
+    if !cursor.accept("SET DESCRIPTION") {
+        return match cursor.accept_one(&["RENAME", "OWNER"]) {
+            Some(what) => unsupported(format!("ALTER SCHEMA … {what}")),
+            None => Err(cursor.unexpected()),
+        };
+    }
+    let description = cursor.string()?;
+    cursor.end(Statement::DescribeNamespace { name, description })
+}
+
+/// DROP NAMESPACE | SCHEMA, after DROP.
+pub(super) fn drop_namespace(cursor: &mut Cursor<'_>) -> Read<Statement> {
+    cursor.at += 1;
+    let if_exists = cursor.if_exists();
+    let names = cursor.list(Cursor::ident)?;
+    let cascade = cursor.cascade();
+    cursor.end(Statement::DropNamespace { names, if_exists, cascade })
+}
+
+/// DROP TABLE, after DROP.
+pub(super) fn drop(cursor: &mut Cursor<'_>) -> Read<Statement> {
+    cursor.expect("TABLE")?;
+    let if_exists = cursor.if_exists();
+    let names = cursor.list(Cursor::name)?;
+    let cascade = cursor.cascade();
+    cursor.end(Statement::DropTable { names, if_exists, cascade })
+}
+
+/// TRUNCATE [TABLE] a, b
+pub(super) fn truncate(cursor: &mut Cursor<'_>) -> Read<Statement> {
+    cursor.expect("TRUNCATE")?;
+    cursor.accept("TABLE");
+    let names = cursor.list(Cursor::relation)?;
+    if cursor.accept("RESTART IDENTITY") {
+        // No sequence can belong to a table yet, so that there is none to restart.
+    } else {
+        cursor.accept("CONTINUE IDENTITY");
+    }
+    cursor.cascade();
+    cursor.end(Statement::Truncate { names })
+}
+
+/// VACUUM and ANALYZE. Their options change nothing that is seen: upkeep decides.
+pub(super) fn maintain(cursor: &mut Cursor<'_>) -> Read<Statement> {
+    let vacuum = cursor.accept("VACUUM");
+    if !vacuum {
+        cursor.at += 1;
+    }
+    let mut analyze = false;
+    if cursor.peek() == Some(&Token::LParen) {
+        cursor.parenthesised(|cursor| {
+            let name = cursor.label()?;
+            let on = match cursor.peek() {
+                Some(Token::Comma | Token::RParen) => true,
+                _ => cursor.label().or_else(|_| cursor.number())? != "false",
+            };
+            analyze |= on && matches!(name.as_str(), "analyze" | "analyse");
+            Ok(())
+        })?;
+    } else {
+        while cursor.accept_one(&["FULL", "FREEZE", "VERBOSE"]).is_some() {}
+        if vacuum {
+            analyze = cursor.accept_one(&["ANALYZE", "ANALYSE"]).is_some();
+        }
+    }
+    let table = |cursor: &mut Cursor<'_>| {
+        let name = cursor.name()?;
+        if cursor.peek() == Some(&Token::LParen) {
+            cursor.parenthesised(Cursor::ident)?;
+        }
+        Ok(name)
+    };
+    let names = if cursor.is_done() { Vec::new() } else { cursor.list(table)? };
+    cursor.end(if vacuum { Statement::Vacuum { names, analyze } } else { Statement::Analyze { names } })
+}
+
+/// LOCK [TABLE] a, b [IN … MODE] [NOWAIT]
+pub(super) fn lock(cursor: &mut Cursor<'_>) -> Read<Statement> {
+    const MODES: &[&str] = &[
+        "ACCESS SHARE",
+        "ROW SHARE",
+        "ROW EXCLUSIVE",
+        "SHARE UPDATE EXCLUSIVE",
+        "SHARE ROW EXCLUSIVE",
+        "SHARE",
+        "EXCLUSIVE",
+        "ACCESS EXCLUSIVE",
+    ];
+    cursor.expect("LOCK")?;
+    cursor.accept("TABLE");
+    let names = cursor.list(Cursor::relation)?;
+    let mode = if cursor.accept("IN") {
+        let mode = cursor.accept_one(MODES).ok_or_else(|| cursor.unexpected())?;
+        cursor.expect("MODE")?;
+        mode
+    } else {
+        "ACCESS EXCLUSIVE"
+    };
+    let nowait = cursor.accept("NOWAIT");
+    cursor.end(Statement::Lock { names, mode: mode.to_ascii_lowercase(), nowait })
+}
+
+/// DESCRIBE | DESC [TABLE] t [HISTORY]
+pub(super) fn describe(cursor: &mut Cursor<'_>) -> Read<Statement> {
+    cursor.at += 1;
+    cursor.accept("TABLE");
+    let name = cursor.name()?;
+    let history = cursor.accept("HISTORY");
+    cursor.end(Statement::Describe { name, history })
+}
+
+/// STORAGE FLUSH …, FLUSH TABLE, FLUSH ALL TABLES; the other STORAGE statements are not there yet.
+pub(super) fn flush(cursor: &mut Cursor<'_>) -> Read<Statement> {
+    if cursor.accept("STORAGE") {
+        if let Some(what) = cursor.accept_one(&["COMPACT", "CHECK"]) {
+            return unsupported(format!("STORAGE {what}"));
+        }
+    }
+    cursor.expect("FLUSH")?;
+    if cursor.accept("TABLE") {
+        let name = cursor.name()?;
+        return cursor.end(Statement::FlushTable(name));
+    }
+    cursor.expect("ALL")?;
+    cursor.accept("TABLES");
+    let namespace = if cursor.accept("IN") { Some(cursor.ident()?) } else { None };
+    cursor.end(Statement::FlushAll(namespace))
+}
+
+const KINDS: &[&str] = &["USER", "SHARED", "STREAM", "GLOBAL", "LOCAL", "TEMPORARY", "TEMP", "UNLOGGED"];
+
+/// Whether CREATE is followed by TABLE in one of its kinds.
+pub(super) fn begins_table(cursor: &Cursor<'_>) -> bool {
+    let mut ahead = cursor.clone();
+    while ahead.accept_one(KINDS).is_some() {}
+    ahead.is("TABLE")
+}
+
+/// CREATE TABLE, after CREATE.
+pub(super) fn create(cursor: &mut Cursor<'_>) -> Read<Statement> {
+    let kind = table_kind(cursor)?;
+    cursor.expect("TABLE")?;
+    let if_not_exists = cursor.if_not_exists();
+    let name = cursor.name()?;
+    if let Some(what) = cursor.accept_one(&["AS", "OF", "PARTITION OF"]) {
+        return unsupported(format!("CREATE TABLE {what}"));
+    }
+    let mut table =
+        CreateTable { name, kind, if_not_exists, columns: Vec::new(), primary_key: None, options: Vec::new() };
+    cursor.expect_token(&Token::LParen)?;
+    if !cursor.accept_token(&Token::RParen) {
+        cursor.list(|cursor| element(cursor, &mut table))?;
+        cursor.expect_token(&Token::RParen)?;
+    }
+    table_tail(cursor, &mut table)?;
+    cursor.end(Statement::CreateTable(Box::new(table)))
+}
+
+fn table_kind(cursor: &mut Cursor<'_>) -> Read<Option<TableType>> {
+    match cursor.accept_one(KINDS) {
+        None => Ok(None),
+        Some("USER") => Ok(Some(TableType::User)),
+        Some("SHARED") => Ok(Some(TableType::Shared)),
+        Some("STREAM") => Ok(Some(TableType::Stream)),
+        Some("UNLOGGED") => unsupported("an unlogged table"),
+        Some(_) => unsupported("a temporary table"),
+    }
+}
+
+/// What follows the columns.
+fn table_tail(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Read<()> {
+    if let Some(what) = cursor.accept_one(&["INHERITS", "PARTITION BY", "ON COMMIT", "TABLESPACE"]) {
+        return unsupported(format!("CREATE TABLE … {what}"));
+    }
+    if cursor.accept("USING") {
+        let method = cursor.ident()?;
+        if method != "heap" {
+            return Err(missing("access method", &method));
+        }
+    }
+    if cursor.accept("WITHOUT OIDS") {
+        // PostgreSQL accepts the words, too.
+    } else if cursor.accept("WITH") {
+        table.options = options(cursor)?;
+    }
+    match cursor.accept_one(&["INHERITS", "PARTITION BY", "ON COMMIT", "TABLESPACE", "AS"]) {
+        Some(what) => unsupported(format!("CREATE TABLE … {what}")),
+        None => Ok(()),
+    }
+}
+
+fn missing(what: &str, name: &str) -> Fault {
+    Fault::Error(SqlError::new(SqlState::UNDEFINED_OBJECT, format!("{what} \"{name}\" does not exist")))
+}
+
+/// `( name = value, … )`: a value alone is "true".
+fn options(cursor: &mut Cursor<'_>) -> Read<Vec<(String, String)>> {
+    cursor.parenthesised(|cursor| {
+        let mut name = cursor.label()?;
+        while cursor.accept_token(&Token::Period) {
+            name = format!("{name}.{}", cursor.label()?);
+        }
+        let name = name.to_ascii_lowercase();
+        if !cursor.accept_token(&Token::Eq) {
+            return Ok((name, "true".to_owned()));
+        }
+        let value = cursor.string().or_else(|_| cursor.label()).or_else(|_| cursor.number())?;
+        Ok((name, value))
+    })
+}
+
+/// A column or a table constraint.
+fn element(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Read<()> {
+    if cursor.is("LIKE") {
+        return unsupported("CREATE TABLE … LIKE");
+    }
+    if let Some(key) = table_constraint(cursor)? {
+        return set_key(table, key);
+    }
+    let shown = table.name.name.clone();
+    let (column, key) = column(cursor, &shown)?;
+    table.columns.push(column);
+    key.map_or(Ok(()), |key| set_key(table, key))
+}
+
+type Key = (Option<String>, Vec<String>);
+
+fn set_key(table: &mut CreateTable, key: Key) -> Read<()> {
+    if table.primary_key.is_some() {
+        let message = format!("multiple primary keys for table \"{}\" are not allowed", table.name.name);
+        return Err(SqlError::new(SqlState::INVALID_TABLE_DEFINITION, message).into());
+    }
+    table.primary_key = Some(key);
+    Ok(())
+}
+
+/// `[CONSTRAINT name] PRIMARY KEY ( … )` and the constraints that are not there yet; `None` for a column.
+fn table_constraint(cursor: &mut Cursor<'_>) -> Read<Option<Key>> {
+    let name = if cursor.accept("CONSTRAINT") { Some(cursor.ident()?) } else { None };
+    if cursor.accept("PRIMARY KEY") {
+        if cursor.accept("USING INDEX") {
+            return unsupported("PRIMARY KEY USING INDEX");
+        }
+        let columns = cursor.parenthesised(Cursor::ident)?;
+        key_tail(cursor)?;
+        return Ok(Some((name, columns)));
+    }
+    match cursor.accept_one(&["UNIQUE", "CHECK", "FOREIGN KEY", "EXCLUDE"]) {
+        Some("FOREIGN KEY") => unsupported("FOREIGN KEY"),
+        Some(what) => unsupported(format!("a {what} constraint")),
+        None if name.is_some() => Err(cursor.unexpected()),
+        None => Ok(None),
+    }
+}
+
+/// What may follow a primary key: parameters of the index that it has in PostgreSQL.
+fn key_tail(cursor: &mut Cursor<'_>) -> Read<()> {
+    if cursor.accept("INCLUDE") {
+        return unsupported("PRIMARY KEY … INCLUDE");
+    }
+    if cursor.is("WITH") && cursor.peek_at(1) == Some(&Token::LParen) {
+        cursor.accept("WITH");
+        options(cursor)?;
+    }
+    if cursor.accept("USING INDEX TABLESPACE") {
+        return unsupported("TABLESPACE");
+    }
+    timing(cursor)
+}
+
+/// NOT DEFERRABLE and INITIALLY IMMEDIATE are what is; the others are not there yet.
+fn timing(cursor: &mut Cursor<'_>) -> Read<()> {
+    while cursor.accept("NOT DEFERRABLE") || cursor.accept("INITIALLY IMMEDIATE") {}
+    match cursor.accept_one(&["DEFERRABLE", "INITIALLY DEFERRED"]) {
+        Some(_) => unsupported("a deferrable constraint"),
+        None => Ok(()),
+    }
+}
+
+/// A column's definition, and the primary key if it is one.
+fn column(cursor: &mut Cursor<'_>, table: &str) -> Read<(ColumnSpec, Option<Key>)> {
+    let name = cursor.ident()?;
+    let ty = cursor.data_type()?;
+    let mut column = ColumnSpec { name, ty, not_null: false, default: None };
+    let mut key = None;
+    let mut nullable = false;
+    while let Some(constraint) = column_constraint(cursor)? {
+        match constraint {
+            Constraint::NotNull => column.not_null = true,
+            Constraint::Null => nullable = true,
+            Constraint::Default(expr, text) => {
+                if column.default.replace((expr, text)).is_some() {
+                    let message = format!(
+                        "multiple default values specified for column \"{}\" of table \"{table}\"",
+                        column.name
+                    );
+                    return Err(cursor.error(SqlState::SYNTAX_ERROR, message));
+                }
+            }
+            Constraint::Key(constraint) => {
+                if key.replace((constraint, vec![column.name.clone()])).is_some() {
+                    let message = format!("multiple primary keys for table \"{table}\" are not allowed");
+                    return Err(cursor.error(SqlState::INVALID_TABLE_DEFINITION, message));
+                }
+            }
+            Constraint::Nothing => {}
+        }
+    }
+    if nullable && (column.not_null || key.is_some()) {
+        let message =
+            format!("conflicting NULL/NOT NULL declarations for column \"{}\" of table \"{table}\"", column.name);
+        return Err(cursor.error(SqlState::SYNTAX_ERROR, message));
+    }
+    Ok((column, key))
+}
+
+enum Constraint {
+    NotNull,
+    Null,
+    Default(ast::Expr, String),
+    Key(Option<String>),
+    Nothing,
+}
+
+fn column_constraint(cursor: &mut Cursor<'_>) -> Read<Option<Constraint>> {
+    let name = if cursor.accept("CONSTRAINT") { Some(cursor.ident()?) } else { None };
+    if cursor.accept("NOT NULL") {
+        return Ok(Some(Constraint::NotNull));
+    }
+    if cursor.accept("NULL") {
+        return Ok(Some(Constraint::Null));
+    }
+    if cursor.accept("DEFAULT") {
+        let from = cursor.at;
+        let expr = cursor.expression()?;
+        let text = cursor.text(from, cursor.at).to_owned();
+        return Ok(Some(Constraint::Default(expr, text)));
+    }
+    if cursor.accept("PRIMARY KEY") {
+        key_tail(cursor)?;
+        return Ok(Some(Constraint::Key(name)));
+    }
+    if cursor.accept("COLLATE") {
+        return collation(cursor).map(Some);
+    }
+    match cursor.accept_one(&["UNIQUE", "CHECK", "REFERENCES", "GENERATED", "STORAGE", "COMPRESSION"]) {
+        Some("REFERENCES") => unsupported("FOREIGN KEY"),
+        Some("GENERATED") => unsupported("a GENERATED or IDENTITY column"),
+        Some(what @ ("UNIQUE" | "CHECK")) => unsupported(format!("a {what} constraint")),
+        Some(what) => unsupported(format!("a column's {what}")),
+        None if name.is_some() => Err(cursor.unexpected()),
+        None => Ok(None),
+    }
+}
+
+/// Text is ordered by its bytes: the collations that say so are accepted.
+fn collation(cursor: &mut Cursor<'_>) -> Read<Constraint> {
+    let mut name = cursor.label()?;
+    if name == "pg_catalog" && cursor.accept_token(&Token::Period) {
+        name = cursor.label()?;
+    }
+    match name.as_str() {
+        "C" | "POSIX" | "ucs_basic" | "default" => Ok(Constraint::Nothing),
+        _ => unsupported(format!("the collation \"{name}\"")),
+    }
+}
+
+/// ALTER TABLE, after ALTER.
+pub(super) fn alter(cursor: &mut Cursor<'_>) -> Read<Statement> {
+    cursor.expect("TABLE")?;
+    if cursor.are("ALL IN TABLESPACE") {
+        return unsupported("ALTER TABLE ALL IN TABLESPACE");
+    }
+    let if_exists = cursor.if_exists();
+    let name = cursor.relation()?;
+    let mut actions = Vec::new();
+    loop {
+        action(cursor, &name.name, &mut actions)?;
+        if !cursor.accept_token(&Token::Comma) {
+            break;
+        }
+    }
+    cursor.end(Statement::AlterTable(Box::new(AlterTable { name, if_exists, actions })))
+}
+
+fn action(cursor: &mut Cursor<'_>, table: &str, actions: &mut Vec<AlterAction>) -> Read<()> {
+    let from = cursor.at;
+    match known_action(cursor, table, actions) {
+        Err(Fault::Unsupported(subject)) => actions.push(AlterAction::Unsupported(subject)),
+        other => return other,
+    }
+    // The rest of an action that is not supported has no say; the next one begins behind the comma.
+    cursor.at = from.max(cursor.at);
+    cursor.at = cursor.item_end();
+    Ok(())
+}
+
+fn known_action(cursor: &mut Cursor<'_>, table: &str, actions: &mut Vec<AlterAction>) -> Read<()> {
+    if cursor.accept("ADD") {
+        return add(cursor, table, actions);
+    }
+    if cursor.accept("DROP") {
+        if cursor.accept("CONSTRAINT") {
+            return unsupported("ALTER TABLE … DROP CONSTRAINT");
+        }
+        cursor.accept("COLUMN");
+        let if_exists = cursor.if_exists();
+        let name = cursor.ident()?;
+        cursor.cascade();
+        actions.push(AlterAction::DropColumn { name, if_exists });
+        return Ok(());
+    }
+    if cursor.is("SET") && cursor.peek_at(1) == Some(&Token::LParen) {
+        cursor.accept("SET");
+        actions.push(AlterAction::SetOptions(options(cursor)?));
+        return Ok(());
+    }
+    const OTHERS: &[&str] = &[
+        "ALTER", "RENAME", "SET", "RESET", "OWNER", "ENABLE", "DISABLE", "FORCE", "NO", "INHERIT", "ATTACH", "DETACH",
+        "CLUSTER", "REPLICA", "VALIDATE", "OF", "NOT",
+    ];
+    match cursor.accept_one(OTHERS) {
+        Some(what) => unsupported(format!("ALTER TABLE … {what}")),
+        None => Err(cursor.unexpected()),
+    }
+}
+
+fn add(cursor: &mut Cursor<'_>, table: &str, actions: &mut Vec<AlterAction>) -> Read<()> {
+    if let Some((name, columns)) = table_constraint(cursor)? {
+        actions.push(AlterAction::AddPrimaryKey { name, columns });
+        return Ok(());
+    }
+    cursor.accept("COLUMN");
+    let if_not_exists = cursor.if_not_exists();
+    let (column, key) = column(cursor, table)?;
+    actions.push(AlterAction::AddColumn { column, if_not_exists });
+    if let Some((name, columns)) = key {
+        actions.push(AlterAction::AddPrimaryKey { name, columns });
+    }
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! Tokens with their places in the whole string.
+//!
+//! White space and comments end here. Adjacent string constants that a newline parts are one constant (PostgreSQL
+//! manual 4.1.2.1). What the tokeniser refuses is explained by a scan of our own, in PostgreSQL's sentences.
+
+use crate::dialect::KalamDialect;
+use kalamdb_commons::{Result, SqlError, SqlState};
+use sqlparser::tokenizer::{Location, Span, Token, Tokenizer};
+
+/// A token that means something, and where it stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Lexeme {
+    pub token: Token,
+    /// Lines and columns in the whole string.
+    pub span: Span,
+    /// Bytes in the whole string.
+    pub start: usize,
+    pub end: usize,
+    /// Characters before it.
+    pub char_start: usize,
+}
+
+/// Tokenises the whole string once.
+pub(crate) fn lex(sql: &str) -> Result<Vec<Lexeme>> {
+    let dialect = KalamDialect::default();
+    let tokens = Tokenizer::new(&dialect, sql).tokenize_with_location().map_err(|_| unreadable(sql))?;
+    let mut places = Places::new(sql);
+    let mut lexemes: Vec<Lexeme> = Vec::with_capacity(tokens.len() / 2 + 1);
+    for token in tokens {
+        if matches!(token.token, Token::Whitespace(_) | Token::EOF) {
+            continue;
+        }
+        let (start, char_start) = places.seek(token.span.start);
+        let (end, _) = places.seek(token.span.end);
+        let lexeme = Lexeme { token: token.token, span: token.span, start, end, char_start };
+        match lexemes.last_mut() {
+            Some(last) if last.end == start && is_junk(&last.token, &lexeme.token) => {
+                return Err(junk_after_number(sql, last));
+            }
+            Some(last) if continues(sql, last, &lexeme) => join(last, lexeme),
+            _ => lexemes.push(lexeme),
+        }
+    }
+    if let Some(lexeme) = lexemes.iter().find(|lexeme| is_nameless(&lexeme.token)) {
+        return Err(error_at(sql, lexeme.start, "zero-length delimited identifier", "\"\""));
+    }
+    if let Some(lexeme) = lexemes.iter().find(|lexeme| is_broken_parameter(&lexeme.token) || is_long(&lexeme.token)) {
+        return Err(match lexeme.token {
+            Token::Placeholder(_) => junk(sql, lexeme.start, lexeme.end, "parameter"),
+            _ => junk(sql, lexeme.start, lexeme.end, "numeric literal"),
+        });
+    }
+    Ok(lexemes)
+}
+
+/// Turns rising lines and columns (from 1) into bytes and characters, in one walk over the text.
+struct Places<'a> {
+    chars: std::str::Chars<'a>,
+    bytes: usize,
+    count: usize,
+    line: u64,
+    column: u64,
+}
+
+impl<'a> Places<'a> {
+    fn new(sql: &'a str) -> Self {
+        Self { chars: sql.chars(), bytes: 0, count: 0, line: 1, column: 1 }
+    }
+
+    fn seek(&mut self, to: Location) -> (usize, usize) {
+        while (self.line, self.column) < (to.line, to.column) {
+            let Some(ch) = self.chars.next() else { break };
+            self.bytes += ch.len_utf8();
+            self.count += 1;
+            if ch == '\n' {
+                self.line += 1;
+                self.column = 1;
+            } else {
+                self.column += 1;
+            }
+        }
+        (self.bytes, self.count)
+    }
+}
+
+/// Characters from 1 for a line and a column from 1.
+pub(crate) fn position(text: &str, line: u64, column: u64) -> Option<usize> {
+    if line == 0 || column == 0 {
+        return None;
+    }
+    let mut places = Places::new(text);
+    let (_, count) = places.seek(Location { line, column });
+    ((places.line, places.column) == (line, column)).then_some(count + 1)
+}
+
+fn is_junk(number: &Token, next: &Token) -> bool {
+    matches!((number, next), (Token::Number(..), Token::Word(word)) if word.quote_style.is_none())
+}
+
+// The library reads `10L` as a long integer of other dialects.
+fn is_long(token: &Token) -> bool {
+    matches!(token, Token::Number(_, true))
+}
+
+fn is_nameless(token: &Token) -> bool {
+    matches!(token, Token::Word(word) if word.quote_style.is_some() && word.value.is_empty())
+}
+
+fn is_broken_parameter(token: &Token) -> bool {
+    let Token::Placeholder(text) = token else { return false };
+    let digits = text.strip_prefix('$').unwrap_or_default();
+    digits.chars().next().is_some_and(|ch| ch.is_ascii_digit()) && !digits.chars().all(|ch| ch.is_ascii_digit())
+}
+
+fn junk_after_number(sql: &str, number: &Lexeme) -> SqlError {
+    let end = number.end + sql[number.end..].chars().next().map_or(0, char::len_utf8);
+    junk(sql, number.start, end, "numeric literal")
+}
+
+fn junk(sql: &str, start: usize, end: usize, after: &str) -> SqlError {
+    error_at(sql, start, &format!("trailing junk after {after}"), &sql[start..end])
+}
+
+fn continues(sql: &str, last: &Lexeme, next: &Lexeme) -> bool {
+    matches!(next.token, Token::SingleQuotedString(_))
+        && matches!(last.token, Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_))
+        && sql[last.end..next.start].contains('\n')
+}
+
+fn join(last: &mut Lexeme, next: Lexeme) {
+    if let (Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text), Token::SingleQuotedString(more)) =
+        (&mut last.token, &next.token)
+    {
+        text.push_str(more);
+        last.end = next.end;
+        last.span.end = next.span.end;
+    }
+}
+
+fn error_at(sql: &str, byte: usize, what: &str, near: &str) -> SqlError {
+    let message = format!("{what} at or near \"{near}\"");
+    SqlError::new(SqlState::SYNTAX_ERROR, message).at(Some(sql[..byte].chars().count() + 1))
+}
+
+/// Why the tokeniser refused the text: a quote or comment that never ends, or a character that begins nothing.
+fn unreadable(sql: &str) -> SqlError {
+    let bytes = sql.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let rest = &sql[at..];
+        let length = match bytes[at] {
+            b'\'' if is_escape_string(sql, at) => quoted(rest, '\'', true),
+            b'\'' => quoted(rest, '\'', false),
+            b'"' if rest.starts_with("\"\"") && !rest.starts_with("\"\"\"") => {
+                return error_at(sql, at, "zero-length delimited identifier", "\"\"");
+            }
+            b'"' => quoted(rest, '"', false),
+            b'-' if rest.starts_with("--") => Some(rest.find('\n').unwrap_or(rest.len())),
+            b'/' if rest.starts_with("/*") => comment(rest),
+            b'$' => dollar_quoted(sql, at),
+            _ => Some(rest.chars().next().map_or(1, char::len_utf8)),
+        };
+        let Some(length) = length else {
+            let what = match bytes[at] {
+                b'\'' => "unterminated quoted string",
+                b'"' => "unterminated quoted identifier",
+                b'$' => "unterminated dollar-quoted string",
+                _ => "unterminated /* comment",
+            };
+            let start = if bytes[at] == b'\'' && is_escape_string(sql, at) { at - 1 } else { at };
+            return error_at(sql, start, what, &sql[start..]);
+        };
+        at += length;
+    }
+    // Something inside a well-formed quote: an escape that means no character.
+    SqlError::new(SqlState::SYNTAX_ERROR, "invalid escape sequence in a quoted string")
+}
+
+fn is_escape_string(sql: &str, quote: usize) -> bool {
+    let mut before = sql[..quote].chars().rev();
+    matches!(before.next(), Some('e' | 'E')) && !before.next().is_some_and(|ch| ch.is_alphanumeric() || ch == '_')
+}
+
+/// The length of a quoted text in bytes, `None` when it does not end. A doubled quote is one.
+fn quoted(text: &str, quote: char, backslash: bool) -> Option<usize> {
+    let mut chars = text.char_indices().skip(1).peekable();
+    while let Some((at, ch)) = chars.next() {
+        if backslash && ch == '\\' {
+            chars.next();
+        } else if ch == quote {
+            match chars.peek() {
+                Some((_, next)) if *next == quote => {
+                    chars.next();
+                }
+                _ => return Some(at + ch.len_utf8()),
+            }
+        }
+    }
+    None
+}
+
+/// The length of a comment, which nests.
+fn comment(text: &str) -> Option<usize> {
+    let mut depth = 0;
+    let mut at = 0;
+    while at < text.len() {
+        let rest = &text[at..];
+        if rest.starts_with("/*") {
+            depth += 1;
+            at += 2;
+        } else if rest.starts_with("*/") {
+            depth -= 1;
+            at += 2;
+            if depth == 0 {
+                return Some(at);
+            }
+        } else {
+            at += rest.chars().next().map_or(1, char::len_utf8);
+        }
+    }
+    None
+}
+
+/// The length of a dollar-quoted text; 1 for a dollar sign that opens none.
+fn dollar_quoted(sql: &str, at: usize) -> Option<usize> {
+    let rest = &sql[at..];
+    let inside_word = sql[..at].chars().next_back().is_some_and(|ch| ch.is_alphanumeric() || ch == '_');
+    let tag_end = rest[1..].find('$').map(|end| end + 1);
+    match tag_end {
+        Some(end) if !inside_word && is_tag(&rest[1..end]) => {
+            let tag = &rest[..=end];
+            rest[tag.len()..].find(tag).map(|body| tag.len() + body + tag.len())
+        }
+        _ => Some(1),
+    }
+}
+
+fn is_tag(text: &str) -> bool {
+    !text.starts_with(|ch: char| ch.is_ascii_digit()) && text.chars().all(|ch| ch.is_alphanumeric() || ch == '_')
+}

@@ -1,0 +1,180 @@
+//! Definitions and marks as stored values, and the keys they stand under.
+//!
+//! A value is one byte of version and postcard behind it. Keys of a family begin with a letter that says what follows.
+//!
+//! ```text
+//! catalog  n namespace · t table · u user
+//! default  v what the data directory is · l the last commit · s reserved sequence numbers · o given OIDs and segments
+//!          j job id → job · m table, segment → segment record · f table → flush mark · c table → how many rows
+//!          d segment, row number → a positional delete · i segment → path that is being written
+//!          x segment → path that is retired
+//! ```
+
+use crate::definition::{Change, NamespaceDef, TableDef, UserDef};
+use crate::error::StoreError;
+use crate::kv::{Batch, Family, Key, Snapshot, pairs};
+use bytes::Bytes;
+use kalamdb_commons::{SegmentId, Seq, TableId};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::Catalog;
+
+/// The version of the stored values.
+const VALUE_VERSION: u8 = 1;
+
+/// The key of the data directory's own facts.
+pub const FORMAT_KEY: &[u8] = b"v";
+/// The key of [`Last`].
+pub const LAST_KEY: &[u8] = b"l";
+/// The key of the reserved sequence numbers (a [`Seq`]).
+pub const RESERVED_KEY: &[u8] = b"s";
+/// The key of [`Given`].
+pub const GIVEN_KEY: &[u8] = b"o";
+
+/// What a data directory is.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Format {
+    /// The version of everything in it.
+    pub version: u32,
+    /// Which database it is; a restored copy gets another.
+    pub database: u128,
+    /// Raised at each opening, so that file names of two openings never meet.
+    pub epoch: u64,
+}
+
+/// The last commit of a group.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Last {
+    /// Its position.
+    pub seq: Seq,
+    /// Its stamp, microseconds since 1970 UTC.
+    pub stamp_us: i64,
+}
+
+/// Numbers that were given, each kind from one counter.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Given {
+    /// The next OID.
+    pub oid: u32,
+    /// The next segment.
+    pub segment: u64,
+}
+
+/// A segment file that no new snapshot sees.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Retired {
+    /// Where it is.
+    pub path: String,
+    /// The first position whose snapshot does not see it.
+    pub at: Seq,
+}
+
+/// A value as bytes.
+pub fn encode<T: Serialize>(value: &T) -> Bytes {
+    let mut bytes = vec![VALUE_VERSION];
+    match postcard::to_extend(value, bytes) {
+        Ok(done) => bytes = done,
+        // Our own values have no maps of unknown length and no custom serialisers: nothing in them can fail.
+        Err(error) => panic!("a definition cannot be encoded: {error}"),
+    }
+    Bytes::from(bytes)
+}
+
+/// A value from its bytes; `what` is for the message.
+///
+/// # Errors
+/// [`StoreError::Damaged`]; [`StoreError::NewerFormat`] for a later version's value.
+pub fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, StoreError> {
+    match bytes.split_first() {
+        Some((&VALUE_VERSION, rest)) => {
+            postcard::from_bytes(rest).map_err(|error| StoreError::Damaged(format!("{what}: {error}")))
+        }
+        Some((&found, _)) if found > VALUE_VERSION => {
+            Err(StoreError::NewerFormat { found: u32::from(found), supported: u32::from(VALUE_VERSION) })
+        }
+        _ => Err(StoreError::Damaged(format!("{what}: no value"))),
+    }
+}
+
+/// Reads one value.
+///
+/// # Errors
+/// The engine's; as [`decode`].
+pub fn get<T: DeserializeOwned>(snapshot: &dyn Snapshot, what: &str, key: &[u8]) -> Result<Option<T>, StoreError> {
+    snapshot.get(Family::Meta, key)?.map(|bytes| decode(what, &bytes)).transpose()
+}
+
+/// A key of a letter and numbers.
+fn key(letter: u8, parts: &[&[u8]]) -> Key {
+    let mut out = vec![letter];
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+    out.into()
+}
+
+/// The key of a job.
+pub fn job_key(job_id: &str) -> Key {
+    key(b'j', &[job_id.as_bytes()])
+}
+/// The key of a segment's record in its table's manifest.
+pub fn segment_key(table: TableId, segment: SegmentId) -> Key {
+    key(b'm', &[&table.0.to_be_bytes(), &segment.0.to_be_bytes()])
+}
+/// The key of a table's flush mark.
+pub fn mark_key(table: TableId) -> Key {
+    key(b'f', &[&table.0.to_be_bytes()])
+}
+/// The key of a table's row count.
+pub fn count_key(table: TableId) -> Key {
+    key(b'c', &[&table.0.to_be_bytes()])
+}
+/// The key of a positional delete.
+pub fn delete_key(segment: SegmentId, row: u32) -> Key {
+    key(b'd', &[&segment.0.to_be_bytes(), &row.to_be_bytes()])
+}
+/// What all positional deletes of a segment begin with.
+pub fn deletes_prefix(segment: SegmentId) -> Key {
+    key(b'd', &[&segment.0.to_be_bytes()])
+}
+/// The key of a path that is being written.
+pub fn intent_key(segment: SegmentId) -> Key {
+    key(b'i', &[&segment.0.to_be_bytes()])
+}
+/// The key of a retired segment.
+pub fn retired_key(segment: SegmentId) -> Key {
+    key(b'x', &[&segment.0.to_be_bytes()])
+}
+
+/// Writes a change's definitions. Rows, segments and counts of a table that goes are the committer's.
+pub fn write(batch: &mut Batch, change: &Change) {
+    match change {
+        Change::PutNamespace(def) => {
+            batch.put(Family::Catalog, key(b'n', &[&def.id.0.to_be_bytes()]), encode(def));
+        }
+        Change::DropNamespace(id) => batch.delete(Family::Catalog, key(b'n', &[&id.0.to_be_bytes()])),
+        Change::PutTable(def) => batch.put(Family::Catalog, key(b't', &[&def.id.0.to_be_bytes()]), encode(def)),
+        Change::DropTable(id) => batch.delete(Family::Catalog, key(b't', &[&id.0.to_be_bytes()])),
+        Change::TruncateTable(_) => {}
+        Change::PutUser(def) => batch.put(Family::Catalog, key(b'u', &[&def.id.0.to_be_bytes()]), encode(def)),
+    }
+}
+
+/// The catalog as it is stored.
+///
+/// # Errors
+/// The engine's; as [`decode`].
+pub fn load(snapshot: &dyn Snapshot) -> Result<Catalog, StoreError> {
+    let mut catalog = Catalog::built_in();
+    for (_, value) in pairs(snapshot, Family::Catalog, b"n")? {
+        catalog.apply(&Change::PutNamespace(decode::<NamespaceDef>("a namespace", &value)?));
+    }
+    for (_, value) in pairs(snapshot, Family::Catalog, b"t")? {
+        catalog.apply(&Change::PutTable(decode::<TableDef>("a table", &value)?));
+    }
+    for (_, value) in pairs(snapshot, Family::Catalog, b"u")? {
+        catalog.apply(&Change::PutUser(decode::<UserDef>("a user", &value)?));
+    }
+    Ok(catalog)
+}

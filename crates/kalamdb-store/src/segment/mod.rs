@@ -1,0 +1,103 @@
+//! Cold rows: immutable Parquet files that any tool can read, and what is known about them.
+//!
+//! A segment holds rows of one table sorted by (user, key), each with the `_seq` and `_updated` of its last change.
+//! It never changes: a cold row that was replaced or deleted is named by a *positional delete* (segment, row number),
+//! which readers turn into a row selection. The one surprising column is `_key`: user number and encoded key in one,
+//! so that a range of keys is a range of rows, found by two look-ups and read without any filter.
+
+pub mod delete;
+pub mod location;
+pub mod prune;
+pub mod read;
+pub mod write;
+#[cfg(test)]
+mod tests;
+
+use crate::codec::CodecError;
+use kalamdb_commons::{SegmentId, Seq, TableId};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+pub use delete::Deletes;
+pub use location::Segments;
+
+/// What is known about a live segment: one entry of its table's manifest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SegmentRecord {
+    /// Its id.
+    pub id: SegmentId,
+    /// Whose rows.
+    pub table: TableId,
+    /// Where it is, relative to its storage.
+    pub path: String,
+    /// How many rows, deleted ones too.
+    pub rows: u64,
+    /// The file's length.
+    pub bytes: u64,
+    /// The first row's `_key`: user number (USER tables) and key.
+    pub min_key: Vec<u8>,
+    /// The last row's `_key`.
+    pub max_key: Vec<u8>,
+    /// The least `_seq` in it.
+    pub min_seq: Seq,
+    /// The greatest `_seq` in it.
+    pub max_seq: Seq,
+    /// The schema version it was written with.
+    pub schema_version: u32,
+    /// Microseconds since 1970 UTC.
+    pub created_at: i64,
+}
+
+/// A segment as one snapshot sees it: the file and which of its rows are gone.
+#[derive(Debug, Clone)]
+pub struct ColdSegment {
+    /// The file.
+    pub record: Arc<SegmentRecord>,
+    /// Its positional deletes, the transaction's own included.
+    pub deletes: Arc<Deletes>,
+}
+
+/// What can go wrong with a segment.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentError {
+    /// The storage refused or failed.
+    #[error("storage: {0}")]
+    Storage(#[from] object_store::Error),
+    /// The file is not what was written.
+    #[error("segment file: {0}")]
+    Parquet(#[from] parquet::errors::ParquetError),
+    /// Arrow refused to put the columns together.
+    #[error("segment columns: {0}")]
+    Arrow(#[from] arrow_schema::ArrowError),
+    /// A row or column does not fit.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// The disk failed.
+    #[error("storage: {0}")]
+    Io(#[from] std::io::Error),
+    /// The file lacks what every segment has.
+    #[error("segment \"{path}\" is damaged: {what}")]
+    Damaged {
+        /// Its path.
+        path: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// A numeric value that the column's Decimal128 cannot hold (NaN): the column is written as text instead.
+    #[error("column {0} holds a value that is no decimal")]
+    NoDecimal(kalamdb_commons::ColumnId),
+}
+
+impl From<SegmentError> for kalamdb_commons::SqlError {
+    fn from(error: SegmentError) -> Self {
+        use kalamdb_commons::{SqlError, SqlState};
+        match error {
+            SegmentError::Codec(error) => error.into(),
+            SegmentError::Parquet(_) | SegmentError::Damaged { .. } => {
+                SqlError::new(SqlState::DATA_CORRUPTED, error.to_string())
+            }
+            SegmentError::Storage(_) | SegmentError::Io(_) => SqlError::new(SqlState::IO_ERROR, error.to_string()),
+            SegmentError::Arrow(_) | SegmentError::NoDecimal(_) => SqlError::internal(error),
+        }
+    }
+}

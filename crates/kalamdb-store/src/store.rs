@@ -1,0 +1,179 @@
+//! The store as others see it: open it, begin transactions, look at what is published.
+
+mod open;
+
+use crate::catalog::stored;
+use crate::definition::JobRecord;
+use crate::error::StoreError;
+use crate::kv::faulty::FaultyDisk;
+use crate::kv::{Family, Op, pairs};
+use crate::segment::SegmentRecord;
+use crate::txn::Engine;
+use crate::txn::feed::Feed;
+use crate::txn::read_view::ReadView;
+use crate::txn::snapshot::Published;
+use crate::txn::transaction::{Isolation, Transaction};
+use kalamdb_commons::{Oid, TableId};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Which engine keeps the rows.
+#[derive(Clone)]
+pub enum KvKind {
+    /// RocksDB, in the data directory.
+    RocksDb,
+    /// Memory: for tests.
+    Memory,
+    /// A disk that can fail: for tests.
+    Faulty(Arc<FaultyDisk>),
+}
+
+/// How a store is opened.
+#[derive(Clone)]
+pub struct Options {
+    /// Where everything is.
+    pub data_dir: PathBuf,
+    /// The engine.
+    pub kv: KvKind,
+    /// The engine's cache of blocks, index and filters. The system's page cache stands behind it.
+    pub cache_bytes: usize,
+    /// The bound of all uncommitted changes together (53200 beyond it).
+    pub write_set_bytes_max: u64,
+    /// The bound of the feed in memory.
+    pub feed_bytes_max: usize,
+}
+
+impl Options {
+    /// RocksDB in this folder, with the default bounds.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            kv: KvKind::RocksDb,
+            // PostgreSQL's default for shared_buffers.
+            cache_bytes: 128 << 20,
+            // A load of some millions of small rows in one transaction fits.
+            write_set_bytes_max: 2 << 30,
+            feed_bytes_max: 16 << 20,
+        }
+    }
+}
+
+/// An open store. Cloning it is cheap; the last one to go closes it.
+#[derive(Clone)]
+pub struct Store {
+    engine: Arc<Engine>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("published", &self.engine.published()).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the store, or makes it in an empty folder.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`], [`StoreError::NewerFormat`], [`StoreError::Damaged`], [`StoreError::Io`] and the
+    /// engine's: each is one readable line.
+    pub fn open(options: Options) -> Result<Store, StoreError> {
+        Ok(Store { engine: open::open(options)? })
+    }
+
+    /// What transactions and upkeep work with.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// The newest published state: one load.
+    pub fn published(&self) -> Arc<Published> {
+        self.engine.published()
+    }
+
+    /// Begins a transaction.
+    pub fn begin(&self, isolation: Isolation) -> Transaction {
+        Transaction::begin(self.engine.clone(), isolation)
+    }
+
+    /// A view of the newest published state, without a transaction.
+    pub fn read_view(&self) -> ReadView {
+        self.engine.read_view()
+    }
+
+    /// The feed of commits, from now on.
+    pub fn feed(&self) -> Feed {
+        self.engine.feed()
+    }
+
+    /// Runs between two groups, on the committer's thread: see [`Engine::fixed_point`].
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`], [`StoreError::Failed`].
+    pub async fn fixed_point<R: Send + 'static>(
+        &self,
+        run: impl FnOnce(&Arc<Published>) -> R + Send + 'static,
+    ) -> Result<R, StoreError> {
+        self.engine.fixed_point(run).await
+    }
+
+    /// Turns true when a write failed: the server should end, and be started again.
+    pub fn failed(&self) -> watch::Receiver<bool> {
+        self.engine.failed()
+    }
+
+    /// Waits for what was handed in, makes it durable, ends the committer.
+    pub async fn shutdown(&self) {
+        self.engine.shutdown().await;
+    }
+
+    /// Counters: name, value, unit.
+    pub fn stats(&self) -> Vec<(&'static str, i64, &'static str)> {
+        self.engine.stats()
+    }
+
+    /// The next OID. It becomes durable with the definition that uses it.
+    pub fn allocate_oid(&self) -> Oid {
+        self.engine.allocate_oid()
+    }
+
+    /// Records a job, durably. Blocks for one fsync.
+    ///
+    /// # Errors
+    /// The committer's.
+    pub fn job_put(&self, job: &JobRecord) -> Result<(), StoreError> {
+        self.engine.apply_blocking(vec![Op::Put(Family::Meta, stored::job_key(&job.job_id), stored::encode(job))])
+    }
+
+    /// As [`Store::job_put`], without blocking.
+    ///
+    /// # Errors
+    /// The committer's.
+    pub async fn job_record(&self, job: &JobRecord) -> Result<(), StoreError> {
+        let op = Op::Put(Family::Meta, stored::job_key(&job.job_id), stored::encode(job));
+        self.engine.apply(vec![op], crate::kv::Durability::Synced).await
+    }
+
+    /// All jobs, by id. A record that cannot be read is left out, and told to the log.
+    pub fn jobs(&self) -> Vec<JobRecord> {
+        let rows = pairs(&*self.published().snapshot, Family::Meta, b"j").unwrap_or_else(|error| {
+            tracing::error!(%error, "jobs cannot be read");
+            Vec::new()
+        });
+        let job = |(_, value): (Vec<u8>, bytes::Bytes)| match stored::decode("a job", &value) {
+            Ok(job) => Some(job),
+            Err(error) => {
+                tracing::error!(%error, "a job cannot be read");
+                None
+            }
+        };
+        rows.into_iter().filter_map(job).collect()
+    }
+
+    /// The live segments of a table.
+    pub fn segments(&self, table: TableId) -> Vec<SegmentRecord> {
+        let published = self.published();
+        let entries = published.manifest.files(table).map(|files| files.segments.clone()).unwrap_or_default();
+        entries.iter().map(|entry| (*entry.record).clone()).collect()
+    }
+}

@@ -1,0 +1,7 @@
+//! The protocol byte by byte: what is sent, and what must come back.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+mod extended;
+mod login;
+mod peer;
