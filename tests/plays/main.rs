@@ -217,7 +217,8 @@ fn is_json(expected: &serde_json::Value, found: &serde_json::Value) -> bool {
                 && expected.iter().all(|(key, value)| found.get(key).is_some_and(|found| is_json(value, found)))
         }
         (Array(expected), Array(found)) => {
-            expected.len() == found.len() && expected.iter().zip(found).all(|(expected, found)| is_json(expected, found))
+            expected.len() == found.len()
+                && expected.iter().zip(found).all(|(expected, found)| is_json(expected, found))
         }
         _ => expected == found,
     }

@@ -177,13 +177,8 @@ async fn on_postgresql() {
         println!("SKIPPED: sqllogictest on PostgreSQL 15, which is not installed");
         return;
     };
-    let target = Target {
-        name: "postgres",
-        address: postgres.address(),
-        user: "postgres",
-        password: "",
-        database: "postgres",
-    };
+    let target =
+        Target { name: "postgres", address: postgres.address(), user: "postgres", password: "", database: "postgres" };
     let failures = run_all(&both, &target).await;
     println!("sqllogictest on PostgreSQL 15: {records} records in {} files", both.len());
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));

@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 pub mod connect;
+pub mod peer;
 pub mod place;
 pub mod postgres;
 pub mod psql;

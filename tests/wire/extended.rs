@@ -1,7 +1,7 @@
 //! Simple and extended queries: the order of messages, errors up to Sync, portals, pipelines, COPY, notifications.
 
-use crate::peer::{Peer, bind, close, cstring, describe, execute, message, parse, query, sync, transcript};
 use kalamdb_tests::Server;
+use kalamdb_tests::peer::{Peer, bind, close, cstring, describe, execute, message, parse, query, sync, transcript};
 
 #[test]
 fn simple_queries() {
@@ -43,7 +43,8 @@ fn simple_queries() {
 fn extended_queries() {
     let server = Server::start();
     let mut peer = Peer::root(&server);
-    let one = [parse("", "SELECT $1::int + 1", &[]), bind("", "", &[Some("41")]), describe('P', ""), execute("", 0), sync()];
+    let one =
+        [parse("", "SELECT $1::int + 1", &[]), bind("", "", &[Some("41")]), describe('P', ""), execute("", 0), sync()];
     assert_eq!(peer.ask(&one.concat()), "1, 2, T, D 42, C SELECT 1, Z I");
 
     let described = [parse("s", "SELECT $1::text, $2 = 1", &[]), describe('S', "s"), sync()];
@@ -53,13 +54,19 @@ fn extended_queries() {
     assert_eq!(peer.ask(&[bind("", "s", &[None, None]), sync()].concat()), "E 26000, Z I");
     assert_eq!(peer.ask(&[execute("nothing", 0), sync()].concat()), "E 34000, Z I");
     assert_eq!(peer.ask(&[describe('P', "nothing"), sync()].concat()), "E 34000, Z I");
-    assert_eq!(peer.ask(&[parse("", "CREATE TABLE t (id integer PRIMARY KEY)", &[]), describe('S', ""), sync()].concat()), "1, t, n, Z I");
+    assert_eq!(
+        peer.ask(&[parse("", "CREATE TABLE t (id integer PRIMARY KEY)", &[]), describe('S', ""), sync()].concat()),
+        "1, t, n, Z I"
+    );
     assert_eq!(peer.ask(&[parse("", "", &[]), bind("", "", &[]), execute("", 0), sync()].concat()), "1, 2, I, Z I");
     // Two statements cannot be one prepared statement.
     assert_eq!(peer.ask(&[parse("", "SELECT 1; SELECT 2", &[]), sync()].concat()), "E 42601, Z I");
     // The number of parameters is the statement's.
     assert_eq!(peer.ask(&[parse("", "SELECT $1::int", &[]), bind("", "", &[]), sync()].concat()), "1, E 08P01, Z I");
-    assert_eq!(peer.ask(&[parse("", "SELECT $1::int", &[]), bind("", "", &[Some("x")]), sync()].concat()), "1, E 22P02, Z I");
+    assert_eq!(
+        peer.ask(&[parse("", "SELECT $1::int", &[]), bind("", "", &[Some("x")]), sync()].concat()),
+        "1, E 22P02, Z I"
+    );
 }
 
 #[test]
@@ -90,7 +97,10 @@ fn pipelines() {
     peer.ask(&query("CREATE TABLE t (id integer PRIMARY KEY)"));
     let insert = |id: &str| [bind("", "i", &[Some(id)]), execute("", 0)].concat();
     peer.ask(&[parse("i", "INSERT INTO t VALUES ($1)", &[]), sync()].concat());
-    assert_eq!(peer.ask(&[insert("1"), insert("2"), insert("1"), insert("3"), sync()].concat()), "2, C INSERT 0 1, 2, C INSERT 0 1, 2, E 23505, Z I");
+    assert_eq!(
+        peer.ask(&[insert("1"), insert("2"), insert("1"), insert("3"), sync()].concat()),
+        "2, C INSERT 0 1, 2, C INSERT 0 1, 2, E 23505, Z I"
+    );
     assert_eq!(peer.ask(&query("SELECT count(*) FROM t")), "T, D 0, C SELECT 1, Z I");
     // Nothing is answered late: many at once, with no flush between, come back in order.
     let many: Vec<u8> = (10..1010).flat_map(|id| insert(&id.to_string())).chain(sync()).collect();
@@ -145,7 +155,8 @@ fn copy() {
     assert_eq!(peer.ask(&query("SELECT count(*) FROM t")), "T, D 3, C SELECT 1, Z I");
     peer.send(&query("COPY (SELECT id, v FROM t ORDER BY id) TO STDOUT WITH (FORMAT csv, HEADER)"));
     let out = peer.until('Z');
-    let lines: Vec<u8> = out.iter().filter(|message| message.tag == 'd').flat_map(|message| message.body.clone()).collect();
+    let lines: Vec<u8> =
+        out.iter().filter(|message| message.tag == 'd').flat_map(|message| message.body.clone()).collect();
     assert_eq!(String::from_utf8_lossy(&lines), "id,v\n1,a\n2,\n3,b\tc\n");
     assert_eq!(out[0].tag, 'H');
     assert!(transcript(&out).ends_with("c, C COPY 3, Z I"));

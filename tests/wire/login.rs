@@ -1,6 +1,6 @@
 //! Logins: every message that a state does not expect closes the connection, and every failure reads alike.
 
-use crate::peer::{Message, Peer, cstring, message, query, sasl_initial, startup, sync, transcript, untagged};
+use kalamdb_tests::peer::{Message, Peer, cstring, message, query, sasl_initial, startup, sync, transcript, untagged};
 use kalamdb_tests::{ROOT_PASSWORD, Server, ServerOptions};
 
 const SSL_REQUEST: u32 = 80_877_103;
@@ -11,11 +11,11 @@ const CANCEL_REQUEST: u32 = 80_877_102;
 fn frontend_messages() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("Query", query("SELECT 1")),
-        ("Parse", crate::peer::parse("", "SELECT 1", &[])),
-        ("Bind", crate::peer::bind("", "", &[])),
-        ("Describe", crate::peer::describe('S', "")),
-        ("Execute", crate::peer::execute("", 0)),
-        ("Close", crate::peer::close('S', "")),
+        ("Parse", kalamdb_tests::peer::parse("", "SELECT 1", &[])),
+        ("Bind", kalamdb_tests::peer::bind("", "", &[])),
+        ("Describe", kalamdb_tests::peer::describe('S', "")),
+        ("Execute", kalamdb_tests::peer::execute("", 0)),
+        ("Close", kalamdb_tests::peer::close('S', "")),
         ("Flush", message('H', &[])),
         ("Sync", sync()),
         ("Terminate", message('X', &[])),
@@ -74,7 +74,10 @@ fn malformed_sasl_is_refused() {
     let firsts: [(&str, Vec<u8>); 5] = [
         ("another mechanism", sasl_initial("PLAIN", b"\0root\0x")),
         ("PLUS without TLS", sasl_initial("SCRAM-SHA-256-PLUS", b"p=tls-server-end-point,,n=,r=abcdefgh")),
-        ("channel binding on the plain mechanism", sasl_initial("SCRAM-SHA-256", b"p=tls-server-end-point,,n=,r=abcdefgh")),
+        (
+            "channel binding on the plain mechanism",
+            sasl_initial("SCRAM-SHA-256", b"p=tls-server-end-point,,n=,r=abcdefgh"),
+        ),
         ("nonsense", sasl_initial("SCRAM-SHA-256", b"\xff\xfe")),
         ("a cleartext password", message('p', &cstring(ROOT_PASSWORD))),
     ];
@@ -178,7 +181,8 @@ fn startups_that_are_wrong() {
 #[test]
 fn failures_read_alike() {
     let server = Server::start();
-    let sql = "CREATE USER 'gone' WITH PASSWORD 'x' ROLE user; DROP USER 'gone'; CREATE USER 'inner' INTERNAL ROLE user";
+    let sql =
+        "CREATE USER 'gone' WITH PASSWORD 'x' ROLE user; DROP USER 'gone'; CREATE USER 'inner' INTERNAL ROLE user";
     assert!(!Peer::root(&server).ask(&query(sql)).contains('E'));
     let fails = |user: &str| {
         let mut peer = Peer::connect(&server);

@@ -4,4 +4,3 @@
 
 mod extended;
 mod login;
-mod peer;

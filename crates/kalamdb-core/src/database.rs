@@ -11,7 +11,7 @@ use kalamdb_auth::token::Issuer;
 use kalamdb_commons::ids::ROOT;
 use kalamdb_commons::{Result, Role, SqlError, UserName, clock};
 use kalamdb_live::Live;
-use kalamdb_sql::function::Snowflakes;
+use crate::snowflake::Snowflakes;
 use kalamdb_store::{Change, Durability, Isolation, Login, ReadView, Store, UserDef};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ impl Database {
     /// # Errors
     /// The store's: locked, damaged or newer data; I/O.
     pub fn open(options: Options) -> Result<Database> {
-        let store = Store::open(kalamdb_store::Options::at(&options.data_dir))?;
+        let store = Store::open(kalamdb_store::Options::new(&options.data_dir))?;
         let engine = Engine::new(EngineOptions {
             memory_bytes: options.memory_limit_bytes,
             spill_dir: Some(options.data_dir.join("spill")),
@@ -96,7 +96,7 @@ impl Database {
         })?;
         let live = Live::new(&store);
         // A snowflake is above every commit's stamp, whatever the wall clock says after a restart.
-        let floor_us = store.stamp_floor_us();
+        let floor_us = store.published().stamp_us;
         let login = LoginRules::new(options.issuers, options.system_login_from);
         let hall = Arc::new(Hall {
             store,
@@ -167,9 +167,15 @@ impl Database {
 }
 
 /// What computed relations show: gathered once for each statement that reads one.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct SystemFacts {
     facts: Arc<dyn Fn() -> system::Facts + Send + Sync>,
+}
+
+impl std::fmt::Debug for SystemFacts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SystemFacts")
+    }
 }
 
 impl SystemFacts {
@@ -186,7 +192,6 @@ pub(crate) fn system_facts(standing: &mut Standing, view: &ReadView) -> SystemFa
     let catalog = view.catalog().clone();
     let settings = standing.settings.clone();
     let path = settings.lock().search_path(identity.name.as_str());
-    let _ = SqlError::internal("");
     SystemFacts {
         facts: Arc::new(move || system::Facts {
             catalog: catalog.clone(),

@@ -52,7 +52,7 @@ async fn run_flush(hall: Arc<Hall>, table: TableId, mut job: JobRecord) {
         job.attempts += 1;
         job.status = "running".to_string();
         record(&hall, &job);
-        match upkeep::flush(&hall.store, table).await {
+        match upkeep::flush::flush(hall.store.engine(), table).await {
             Ok(done) => {
                 job.status = "completed".to_string();
                 job.result = Some(format!("{} rows, {} bytes, {} segments", done.rows, done.bytes, done.segments));

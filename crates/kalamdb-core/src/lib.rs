@@ -10,6 +10,7 @@ pub mod error;
 pub mod settings;
 pub mod registry;
 pub mod system;
+mod snowflake;
 mod relation;
 mod resolve;
 mod jobs;

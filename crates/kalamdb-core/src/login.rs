@@ -93,7 +93,7 @@ impl Database {
             ));
         }
         let hall = self.hall().clone();
-        let user = hall.store.published().catalog.user_by_name(user_name);
+        let user = hall.store.published().catalog.user_by_name(user_name).cloned();
         let rules = &hall.login;
         let mut admissible = user.is_some() && rules.throttle.admit(user_name, peer.ip(), clock::now_us()).is_ok();
         if user.as_ref().is_some_and(|user| user.role == Role::System) {
@@ -176,7 +176,7 @@ impl Pending {
 
     fn admit(self, user: &Arc<UserDef>, startup: Startup) -> Result<Session> {
         // The record may have changed since the challenge: a dropped user or a new password must not slip through.
-        let now = self.hall.store.published().catalog.user(user.id);
+        let now = self.hall.store.published().catalog.user(user.id).cloned();
         if now.is_none_or(|now| now.deleted_at.is_some() || now.login != user.login) {
             return Err(self.refuse());
         }

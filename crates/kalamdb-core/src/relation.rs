@@ -3,15 +3,17 @@
 //! Made by `resolve` alone. Its fields are private: a row cannot be reached without the grant that was checked.
 
 use crate::database::SystemFacts;
-use crate::plan::{self, KeyShape, Part, ScanRequest, Source};
+use crate::plan::{Blocking, KeyShape, KeySpan, Keys, Part, ScanRequest, Source};
 use crate::system;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use futures::stream::BoxStream;
 use kalamdb_auth::authorize::Granted;
-use kalamdb_commons::{ColumnId, Result, Scope, SqlError, TableId};
+use kalamdb_commons::{ColumnId, Datum, Result, Scope, SqlError, SqlType, TableId};
+use kalamdb_store::codec::key;
 use kalamdb_store::{
-    LockStrength, LockWait, Locked, Partition, ReadView, RowVersion, TableDef, Transaction,
+    Change, ColdSegment, KeyRange, LockStrength, LockWait, Locked, Partition, ReadView, RowVersion, TableDef, Transaction,
 };
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// A relation with its grant.
@@ -97,10 +99,9 @@ impl Relation {
         columns: &[ColumnId],
         batch_rows: usize,
     ) -> Result<BoxStream<'static, Result<arrow_array::RecordBatch>>> {
-        let request =
-            ScanRequest { columns: columns.to_vec(), keys: plan::Keys::All, limit: None, batch_rows };
-        let parts = plan::stored_parts(view, self.partition()?, false, &request)?;
-        Ok(futures::stream::iter(parts).flat_map(plan::part_stream).boxed())
+        let request = ScanRequest { columns: columns.to_vec(), keys: Keys::All, limit: None, batch_rows };
+        let parts = stored_parts(view, self.partition()?, false, &request)?;
+        Ok(futures::stream::iter(parts).flat_map(part_stream).boxed())
     }
 
     /// Locks a row, present or absent, and says what it is now.
@@ -128,7 +129,7 @@ impl Relation {
         key: &[u8],
         wait: LockWait,
     ) -> Result<Option<RowVersion>> {
-        Ok(transaction.row_claim(self.partition()?, key, wait).await?)
+        Ok(transaction.row_claim(self.partition()?, key, wait).await?.newest)
     }
 
     /// Adds a row.
@@ -161,13 +162,134 @@ impl Relation {
         Ok(transaction.row_remove(self.partition()?, key, old, purge)?)
     }
 
-    /// Removes all rows of the partition that the statement sees.
+    /// Removes all rows of a table that is one partition.
     ///
     /// # Errors
-    /// The store's.
+    /// 0A000 for a table with a partition for each user: the others' rows are not the statement's.
     pub fn truncate(&self, transaction: &mut Transaction) -> Result<()> {
-        Ok(transaction.truncate(self.partition()?)?)
+        let partition = self.partition()?;
+        if partition.scope != Scope::Shared {
+            return Err(SqlError::unsupported("TRUNCATE of a USER or STREAM table")
+                .with_hint("DELETE removes your own rows."));
+        }
+        Ok(transaction.define(Change::TruncateTable(partition.table.id))?)
     }
+
+    /// The rows are about to be written anew under other keys: no subscriber is told of each.
+    ///
+    /// # Errors
+    /// XX000 for a computed relation.
+    pub fn silence(&self, transaction: &mut Transaction) -> Result<()> {
+        transaction.silence(self.partition()?);
+        Ok(())
+    }
+}
+
+/// The parts of a partition's rows: hot ones, each cold segment's, and tombstones where they were asked for.
+fn stored_parts(view: &ReadView, partition: &Partition, with_deleted: bool, request: &ScanRequest) -> Result<Vec<Part>> {
+    let mut parts = Vec::new();
+    for range in ranges(partition, &request.keys)? {
+        for segment in view.cold(partition.table.id)? {
+            if !kalamdb_store::segment::read::overlaps(&segment.record, partition.scope, &range) {
+                continue;
+            }
+            parts.push(cold_part(view, partition, &range, segment, request));
+        }
+        parts.push(hot_part(view, partition, &range, request, false));
+        if with_deleted {
+            parts.push(hot_part(view, partition, &range, request, true));
+        }
+    }
+    Ok(parts)
+}
+
+/// A part's batches, read away from the async threads.
+fn part_stream(part: Part) -> BoxStream<'static, Result<arrow_array::RecordBatch>> {
+    match part {
+        Part::Ready(batches) => futures::stream::iter(batches.into_iter().map(Ok)).boxed(),
+        Part::Stream(stream) => stream,
+        Part::Blocking(open) => {
+            let (sender, receiver) = tokio::sync::mpsc::channel(1);
+            tokio::task::spawn_blocking(move || match open() {
+                Err(error) => drop(sender.blocking_send(Err(error))),
+                Ok(batches) => {
+                    for batch in batches {
+                        if sender.blocking_send(batch).is_err() {
+                            return;
+                        }
+                    }
+                }
+            });
+            futures::stream::unfold(receiver, |mut receiver| async move {
+                receiver.recv().await.map(|batch| (batch, receiver))
+            })
+            .boxed()
+        }
+    }
+}
+
+fn hot_part(view: &ReadView, partition: &Partition, range: &KeyRange, request: &ScanRequest, buried: bool) -> Part {
+    let (view, partition, range, request) = (view.clone(), partition.clone(), range.clone(), request.clone());
+    Part::Blocking(Box::new(move || {
+        let scan = match buried {
+            false => view.row_scan(&partition, &range, &request.columns, request.batch_rows)?,
+            true => view.tombstone_scan(&partition, &range, &request.columns, request.batch_rows)?,
+        };
+        let batches: Blocking = Box::new(scan.map(|batch| Ok(batch?)));
+        Ok(batches)
+    }))
+}
+
+fn cold_part(
+    view: &ReadView,
+    partition: &Partition,
+    range: &KeyRange,
+    segment: ColdSegment,
+    request: &ScanRequest,
+) -> Part {
+    let (view, partition, range, request) = (view.clone(), partition.clone(), range.clone(), request.clone());
+    let opened = async move {
+        let columns = &request.columns;
+        let scan = view
+            .segments()
+            .scan(&partition.table, partition.scope, &range, &segment, columns, request.batch_rows)
+            .await?;
+        // The view is kept as long as it is read: its files stay.
+        Ok::<_, SqlError>(scan.map(move |batch| {
+            let _seen = &view;
+            Ok(batch?)
+        }))
+    };
+    Part::Stream(futures::stream::once(opened).try_flatten().boxed())
+}
+
+/// The encoded key ranges that a scan asks for.
+fn ranges(partition: &Partition, keys: &Keys) -> Result<Vec<KeyRange>> {
+    let Keys::Spans(spans) = keys else { return Ok(vec![KeyRange::all()]) };
+    let columns: Vec<SqlType> = match &partition.table.primary_key {
+        Some(key) => key.columns.iter().filter_map(|id| partition.table.column(*id)).map(|column| column.ty.ty).collect(),
+        None => Vec::new(),
+    };
+    spans.iter().map(|span| range(&columns, span)).collect()
+}
+
+fn range(columns: &[SqlType], span: &KeySpan) -> Result<KeyRange> {
+    let prefix = key::encode(columns.iter().copied().zip(&span.prefix))?;
+    let mut range = KeyRange::of_prefix(&prefix);
+    let Some(next) = columns.get(span.prefix.len()) else { return Ok(range) };
+    let bound = |value: &Datum| -> Result<Vec<u8>> { Ok([prefix.as_slice(), &key::encode([(*next, value)])?].concat()) };
+    match &span.low {
+        Bound::Included(low) => range.start = bound(low)?,
+        // Behind every key that begins with the bound.
+        Bound::Excluded(low) => range.start = key::after_prefix(&bound(low)?).unwrap_or(range.start),
+        Bound::Unbounded => {}
+    }
+    match &span.high {
+        Bound::Included(high) => range.end = key::after_prefix(&bound(high)?),
+        Bound::Excluded(high) => range.end = Some(bound(high)?),
+        Bound::Unbounded => {}
+    }
+    Ok(range)
 }
 
 /// A partition's rows, hot and cold.
@@ -193,7 +315,7 @@ impl Source for StoredRows {
     }
 
     fn scan(&self, request: ScanRequest) -> Result<Vec<Part>> {
-        plan::stored_parts(&self.view, &self.partition, self.with_deleted, &request)
+        stored_parts(&self.view, &self.partition, self.with_deleted, &request)
     }
 }
 

@@ -10,7 +10,7 @@ use kalamdb_auth::authorize::{AdminAction, Granted, ObjectFacts, RowAction, auth
 use kalamdb_auth::Identity;
 use kalamdb_commons::{Result, Scope, SqlError, SqlState, TableId, TableType};
 use kalamdb_sql::bind::bound::{Action, Need};
-use kalamdb_store::{Catalog, Partition};
+use kalamdb_store::{Catalog, Partition, TableDef};
 use std::sync::Arc;
 
 /// What became of a need.
@@ -65,4 +65,14 @@ pub(crate) fn relation(catalog: &Arc<Catalog>, identity: &Arc<Identity>, need: &
 pub(crate) fn permit(identity: &Identity, action: AdminAction, object: &str) -> Result<Granted> {
     authorize_admin(identity, action)
         .map_err(|_| SqlError::new(SqlState::INSUFFICIENT_PRIVILEGE, format!("permission denied for {object}")))
+}
+
+/// A table whose rows ALTER TABLE writes anew: for whoever may alter it.
+///
+/// # Errors
+/// 42501
+pub(crate) fn rewritten(table: &Arc<TableDef>, identity: &Arc<Identity>) -> Result<Relation> {
+    let is_owner = table.owner == identity.user;
+    let granted = permit(identity, AdminAction::AlterTable { is_owner }, &format!("table {}", table.name))?;
+    Ok(Relation::stored(Partition { table: table.clone(), scope: Scope::Shared }, granted, false))
 }

@@ -1,28 +1,28 @@
-//! Channels: names that sessions listen on.
+//! Plain channels: who listens to what.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// Who listens where.
+/// The sessions that listen to each channel.
 #[derive(Debug, Default)]
 pub(crate) struct Channels {
     listeners: HashMap<Arc<str>, BTreeSet<i32>>,
 }
 
 impl Channels {
-    /// A session listens; twice is once.
+    /// LISTEN. Once is enough.
     pub fn listen(&mut self, channel: &str, pid: i32) {
         match self.listeners.get_mut(channel) {
             Some(pids) => {
                 pids.insert(pid);
             }
             None => {
-                self.listeners.insert(Arc::from(channel), BTreeSet::from([pid]));
+                self.listeners.insert(channel.into(), BTreeSet::from([pid]));
             }
         }
     }
 
-    /// A session stops listening.
+    /// UNLISTEN. A channel that nobody listens to is forgotten.
     pub fn unlisten(&mut self, channel: &str, pid: i32) {
         if let Some(pids) = self.listeners.get_mut(channel) {
             pids.remove(&pid);
@@ -32,7 +32,7 @@ impl Channels {
         }
     }
 
-    /// A session stops listening everywhere.
+    /// UNLISTEN *
     pub fn unlisten_all(&mut self, pid: i32) {
         self.listeners.retain(|_, pids| {
             pids.remove(&pid);
@@ -40,16 +40,20 @@ impl Channels {
         });
     }
 
-    /// The channel's one name and its listeners.
-    pub fn listeners(&self, channel: &str) -> Option<(&Arc<str>, &BTreeSet<i32>)> {
-        self.listeners.get_key_value(channel)
+    /// Who listens to a channel, and the channel's name as it is shared by all messages.
+    pub fn listeners(&self, channel: &str) -> Option<(Arc<str>, Vec<i32>)> {
+        let (name, pids) = self.listeners.get_key_value(channel)?;
+        Some((name.clone(), pids.iter().copied().collect()))
     }
 
-    /// The channels of a session, in order.
+    /// Every session that listens to something.
+    pub fn sessions(&self) -> BTreeSet<i32> {
+        self.listeners.values().flatten().copied().collect()
+    }
+
+    /// The channels of a session, in no order.
     pub fn of(&self, pid: i32) -> Vec<String> {
-        let mut channels: Vec<String> =
-            self.listeners.iter().filter(|(_, pids)| pids.contains(&pid)).map(|(name, _)| name.to_string()).collect();
-        channels.sort();
-        channels
+        let theirs = self.listeners.iter().filter(|(_, pids)| pids.contains(&pid));
+        theirs.map(|(name, _)| name.to_string()).collect()
     }
 }

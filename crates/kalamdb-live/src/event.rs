@@ -1,13 +1,17 @@
 //! Events and their JSON.
 //!
-//! A payload is one object `{"op", "seq", "row"}`; an update adds `"changed"`. Numbers are JSON numbers, numeric keeps
-//! every digit, timestamps are ISO 8601, jsonb stands as it is, arrays are arrays, everything else is its text.
+//! A payload is one object `{"op", "seq", "row"}`; an update adds `"changed"`. Numbers are JSON numbers and keep every
+//! digit, timestamps are ISO 8601 in UTC, jsonb stands as it is, arrays are arrays, everything else is PostgreSQL's
+//! text. The writers of a query's columns are chosen once; values go from Arrow into the text.
 
-use arrow_array::ArrayRef;
-use kalamdb_commons::{Datum, PgType, Seq, SqlType};
-use kalamdb_sql::function::CatalogNames;
-use kalamdb_sql::types::{Style, datum_at, to_text};
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef};
+use bytes::BytesMut;
+use kalamdb_commons::{PgType, Result, Seq, SqlType};
+use kalamdb_sql::function::nowhere::Nowhere;
+use kalamdb_sql::types::{Encoder, Format, Style, encoder};
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// What happened to a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,72 +44,70 @@ pub struct Change {
     pub commit_ends: bool,
     /// Whether nothing follows.
     pub is_last: bool,
-    pub(crate) values: Vec<Datum>,
+    /// A delete's key columns that the select list has not.
+    pub(crate) key: Vec<ArrayRef>,
+    /// Places in the select list whose values an update changed.
     pub(crate) changed: Vec<usize>,
     pub(crate) reason: Option<&'static str>,
 }
 
 impl Change {
-    pub(crate) fn row(op: Op, seq: Seq, columns: Vec<ArrayRef>, values: Vec<Datum>, changed: Vec<usize>) -> Self {
-        Self {
-            op: op.as_str(),
-            seq,
-            columns: Some(columns),
-            commit_ends: false,
-            is_last: false,
-            values,
-            changed,
-            reason: None,
-        }
+    pub(crate) fn row(op: Op, seq: Seq, columns: Vec<ArrayRef>, key: Vec<ArrayRef>, changed: Vec<usize>) -> Self {
+        let (columns, op) = (Some(columns), op.as_str());
+        Self { op, seq, columns, commit_ends: false, is_last: false, key, changed, reason: None }
     }
 
     pub(crate) fn control(op: &'static str, seq: Seq, reason: Option<&'static str>, is_last: bool) -> Self {
-        Self {
-            op,
-            seq,
-            columns: None,
-            commit_ends: true,
-            is_last,
-            values: Vec::new(),
-            changed: Vec::new(),
-            reason,
-        }
+        Self { op, seq, columns: None, commit_ends: true, is_last, key: Vec::new(), changed: Vec::new(), reason }
     }
 
-    /// About how much memory it holds.
+    /// About how much memory it holds, when its arrays are its own.
     pub(crate) fn bytes(&self) -> usize {
-        let columns = self.columns.iter().flatten().map(|array| array.get_array_memory_size().min(4096));
-        256 + columns.sum::<usize>()
+        let columns = self.columns.iter().flatten().chain(&self.key);
+        256 + columns.map(|array| 64 + array.get_buffer_memory_size()).sum::<usize>()
+    }
+}
+
+/// A query's columns as JSON.
+pub(crate) struct Payload {
+    /// The select list, then the key columns that it has not; names as JSON strings.
+    columns: Vec<(String, Form)>,
+}
+
+impl Payload {
+    /// For these columns: the select list, then the key columns that it has not.
+    ///
+    /// # Errors
+    /// 42883 for a type that has no text form.
+    pub fn new(columns: &[(String, PgType)]) -> Result<Self> {
+        let form = |(name, ty): &(String, PgType)| {
+            let mut quoted = String::new();
+            string(&mut quoted, name);
+            Ok((quoted, Form::new(*ty)?))
+        };
+        Ok(Self { columns: columns.iter().map(form).collect::<Result<_>>()? })
     }
 
-    /// The payload of a notification.
-    pub(crate) fn json(&self, names: &[String], types: &[PgType]) -> String {
-        let mut out = String::with_capacity(64 + self.values.len() * 24);
+    /// The payload of an event.
+    pub fn json(&self, change: &Change) -> String {
+        let mut out = String::with_capacity(64 + self.columns.len() * 24);
         // Writing to a String cannot fail.
-        let _ = write!(out, "{{\"op\":\"{}\",\"seq\":{}", self.op, self.seq.0);
-        if self.columns.is_some() {
+        let _ = write!(out, "{{\"op\":\"{}\",\"seq\":{}", change.op, change.seq.0);
+        if let Some(columns) = &change.columns {
             out.push_str(",\"row\":{");
-            for (at, value) in self.values.iter().enumerate() {
-                if at > 0 {
-                    out.push(',');
-                }
-                string(&mut out, &names[at]);
+            for (at, ((name, form), array)) in self.columns.iter().zip(columns.iter().chain(&change.key)).enumerate() {
+                out.push_str(if at > 0 { "," } else { "" });
+                out.push_str(name);
                 out.push(':');
-                json_value(&mut out, value, types[at]);
+                form.write(&mut out, array.as_ref(), 0);
             }
             out.push('}');
         }
-        if self.op == "update" {
-            out.push_str(",\"changed\":[");
-            for (place, at) in self.changed.iter().enumerate() {
-                if place > 0 {
-                    out.push(',');
-                }
-                string(&mut out, &names[*at]);
-            }
-            out.push(']');
+        if change.op == Op::Update.as_str() {
+            let names: Vec<&str> = change.changed.iter().map(|at| self.columns[*at].0.as_str()).collect();
+            let _ = write!(out, ",\"changed\":[{}]", names.join(","));
         }
-        if let Some(reason) = self.reason {
+        if let Some(reason) = change.reason {
             out.push_str(",\"reason\":");
             string(&mut out, reason);
         }
@@ -114,53 +116,75 @@ impl Change {
     }
 }
 
-/// The values of one row.
-pub(crate) fn datums_at(columns: &[ArrayRef], row: usize, types: &[PgType]) -> Vec<Datum> {
-    columns.iter().zip(types).map(|(array, ty)| datum_at(array.as_ref(), row, *ty)).collect()
+/// How a column's values stand in JSON.
+enum Form {
+    Bool,
+    /// A number; NaN and the infinities, which JSON has not, as strings.
+    Number(Box<dyn Encoder>),
+    /// json and jsonb.
+    Json,
+    /// timestamp and timestamptz: a string in ISO 8601.
+    Moment(Box<dyn Encoder>),
+    /// A string of PostgreSQL's text.
+    Text(Box<dyn Encoder>),
+    Array(Box<Form>),
+}
+
+impl Form {
+    fn new(ty: PgType) -> Result<Self> {
+        use SqlType::*;
+        // An OID is printed as its number: names would depend on who reads.
+        let text = || encoder(ty, Format::Text, &Style::default(), Arc::new(Nowhere));
+        if let Some(element) = ty.ty.element().filter(|_| ty.ty.facts().name.starts_with('_')) {
+            return Ok(Form::Array(Box::new(Form::new(PgType { ty: element, typmod: ty.typmod })?)));
+        }
+        Ok(match ty.ty {
+            Bool => Form::Bool,
+            Int2 | Int4 | Int8 | Float4 | Float8 | Numeric | Oid => Form::Number(text()?),
+            Json | Jsonb => Form::Json,
+            Timestamp | Timestamptz => Form::Moment(text()?),
+            _ => Form::Text(text()?),
+        })
+    }
+
+    fn write(&self, out: &mut String, array: &dyn Array, row: usize) {
+        if array.is_null(row) {
+            return out.push_str("null");
+        }
+        match self {
+            Form::Bool => out.push_str(if array.as_boolean().value(row) { "true" } else { "false" }),
+            Form::Json => out.push_str(array.as_string::<i32>().value(row)),
+            Form::Number(encoder) => {
+                let text = text_of(encoder.as_ref(), array, row);
+                match text.ends_with(|last: char| last.is_ascii_digit()) {
+                    true => out.push_str(&text),
+                    false => string(out, &text),
+                }
+            }
+            Form::Moment(encoder) => string(out, &iso(&text_of(encoder.as_ref(), array, row))),
+            Form::Text(encoder) => string(out, &text_of(encoder.as_ref(), array, row)),
+            Form::Array(item) => {
+                let items = array.as_list::<i32>().value(row);
+                out.push('[');
+                for at in 0..items.len() {
+                    out.push_str(if at > 0 { "," } else { "" });
+                    item.write(out, items.as_ref(), at);
+                }
+                out.push(']');
+            }
+        }
+    }
+}
+
+fn text_of(encoder: &dyn Encoder, array: &dyn Array, row: usize) -> String {
+    let mut bytes = BytesMut::new();
+    encoder.encode(array, row, &mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn string(out: &mut String, text: &str) {
     // A string always has a JSON form.
     out.push_str(&serde_json::to_string(text).unwrap_or_default());
-}
-
-fn json_value(out: &mut String, value: &Datum, ty: PgType) {
-    match value {
-        Datum::Null => out.push_str("null"),
-        Datum::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
-        Datum::Float4(value) if !value.is_finite() => string(out, &text(&Datum::Float4(*value), ty)),
-        Datum::Float8(value) if !value.is_finite() => string(out, &text(&Datum::Float8(*value), ty)),
-        Datum::Int2(_) | Datum::Int4(_) | Datum::Int8(_) | Datum::Float4(_) | Datum::Float8(_) => {
-            out.push_str(&text(value, ty));
-        }
-        Datum::Oid(number) if ty.ty == SqlType::Oid => {
-            let _ = write!(out, "{number}");
-        }
-        Datum::Numeric(number) => {
-            let text = number.to_string();
-            match text.starts_with(|c: char| c.is_ascii_digit() || c == '-') && !text.ends_with('y') {
-                true => out.push_str(&text),
-                false => string(out, &text),
-            }
-        }
-        Datum::Text(json) if matches!(ty.ty, SqlType::Json | SqlType::Jsonb) => out.push_str(json),
-        Datum::Timestamp(_) | Datum::Timestamptz(_) => string(out, &iso(&text(value, ty))),
-        Datum::Array(array) => {
-            out.push('[');
-            for (at, item) in array.items.iter().enumerate() {
-                if at > 0 {
-                    out.push(',');
-                }
-                json_value(out, item, PgType::new(array.element));
-            }
-            out.push(']');
-        }
-        value => string(out, &text(value, ty)),
-    }
-}
-
-fn text(value: &Datum, ty: PgType) -> String {
-    to_text(value, ty, &Style::default(), &NoNames)
 }
 
 /// `2024-05-06 07:08:09+00` as ISO 8601 has it.
@@ -169,75 +193,5 @@ fn iso(text: &str) -> String {
     match text.strip_suffix("+00") {
         Some(local) => format!("{local}+00:00"),
         None => text,
-    }
-}
-
-/// Payloads print numbers for OIDs: names would depend on who reads.
-struct NoNames;
-
-impl CatalogNames for NoNames {
-    fn relation_by_name(&self, _: &[String]) -> Option<kalamdb_commons::TableId> {
-        None
-    }
-    fn relation_name(&self, _: u32) -> Option<String> {
-        None
-    }
-    fn namespace_by_name(&self, _: &str) -> Option<u32> {
-        None
-    }
-    fn namespace_name(&self, _: u32) -> Option<String> {
-        None
-    }
-    fn role_by_name(&self, _: &str) -> Option<u32> {
-        None
-    }
-    fn role_name(&self, _: u32) -> Option<String> {
-        None
-    }
-    fn relation_is_visible(&self, _: u32) -> Option<bool> {
-        None
-    }
-    fn index_definition(&self, _: u32, _: i32) -> Option<String> {
-        None
-    }
-    fn constraint_definition(&self, _: u32) -> Option<String> {
-        None
-    }
-    fn view_definition(&self, _: u32) -> Option<String> {
-        None
-    }
-    fn description(&self, _: u32, _: &str, _: i32) -> Option<String> {
-        None
-    }
-    fn relation_size(&self, _: u32) -> Option<i64> {
-        None
-    }
-    fn has_privilege(
-        &self,
-        _: u32,
-        _: kalamdb_sql::function::PrivilegeObject,
-        _: &str,
-    ) -> kalamdb_commons::Result<Option<bool>> {
-        Ok(None)
-    }
-    fn search_path(&self, _: bool) -> Vec<String> {
-        Vec::new()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_payload_loses_nothing() {
-        let values = vec![Datum::Int8(9_007_199_254_740_993), Datum::text("a\"b"), Datum::Null];
-        let types = [SqlType::Int8, SqlType::Text, SqlType::Text].map(PgType::new);
-        let names = ["id", "body", "note"].map(String::from);
-        let change = Change::row(Op::Update, Seq(7), Vec::new(), values, vec![1, 2]);
-        assert_eq!(
-            change.json(&names, &types),
-            r#"{"op":"update","seq":7,"row":{"id":9007199254740993,"body":"a\"b","note":null},"changed":["body","note"]}"#
-        );
     }
 }

@@ -7,11 +7,13 @@
 
 #![forbid(unsafe_code)]
 
-pub mod channel;
-pub mod query;
+mod channel;
+pub mod dispatcher;
 pub mod event;
 pub mod outbox;
-pub mod dispatcher;
+pub mod query;
+#[cfg(test)]
+mod tests;
 
 pub use dispatcher::Live;
 pub use event::Change;

@@ -1,22 +1,23 @@
 //! A session's outbox: messages in commit order, bounded in bytes.
 //!
-//! The dispatcher never waits for a reader. A live query whose session's box is full is told `overflow` and ended; a
-//! session that leaves plain notifications unread past a larger bound is ended, since none may be lost silently.
+//! The dispatcher never waits for a reader. A live query whose events do not fit any more loses those that wait, is
+//! told `overflow` with the last position that its reader took, and ends. Plain notifications may not be lost
+//! silently: a session that leaves them unread past a larger bound is told so by [`Outbox::lost`], and must end.
 
 use crate::dispatcher::Live;
 use crate::event::Change;
-use crate::query::Follow;
+use crate::query::{Follow, Progress, Reader};
 use bytes::Bytes;
-use kalamdb_commons::{Result, UserId};
+use kalamdb_commons::{Result, Seq, UserId};
 use kalamdb_store::ReadView;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
-/// What a session's live queries may have waiting, in bytes.
+/// What a session may have waiting when a live query's event comes, in bytes.
 pub(crate) const LIVE_BYTES_MAX: usize = 1 << 20;
-/// What a session's plain notifications may have waiting, in bytes.
+/// What a session may have waiting when a plain notification comes, in bytes.
 pub(crate) const NOTIFY_BYTES_MAX: usize = 64 << 20;
 
 /// A notification for the client.
@@ -28,19 +29,31 @@ pub struct Message {
     pub channel: Arc<str>,
     /// The payload.
     pub payload: Bytes,
+    /// The live query that it is from.
+    pub(crate) origin: Option<Origin>,
+}
+
+/// Which event of which live query a message is.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    pub query: u64,
+    pub seq: Seq,
+    pub progress: Arc<Progress>,
 }
 
 impl Message {
-    fn bytes(&self) -> usize {
-        64 + self.channel.len() + self.payload.len()
+    pub(crate) fn bytes(&self) -> usize {
+        96 + self.channel.len() + self.payload.len()
     }
 }
 
-/// Messages that wait for one reader.
+/// Items that wait for one reader.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     waiting: Mutex<Waiting<T>>,
     arrived: Notify,
+    /// Something was lost that the reader cannot be told of in the queue.
+    lost: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -51,7 +64,8 @@ struct Waiting<T> {
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Self { waiting: Mutex::new(Waiting { items: VecDeque::new(), bytes: 0 }), arrived: Notify::new() }
+        let waiting = Mutex::new(Waiting { items: VecDeque::new(), bytes: 0 });
+        Self { waiting, arrived: Notify::new(), lost: watch::Sender::new(false) }
     }
 }
 
@@ -59,7 +73,7 @@ impl<T> Queue<T> {
     /// Adds an item unless more than `bytes_max` would wait; an empty queue takes any.
     pub fn push(&self, item: T, bytes: usize, bytes_max: usize) -> bool {
         let mut waiting = self.waiting.lock();
-        if !waiting.items.is_empty() && waiting.bytes + bytes > bytes_max {
+        if !waiting.items.is_empty() && waiting.bytes.saturating_add(bytes) > bytes_max {
             return false;
         }
         waiting.bytes += bytes;
@@ -86,9 +100,9 @@ impl<T> Queue<T> {
         }
     }
 
-    /// How many wait.
-    pub fn len(&self) -> usize {
-        self.waiting.lock().items.len()
+    /// How many items wait that `counts` names.
+    pub fn count(&self, counts: impl Fn(&T) -> bool) -> usize {
+        self.waiting.lock().items.iter().filter(|(item, _)| counts(item)).count()
     }
 
     /// Takes out what `gone` names.
@@ -96,6 +110,14 @@ impl<T> Queue<T> {
         let mut waiting = self.waiting.lock();
         waiting.items.retain(|(item, _)| !gone(item));
         waiting.bytes = waiting.items.iter().map(|(_, bytes)| bytes).sum();
+    }
+
+    pub fn lose(&self) {
+        self.lost.send_replace(true);
+    }
+
+    pub fn is_lost(&self) -> bool {
+        *self.lost.borrow()
     }
 }
 
@@ -109,22 +131,28 @@ pub(crate) enum Sink {
 }
 
 impl Sink {
-    /// How many events wait.
-    pub fn len(&self) -> usize {
+    /// How many events of a query wait.
+    pub fn waiting(&self, query: u64) -> usize {
         match self {
-            Sink::Channel(queue) => queue.len(),
-            Sink::Stream(queue) => queue.len(),
+            Sink::Channel(queue) => queue.count(|message| is_from(message, query)),
+            Sink::Stream(queue) => queue.count(|_| true),
+        }
+    }
+
+    /// Drops the events of a query that wait.
+    pub fn clear(&self, query: u64) {
+        match self {
+            Sink::Channel(queue) => queue.remove(|message| is_from(message, query)),
+            Sink::Stream(queue) => queue.remove(|_| true),
         }
     }
 }
 
-/// Puts a message in; `false` when the box is full.
-pub(crate) fn post(queue: &Queue<Message>, message: Message, bytes_max: usize) -> bool {
-    let bytes = message.bytes();
-    queue.push(message, bytes, bytes_max)
+fn is_from(message: &Message, query: u64) -> bool {
+    message.origin.as_ref().is_some_and(|origin| origin.query == query)
 }
 
-/// A session's subscriptions. Dropping it ends them all.
+/// A session's subscriptions: its channels and its live queries. Dropping it ends them all.
 pub struct Outbox {
     live: Live,
     pid: i32,
@@ -152,7 +180,7 @@ impl Outbox {
         self.live.unlisten_all(self.pid);
     }
 
-    /// Ends all live queries; plain channels stay.
+    /// Ends all live queries on channels; plain channels stay.
     pub fn end_live_queries(&mut self) {
         self.live.end_queries(self.pid);
     }
@@ -163,17 +191,30 @@ impl Outbox {
     }
 
     /// The next message. Safe to drop while pending.
-    pub async fn next(&mut self) -> Message {
-        self.queue.next().await
+    pub async fn next(&self) -> Message {
+        let message = self.queue.next().await;
+        if let Some(origin) = &message.origin {
+            origin.progress.took(origin.seq);
+        }
+        message
+    }
+
+    /// Returns when plain notifications were lost, because too many waited or the dispatcher fell behind: the session
+    /// cannot be told which, so it must end. Safe to drop while pending.
+    pub async fn lost(&self) {
+        // The sender is in the queue, which is ours: waiting cannot fail.
+        let _ = self.queue.lost.subscribe().wait_for(|lost| *lost).await;
     }
 
     /// Starts a live query: the view holds the initial rows, events are what comes after it.
     ///
     /// # Errors
-    /// 42710 when the channel follows something else; the compiler's and the store's.
+    /// 42710 when the channel follows something else; 0A000 for what cannot be followed; the compiler's and the
+    /// store's.
     pub async fn follow(&mut self, follow: Follow) -> Result<ReadView> {
         let sink = Sink::Channel(self.queue.clone());
-        self.live.follow(self.pid, self.user, sink, follow).await.map(|(view, _)| view)
+        let reader = Reader { pid: self.pid, user: self.user, sink };
+        self.live.follow(reader, follow).await.map(|(view, _)| view)
     }
 
     /// Starts a live query whose events are read by the caller.
@@ -182,8 +223,10 @@ impl Outbox {
     /// As [`Outbox::follow`].
     pub async fn stream(&mut self, follow: Follow) -> Result<(ReadView, LiveRows)> {
         let queue = Arc::new(Queue::default());
-        let (view, id) = self.live.follow(self.pid, self.user, Sink::Stream(queue.clone()), follow).await?;
-        Ok((view, LiveRows { live: self.live.clone(), id, queue, last: None }))
+        let reader = Reader { pid: self.pid, user: self.user, sink: Sink::Stream(queue.clone()) };
+        let (view, query) = self.live.follow(reader, follow).await?;
+        let (live, progress) = (self.live.clone(), query.progress.clone());
+        Ok((view, LiveRows { live, query: query.number, progress, queue, last: None }))
     }
 }
 
@@ -196,7 +239,8 @@ impl Drop for Outbox {
 /// A live query's events, for one reader. Dropping it ends the query.
 pub struct LiveRows {
     live: Live,
-    id: String,
+    query: u64,
+    progress: Arc<Progress>,
     queue: Arc<Queue<Change>>,
     last: Option<Change>,
 }
@@ -208,6 +252,7 @@ impl LiveRows {
             return last.clone();
         }
         let change = self.queue.next().await;
+        self.progress.took(change.seq);
         if change.is_last {
             self.last = Some(change.clone());
         }
@@ -217,7 +262,6 @@ impl LiveRows {
 
 impl Drop for LiveRows {
     fn drop(&mut self) {
-        self.live.forget(&self.id);
+        self.live.forget(self.query);
     }
 }
-

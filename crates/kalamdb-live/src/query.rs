@@ -1,20 +1,24 @@
 //! A live query over one relation: what it follows, and how a changed row is judged.
 //!
-//! Predicate and select list are compiled once. Old and new row are both judged: a row that enters the predicate is an
-//! insert, one that leaves it a delete.
+//! Predicate and select list are compiled once, when the query is registered. Old and new row are both judged: a row
+//! that enters the predicate is an insert, one that leaves it a delete. A delete tells the key too, whatever the
+//! select list has.
 
-use crate::event::{Change, Op, datums_at};
+use crate::event::{Change, Op, Payload};
 use crate::outbox::Sink;
-use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
-use kalamdb_commons::{ColumnId, Datum, PgType, Result, Scope, Seq, SqlError, TableId, UserId};
-use kalamdb_sql::bind::bound::{Col, Scalar};
+use arrow_array::{Array, ArrayRef, BooleanArray, UInt32Array};
+use kalamdb_commons::{ColumnId, Datum, PgType, Result, Scope, Seq, SqlError, SqlState, TableId, UserId};
+use kalamdb_sql::bind::bound::{Col, ColId, Scalar};
 use kalamdb_sql::function::{SessionValue, Surroundings};
-use kalamdb_sql::predicate::{Program, Values};
+use kalamdb_sql::predicate::{RowProgram, Values, check_live_safe};
 use kalamdb_store::codec::arrow::BatchBuilder;
 use kalamdb_store::{RowChange, TableDef};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Changes that are judged at once: a large commit is judged in parts, so that its rows are never decoded together.
+pub(crate) const CHANGES_AT_ONCE: usize = 1024;
 
 /// What a session asks to follow. Who made it has judged the permission.
 pub struct Follow {
@@ -34,6 +38,8 @@ pub struct Follow {
     pub columns: Vec<(ColumnId, Col)>,
     /// The values of `$1`, `$2` …
     pub parameters: Vec<(Datum, PgType)>,
+    /// Values of the session (`current_user` …), as they are now: they stay so for the query's life.
+    pub session: Arc<dyn Fn(SessionValue) -> Datum + Send + Sync>,
     /// Settings of the session, for expressions.
     pub around: Arc<dyn Surroundings>,
 }
@@ -55,77 +61,136 @@ pub struct LiveQueryFacts {
     pub text: String,
     /// `active`
     pub state: &'static str,
-    /// Messages that wait.
+    /// Events that wait for the session.
     pub queued: u64,
-    /// Events sent.
+    /// Events that the session took.
     pub delivered: u64,
-    /// How often it overflowed.
+    /// How often it overflowed: an overflow ends a query, so a running one never did.
     pub overflowed: u64,
-    /// The newest position sent.
+    /// The newest position that the session took; at first that of the initial rows.
     pub last_seq: Seq,
     /// Microseconds since 1970 UTC.
     pub created_at: i64,
 }
 
-/// A registered query.
-pub(crate) struct Query {
-    pub id: String,
+/// How far a query's reader is.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    delivered: AtomicU64,
+    last_seq: AtomicU64,
+}
+
+impl Progress {
+    /// The reader took an event.
+    pub fn took(&self, seq: Seq) {
+        self.delivered.fetch_add(1, Ordering::Relaxed);
+        self.last_seq.fetch_max(seq.0, Ordering::Relaxed);
+    }
+    /// The initial rows' state.
+    pub fn begin(&self, from: Seq) {
+        self.last_seq.store(from.0, Ordering::Relaxed);
+    }
+    pub fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+    pub fn last_seq(&self) -> Seq {
+        Seq(self.last_seq.load(Ordering::Relaxed))
+    }
+}
+
+/// Who follows, and where the events go.
+pub(crate) struct Reader {
     pub pid: i32,
     pub user: UserId,
+    pub sink: Sink,
+}
+
+/// A registered query.
+pub(crate) struct Query {
+    pub number: u64,
+    pub reader: Reader,
     pub channel: Arc<str>,
     pub scope: Scope,
     pub text: String,
-    pub sink: Sink,
     pub created_at: i64,
+    pub progress: Arc<Progress>,
+    /// Its encoders are not shared between threads at once; only the dispatcher uses them.
+    pub payload: Mutex<Payload>,
     /// Events come after this position: it is the initial rows' state.
-    pub from: Seq,
-    pub delivered: AtomicU64,
-    pub last_seq: AtomicU64,
-    pub names: Arc<[String]>,
-    pub types: Arc<[PgType]>,
+    from: AtomicU64,
+    /// Every column that is decoded: those of the expressions, then those of the key.
     columns: Vec<ColumnId>,
     table: Mutex<Arc<TableDef>>,
-    predicate: Option<Program>,
-    outputs: Program,
+    predicate: Option<RowProgram>,
+    outputs: RowProgram,
+    /// Places in `columns` of the key columns that the select list has not.
+    key: Vec<usize>,
 }
 
 impl Query {
     /// Compiles what is to be followed.
     ///
     /// # Errors
-    /// The compiler's.
-    pub fn new(id: String, pid: i32, user: UserId, sink: Sink, from: Seq, follow: Follow, now_us: i64) -> Result<Self> {
-        let columns: Vec<Col> = follow.columns.iter().map(|(_, col)| *col).collect();
-        let values = Values {
-            parameters: follow.parameters,
-            // What depends on the session was refused at LISTEN.
-            session: Arc::new(|_: SessionValue| Datum::Null),
-            around: follow.around,
-        };
-        let scalars: Vec<Scalar> = follow.outputs.iter().map(|(_, scalar)| scalar.clone()).collect();
-        let predicate = match &follow.predicate {
-            Some(predicate) => Some(Program::compile(std::slice::from_ref(predicate), &columns, &values)?),
-            None => None,
-        };
+    /// 0A000 for expressions that change by themselves; the compiler's.
+    pub fn new(number: u64, reader: Reader, follow: Follow, now_us: i64) -> Result<Self> {
+        let (table, outputs) = (&follow.table, &follow.outputs);
+        for scalar in follow.predicate.iter().chain(outputs.iter().map(|(_, scalar)| scalar)) {
+            check_live_safe(scalar)?;
+        }
+        let mut columns = follow.columns;
+        let mut names: Vec<(String, PgType)> =
+            outputs.iter().map(|(name, scalar)| (name.clone(), scalar.ty())).collect();
+        let mut key = Vec::new();
+        for id in table.primary_key.iter().flat_map(|key| &key.columns) {
+            let Some(def) = table.column(*id) else { continue };
+            let shown = |scalar: &Scalar| matches!(scalar, Scalar::Column(col) if columns.iter().any(|(of, c)| of == id && c.id == col.id));
+            if outputs.iter().any(|(_, scalar)| shown(scalar))
+                || names.iter().any(|(name, _)| name == def.name.as_str())
+            {
+                continue;
+            }
+            key.push(columns.len());
+            names.push((def.name.to_string(), def.ty));
+            let free = columns.iter().map(|(_, col)| col.id.0 + 1).max().unwrap_or(0);
+            columns.push((*id, Col { id: ColId(free), ty: def.ty, nullable: false }));
+        }
+        let mut constants = Values { parameters: follow.parameters, session: follow.session, around: follow.around };
+        let cols: Vec<Col> = columns.iter().map(|(_, col)| *col).collect();
+        let scalars: Vec<Scalar> = outputs.iter().map(|(_, scalar)| scalar.clone()).collect();
+        let predicate =
+            follow.predicate.map(|predicate| RowProgram::compile(&[predicate], &cols, &mut constants)).transpose()?;
         Ok(Self {
-            id,
-            pid,
-            user,
-            channel: Arc::from(follow.channel.as_str()),
+            number,
+            reader,
+            channel: follow.channel.into(),
             scope: follow.scope,
             text: follow.text,
-            sink,
             created_at: now_us,
-            from,
-            delivered: AtomicU64::new(0),
-            last_seq: AtomicU64::new(from.0),
-            names: follow.outputs.iter().map(|(name, _)| name.clone()).collect(),
-            types: scalars.iter().map(Scalar::ty).collect(),
-            columns: follow.columns.iter().map(|(id, _)| *id).collect(),
+            progress: Arc::default(),
+            payload: Mutex::new(Payload::new(&names)?),
+            from: AtomicU64::new(u64::MAX),
+            columns: columns.iter().map(|(id, _)| *id).collect(),
+            outputs: RowProgram::compile(&scalars, &cols, &mut constants)?,
             table: Mutex::new(follow.table),
             predicate,
-            outputs: Program::compile(&scalars, &columns, &values)?,
+            key,
         })
+    }
+
+    /// Its id, for people.
+    pub fn id(&self) -> String {
+        format!("LQ{}", self.number)
+    }
+
+    /// The query begins behind this state.
+    pub fn begin(&self, from: Seq) {
+        self.from.store(from.0, Ordering::Relaxed);
+        self.progress.begin(from);
+    }
+
+    /// Whether a commit that ended at this position is news to it.
+    pub fn is_news(&self, seq_last: Seq) -> bool {
+        seq_last.0 > self.from.load(Ordering::Relaxed)
     }
 
     /// The relation it follows.
@@ -148,88 +213,111 @@ impl Query {
         goes_on
     }
 
-    /// Judges the changes of one commit to its relation and partition, in order.
+    /// Judges changes to its relation and partition, in order; at most [`CHANGES_AT_ONCE`].
     ///
     /// # Errors
-    /// Those of the expressions.
+    /// Those of the expressions; a damaged row.
     pub fn judge(&self, changes: &[&RowChange]) -> Result<Vec<Change>> {
-        let table = self.table();
-        let mut builder = BatchBuilder::new(&table, &self.columns)?;
+        let mut builder = BatchBuilder::new(&self.table(), &self.columns)?;
         for change in changes {
             for row in [&change.old, &change.new].into_iter().flatten() {
                 builder.push(&change.key, row)?;
             }
         }
-        let batch: RecordBatch = builder.finish()?;
-        let matches = match &self.predicate {
-            Some(predicate) => predicate.evaluate(&batch)?.into_iter().next(),
-            None => None,
+        let decoded = builder.finish()?;
+        let rows = self.outputs.rows(decoded.columns().to_vec(), decoded.num_rows())?;
+        let matches = self.predicate.as_ref().map(|predicate| predicate.holds(&rows)).transpose()?;
+        // Expressions may fail on rows that the predicate keeps out (1/x WHERE x <> 0): those are never evaluated.
+        let (outputs, place_of) = match &matches {
+            None => (self.outputs.evaluate(&rows)?, None),
+            Some(matches) if matches.true_count() == 0 => return Ok(Vec::new()),
+            Some(matches) => {
+                let kept = arrow_select::filter::filter_record_batch(&rows, matches).map_err(SqlError::internal)?;
+                (self.outputs.evaluate(&kept)?, Some(places(matches)))
+            }
         };
-        let outputs = self.outputs.evaluate(&batch)?;
         let mut at = 0;
-        let mut place = |present: bool| {
-            let place = present.then_some(at);
-            at += usize::from(present);
-            place.filter(|place| is_in(matches.as_ref(), *place))
+        let mut judged = |is_there: bool| -> Option<Judged> {
+            let row = is_there.then_some(at)?;
+            at += 1;
+            let output = match &place_of {
+                Some(places) => places[row]?,
+                None => row,
+            };
+            Some(Judged { row, output })
         };
         let mut events = Vec::with_capacity(changes.len());
         for change in changes {
-            let old = place(change.old.is_some());
-            let new = place(change.new.is_some());
-            if let Some(event) = self.event(change.seq, old, new, &outputs)? {
-                events.push(event);
-            }
+            let (old, new) = (judged(change.old.is_some()), judged(change.new.is_some()));
+            events.extend(self.event(change.seq, old, new, &outputs, decoded.columns()));
         }
         Ok(events)
     }
 
-    fn event(&self, seq: Seq, old: Option<usize>, new: Option<usize>, outputs: &[ArrayRef]) -> Result<Option<Change>> {
-        let (op, row) = match (old, new) {
-            (None, None) => return Ok(None),
-            (None, Some(new)) => (Op::Insert, new),
-            (Some(old), None) => (Op::Delete, old),
-            (Some(_), Some(new)) => (Op::Update, new),
+    fn event(
+        &self,
+        seq: Seq,
+        old: Option<Judged>,
+        new: Option<Judged>,
+        outputs: &[ArrayRef],
+        decoded: &[ArrayRef],
+    ) -> Option<Change> {
+        let one = |arrays: &[ArrayRef], row: usize| arrays.iter().map(|array| array.slice(row, 1)).collect::<Vec<_>>();
+        let (op, shown, before) = match (old, new) {
+            (None, None) => return None,
+            (None, Some(new)) => (Op::Insert, new, None),
+            (Some(old), None) => (Op::Delete, old, None),
+            (Some(old), Some(new)) => (Op::Update, new, Some(old)),
         };
-        let values = datums_at(outputs, row, &self.types);
-        let changed = match (op, old) {
-            (Op::Update, Some(old)) => {
-                let before = datums_at(outputs, old, &self.types);
-                let differs = |at: &usize| before[*at] != values[*at];
-                let changed: Vec<usize> = (0..values.len()).filter(differs).collect();
-                if changed.is_empty() {
-                    // Nothing that the query shows has changed.
-                    return Ok(None);
-                }
-                changed
+        let columns = one(outputs, shown.output);
+        let mut changed = Vec::new();
+        if let Some(before) = before {
+            let before = one(outputs, before.output);
+            changed = (0..columns.len()).filter(|at| *before[*at].as_ref() != *columns[*at].as_ref()).collect();
+            if changed.is_empty() {
+                // Nothing that the query shows has changed: its result is the same.
+                return None;
             }
-            _ => Vec::new(),
+        }
+        let key = match op {
+            Op::Delete => self.key.iter().map(|place| decoded[*place].slice(shown.row, 1)).collect(),
+            Op::Insert | Op::Update => Vec::new(),
         };
-        let columns = outputs.iter().map(|array| array.slice(row, 1)).collect();
-        Ok(Some(Change::row(op, seq, columns, values, changed)))
-    }
-
-    /// Notes what was sent.
-    pub fn sent(&self, seq: Seq) {
-        self.delivered.fetch_add(1, Ordering::Relaxed);
-        self.last_seq.store(seq.0, Ordering::Relaxed);
+        Some(Change::row(op, seq, columns, key, changed))
     }
 }
 
-fn is_in(matches: Option<&ArrayRef>, row: usize) -> bool {
-    match matches {
-        None => true,
-        Some(array) => array
-            .as_any()
-            .downcast_ref::<BooleanArray>()
-            .is_some_and(|array| array.is_valid(row) && array.value(row)),
-    }
+/// A row that the predicate holds for: its place among the decoded rows and among the evaluated ones.
+#[derive(Clone, Copy)]
+struct Judged {
+    row: usize,
+    output: usize,
+}
+
+/// For each row, its place among those that match.
+fn places(matches: &BooleanArray) -> Vec<Option<usize>> {
+    let mut next = 0;
+    let place = |holds: bool| {
+        let place = holds.then_some(next);
+        next += usize::from(holds);
+        place
+    };
+    matches.values().iter().map(place).collect()
+}
+
+/// The event with arrays of its own, so that it does not keep a whole batch alive while it waits.
+pub(crate) fn detached(change: Change) -> Result<Change> {
+    let first = UInt32Array::from(vec![0]);
+    let copy = |array: ArrayRef| arrow_select::take::take(&array, &first, None).map_err(SqlError::internal);
+    let columns = match change.columns {
+        Some(columns) => Some(columns.into_iter().map(copy).collect::<Result<_>>()?),
+        None => None,
+    };
+    Ok(Change { columns, key: Vec::new(), ..change })
 }
 
 /// The error for a follow that cannot be.
 pub(crate) fn channel_taken(channel: &str) -> SqlError {
-    SqlError::new(
-        kalamdb_commons::SqlState::DUPLICATE_OBJECT,
-        format!("channel \"{channel}\" follows another query already"),
-    )
-    .with_hint("UNLISTEN it first.")
+    SqlError::new(SqlState::DUPLICATE_OBJECT, format!("channel \"{channel}\" follows another query already"))
+        .with_hint("UNLISTEN it first.")
 }

@@ -394,7 +394,9 @@ mod tests {
         assert!(message("memory_limit = \"lots\"").starts_with("memory_limit: \"lots\" is not a size"));
         assert!(message("system_login_from = [\"10.0.0.0/33\"]").starts_with("system_login_from: \"10.0.0.0/33\""));
         assert_eq!(message("tls_cert = \"c\""), "tls_cert is given without tls_key");
-        assert!(message("[auth.jwt]\nissuer = \"i\"\n").starts_with("auth.jwt.issuer is given without auth.jwt.secret"));
+        assert!(
+            message("[auth.jwt]\nissuer = \"i\"\n").starts_with("auth.jwt.issuer is given without auth.jwt.secret")
+        );
         assert!(message("[auth.jwt]\nsecret_file = \"/no/such\"\n").starts_with("cannot read the JWT secret file"));
     }
 

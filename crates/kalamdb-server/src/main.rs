@@ -12,7 +12,7 @@ mod first_start;
 use configuration::Configuration;
 use kalamdb_core::{Database, Options};
 use kalamdb_pgwire::{Listener, Stop, Tls};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -47,7 +47,8 @@ fn main() -> ExitCode {
 
 fn start_log(filter: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("log: \"{filter}\" is not a filter: {error}"))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     Ok(())
 }
 

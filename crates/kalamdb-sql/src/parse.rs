@@ -14,6 +14,8 @@ mod token;
 mod types;
 mod user;
 
+pub use cursor::is_reserved;
+
 use crate::dialect::KalamDialect;
 use crate::statement::Statement;
 use cursor::Cursor;

@@ -159,3 +159,30 @@ pub fn columns_read(scalars: &[Scalar]) -> Vec<Col> {
     }
     read
 }
+
+/// Parameters and session values that are known: what most programs are compiled with.
+#[derive(Clone)]
+pub struct Values {
+    /// The values of `$1`, `$2` …
+    pub parameters: Vec<(Datum, PgType)>,
+    /// The values of the session and the moment.
+    pub session: Arc<dyn Fn(SessionValue) -> Datum + Send + Sync>,
+    /// What functions may ask.
+    pub around: Arc<dyn function::Surroundings>,
+}
+
+impl Filling for Values {
+    fn parameter(&mut self, number: usize, _ty: PgType) -> Result<lower::Filled> {
+        let value = number.checked_sub(1).and_then(|at| self.parameters.get(at));
+        let (value, _) = value.ok_or_else(|| SqlError::internal(format!("parameter ${number} has no value")))?;
+        Ok(lower::Filled::Value(value.clone()))
+    }
+
+    fn session(&mut self, value: SessionValue, _ty: PgType) -> Result<lower::Filled> {
+        Ok(lower::Filled::Value((self.session)(value)))
+    }
+
+    fn around(&self) -> Option<Arc<dyn function::Surroundings>> {
+        Some(self.around.clone())
+    }
+}

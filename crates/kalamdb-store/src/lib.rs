@@ -16,7 +16,9 @@ pub mod upkeep;
 
 pub use catalog::Catalog;
 pub use codec::key::KeyRange;
-pub use definition::{Change, JobRecord, Partition};
+pub use definition::{
+    Change, ColumnDef, FlushPolicy, JobRecord, KeyDef, Login, NamespaceDef, Partition, TableDef, TableOptions, UserDef,
+};
 pub use error::StoreError;
 pub use kv::Durability;
 pub use segment::{ColdSegment, SegmentRecord};

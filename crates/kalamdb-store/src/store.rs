@@ -117,6 +117,17 @@ impl Store {
         self.engine.fixed_point(run).await
     }
 
+    /// As [`Store::fixed_point`], with a view of exactly that point.
+    ///
+    /// # Errors
+    /// As [`Store::fixed_point`].
+    pub async fn fixed_view<R: Send + 'static>(
+        &self,
+        run: impl FnOnce(&Arc<Published>) -> R + Send + 'static,
+    ) -> Result<(ReadView, R), StoreError> {
+        self.engine.fixed_view(run).await
+    }
+
     /// Turns true when a write failed: the server should end, and be started again.
     pub fn failed(&self) -> watch::Receiver<bool> {
         self.engine.failed()
@@ -175,5 +186,17 @@ impl Store {
         let published = self.published();
         let entries = published.manifest.files(table).map(|files| files.segments.clone()).unwrap_or_default();
         entries.iter().map(|entry| (*entry.record).clone()).collect()
+    }
+}
+
+impl Store {
+    /// How many rows a table has, of all users.
+    pub fn estimated_rows(&self, table: TableId) -> Option<u64> {
+        u64::try_from(self.published().manifest.count(table)).ok()
+    }
+
+    /// The bytes of a table's segments.
+    pub fn segment_bytes(&self, table: TableId) -> u64 {
+        self.segments(table).iter().map(|segment| segment.bytes).sum()
     }
 }

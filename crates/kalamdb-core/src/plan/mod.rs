@@ -19,10 +19,12 @@ mod provider;
 mod pushdown;
 mod rules;
 mod running;
+#[cfg(test)]
+mod tests;
 
 pub use engine::{Engine, EngineOptions};
 pub use explain::{ExplainFormat, ExplainOptions, explain};
-pub use provider::{KeyShape, KeySpan, Keys, Part, ScanRequest, Source};
+pub use provider::{Blocking, KeyShape, KeySpan, Keys, Part, ScanRequest, Source};
 
 use lower::Lowering;
 use plan_once::Once;

@@ -60,7 +60,7 @@ impl Around {
 
 impl crate::plan::SessionValues for Around {
     fn value(&self, value: SessionValue) -> Datum {
-        let local = |at: i64| types::local_timestamp(at, &self.style);
+        let local = |at: i64| types::datetime::to_local(at, &self.style);
         match value {
             SessionValue::Now => Datum::Timestamptz(self.transaction_start),
             SessionValue::StatementTimestamp => Datum::Timestamptz(self.statement_start),

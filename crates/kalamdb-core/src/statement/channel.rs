@@ -1,6 +1,6 @@
 //! LISTEN, UNLISTEN, NOTIFY, and the statements that start and end live queries.
 
-use super::around::{Around, check_message};
+use super::around::check_message;
 use super::{Guard, Outcome, query};
 use crate::error;
 use crate::plan;
@@ -12,6 +12,8 @@ use kalamdb_auth::authorize::AdminAction;
 use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState};
 use kalamdb_live::Follow;
 use kalamdb_sql::Statement;
+use kalamdb_sql::bind::walk;
+use kalamdb_sql::predicate::{Values, check_live_safe};
 use kalamdb_sql::bind::bound::{Bound, BoundKind, Col, ColId, Rel, Scalar};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -132,7 +134,7 @@ pub(super) fn followed(bound: &Bound, relations: &[Arc<Relation>]) -> Result<Fol
         }
     };
     let [relation] = relations else { return Err(wider()) };
-    let resolve = |scalar: &Scalar| scalar.clone().replace_columns(&|col| made.get(&col.id).cloned());
+    let resolve = |scalar: &Scalar| inlined(scalar, &made);
     let predicate = match predicates.len() {
         0 => None,
         1 => predicates.pop().map(|predicate| resolve(&predicate)),
@@ -145,10 +147,20 @@ pub(super) fn followed(bound: &Bound, relations: &[Arc<Relation>]) -> Result<Fol
         outputs.push((output.name.clone(), resolve(&Scalar::Column(col))));
     }
     for scalar in predicate.iter().chain(outputs.iter().map(|(_, scalar)| scalar)) {
-        kalamdb_sql::predicate::check_live(scalar)?;
+        check_live_safe(scalar)?;
     }
     let types = bound.outputs.iter().map(|output| output.ty).collect();
     Ok(Followed { relation: relation.clone(), columns, predicate, outputs, types })
+}
+
+/// The scalar with the columns that a projection made replaced by what they are made of.
+fn inlined(scalar: &Scalar, made: &HashMap<ColId, Scalar>) -> Scalar {
+    let mut scalar = scalar.clone();
+    walk::rewrite(&mut scalar, &mut |inner| match inner {
+        Scalar::Column(col) => made.get(&col.id).map(|source| inlined(source, made)),
+        _ => None,
+    });
+    scalar
 }
 
 impl Followed {
@@ -158,10 +170,9 @@ impl Followed {
     /// 0A000 for a computed relation.
     pub fn follow(
         &self,
-        standing: &mut Standing,
         channel: &str,
         text: &str,
-        parameters: Vec<(Datum, PgType)>,
+        values: Values,
     ) -> Result<Follow> {
         let (table, scope) = self.relation.followed_place()?;
         Ok(Follow {
@@ -172,8 +183,9 @@ impl Followed {
             predicate: self.predicate.clone(),
             outputs: self.outputs.clone(),
             columns: self.columns.clone(),
-            parameters,
-            around: Around::new(standing),
+            parameters: values.parameters,
+            session: values.session,
+            around: values.around,
         })
     }
 }
@@ -206,9 +218,10 @@ pub(super) async fn follow(
         _ => &prepared.parsed.text,
     };
     check_message(&channel, "")?;
-    let parameters: Vec<_> = values.iter().cloned().zip(bound.parameters.iter().copied()).collect();
-    let follow = followed.follow(standing, &channel, text, parameters)?;
+    let with = super::write::values_of(standing, &bound, &values);
+    let follow = followed.follow(&channel, text, with)?;
     let view = standing.outbox.follow(follow).await?;
+    standing.listen_count += 1;
     // The initial rows are those of the registration's state, not of this transaction's snapshot.
     let mut execution = query::execution(standing, &bound, &relations, values, guard)?;
     let facts = crate::database::system_facts(standing, &view);

@@ -16,13 +16,12 @@ use futures::StreamExt;
 use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState, SqlType};
 use kalamdb_sql::Statement;
 use kalamdb_sql::bind;
-use kalamdb_sql::bind::bound::{Action, Bound, BoundKind, Need};
+use kalamdb_sql::bind::bound::{Bound, BoundKind};
 use kalamdb_sql::parse::{self, Parsed};
-use kalamdb_sql::predicate::Program;
+use kalamdb_sql::predicate::RowProgram;
 use kalamdb_sql::statement::{Copy, CopyDirection, CopyFormat, CopyOptions, CopySubject, Name};
-use kalamdb_sql::types::copy::{CopyReader, CopyWriter};
-use kalamdb_sql::types::{self, Style};
-use std::collections::BTreeSet;
+use kalamdb_sql::types::copy::{CopyReader, CopyRow, CopyWriter};
+use kalamdb_sql::types::{self, Format, Style};
 use std::sync::Arc;
 
 /// The rows gathered before they are written together.
@@ -81,8 +80,8 @@ async fn out(standing: &mut Standing, parsed: Parsed, options: &CopyOptions, gua
     let names: Vec<String> = bound.outputs.iter().map(|output| output.name.clone()).collect();
     let kinds: Vec<PgType> = bound.outputs.iter().map(|output| output.ty).collect();
     let style = standing.settings.lock().style();
-    let mut writer = CopyWriter::new(options, &names, &kinds, &style, Arc::new(standing.names()))?;
     let columns = names.len();
+    let mut writer = writer(options, names, &kinds, &style, Arc::new(standing.names()))?;
     let mut head = BytesMut::new();
     writer.header(&mut head);
     let first = (!head.is_empty()).then(|| Ok(CopyChunk { bytes: head.freeze(), rows: 0, flush: false }));
@@ -90,11 +89,27 @@ async fn out(standing: &mut Standing, parsed: Parsed, options: &CopyOptions, gua
     let body = batches.map(move |batch| {
         let batch = batch?;
         let mut bytes = BytesMut::new();
-        writer.rows(&batch, &mut bytes)?;
+        lines(&mut writer, batch.columns(), batch.num_rows(), &mut bytes);
         Ok(CopyChunk { bytes: bytes.freeze(), rows: batch.num_rows() as u64, flush: false })
     });
     let chunks = futures::stream::iter(first).chain(body).boxed();
     Ok(Outcome::CopyOut(CopyOut { binary: false, columns, chunks, rows: 0 }))
+}
+
+/// A writer of rows in text form.
+fn writer(
+    options: &CopyOptions,
+    names: Vec<String>,
+    kinds: &[PgType],
+    style: &Style,
+    catalog: Arc<dyn kalamdb_sql::function::CatalogNames>,
+) -> Result<CopyWriter> {
+    let encoder = |ty: &PgType| types::encoder(*ty, Format::Text, style, catalog.clone());
+    CopyWriter::new(options, names, kinds.iter().map(encoder).collect::<Result<_>>()?)
+}
+
+fn lines(writer: &mut CopyWriter, columns: &[ArrayRef], rows: usize, out: &mut BytesMut) {
+    (0..rows).for_each(|row| writer.row(columns, row, out));
 }
 
 fn no_parameters(bound: &Bound) -> Result<()> {
@@ -118,7 +133,8 @@ async fn live(standing: &mut Standing, parsed: Parsed, options: &CopyOptions, gu
     let bound = prepared.bound.clone().ok_or_else(|| SqlError::internal("COPY without a bound tree"))?;
     no_parameters(&bound)?;
     let followed = followed(&bound, &relations)?;
-    let follow = followed.follow(standing, "", &text, Vec::new())?;
+    let with = values_of(standing, &bound, &[]);
+    let follow = followed.follow("", &text, with)?;
     let (view, changes) = standing.outbox.stream(follow).await?;
     let mut execution = query::execution(standing, &bound, &relations, Arc::default(), guard)?;
     let facts = crate::database::system_facts(standing, &view);
@@ -136,9 +152,9 @@ async fn live(standing: &mut Standing, parsed: Parsed, options: &CopyOptions, gu
     let style = standing.settings.lock().style();
     let columns = names.len();
     let catalog: Arc<dyn kalamdb_sql::function::CatalogNames> = Arc::new(standing.names());
-    let mut head_writer = CopyWriter::new(options, &names, &kinds, &style, catalog.clone())?;
-    let mut row_writer = CopyWriter::new(options, &names, &kinds, &style, catalog.clone())?;
-    let change_writer = CopyWriter::new(options, &names, &kinds, &style, catalog)?;
+    let mut head_writer = writer(options, names.clone(), &kinds, &style, catalog.clone())?;
+    let mut row_writer = writer(options, names.clone(), &kinds, &style, catalog.clone())?;
+    let change_writer = writer(options, names, &kinds, &style, catalog)?;
     let mut head = BytesMut::new();
     head_writer.header(&mut head);
     let first = (!head.is_empty()).then(|| Ok(CopyChunk { bytes: head.freeze(), rows: 0, flush: false }));
@@ -181,7 +197,7 @@ fn live_chunk(
     arrays.push(Arc::new(arrow_array::StringArray::from(vec![op; rows])));
     arrays.extend(columns.iter().cloned());
     let mut bytes = BytesMut::new();
-    writer.rows(&batch_of(arrays, rows)?, &mut bytes)?;
+    lines(writer, &arrays, rows, &mut bytes);
     Ok(CopyChunk { bytes: bytes.freeze(), rows: rows as u64, flush })
 }
 
@@ -189,9 +205,8 @@ fn live_chunk(
 pub(crate) struct CopyIn {
     relation: Arc<Relation>,
     reader: CopyReader,
-    names: Vec<String>,
     columns: Vec<(ColumnId, PgType)>,
-    defaults: Option<Program>,
+    defaults: Option<RowProgram>,
     default_ids: Vec<ColumnId>,
     rows: Vec<Vec<Datum>>,
     bytes: usize,
@@ -208,45 +223,12 @@ impl CopyIn {
         let found = super::table::find(standing, name)?;
         standing.transaction().table_lock(found.id, kalamdb_store::TableLockMode::RowExclusive, wait).await?;
         standing.begin_statement()?;
-        let table = super::table::find(standing, name)?;
-        let need = Need {
-            table: table.id,
-            schema_version: table.schema_version,
-            action: Action::Insert,
-            columns: BTreeSet::new(),
-            with_deleted: false,
-        };
-        let relation = match resolve::relation(&standing.catalog(), &standing.identity, &need)? {
+        let target = bind::bind_copy(name, columns, "", &prepared::BindingNames::new(standing))?;
+        let relation = match resolve::relation(&standing.catalog(), &standing.identity, &target.need)? {
             Resolved::Relation(relation) => Arc::new(relation),
             Resolved::Stale(_) => return Err(crate::error::no_relation(&name.name)),
         };
-        let mut chosen = Vec::new();
-        for column in columns {
-            let found = table.column_by_name(column).ok_or_else(|| {
-                SqlError::new(
-                    SqlState::UNDEFINED_COLUMN,
-                    format!("column \"{column}\" of relation \"{}\" does not exist", table.name),
-                )
-            })?;
-            if chosen.iter().any(|(id, _)| *id == found.id) {
-                return Err(SqlError::new(
-                    SqlState::DUPLICATE_COLUMN,
-                    format!("column \"{column}\" specified more than once"),
-                ));
-            }
-            chosen.push((found.id, found.ty));
-        }
-        if columns.is_empty() {
-            chosen.extend(table.live_columns().map(|column| (column.id, column.ty)));
-        }
-        let missing: Vec<_> =
-            table.live_columns().filter(|column| chosen.iter().all(|(id, _)| *id != column.id)).cloned().collect();
-        let names = prepared::BindingNames::new(standing);
-        let mut defaults = Vec::with_capacity(missing.len());
-        for column in &missing {
-            let text = column.default.as_deref().unwrap_or("NULL");
-            defaults.push(bind::bind_default(text, column.ty, column.name.as_str(), &names)?);
-        }
+        let table = relation.table()?.clone();
         let empty = Bound {
             kind: BoundKind::Query(kalamdb_sql::bind::bound::Rel::OneRow),
             parameters: Vec::new(),
@@ -254,21 +236,23 @@ impl CopyIn {
             needs: Vec::new(),
         };
         let values = values_of(standing, &empty, &[]);
-        let defaults = match defaults.is_empty() {
+        let scalars: Vec<_> = target.defaults.iter().map(|(_, scalar)| scalar.clone()).collect();
+        let defaults = match scalars.is_empty() {
             true => None,
-            false => Some(program(&defaults, &[], &values)?),
+            false => Some(program(&scalars, &[], &values)?),
         };
+        let default_ids = target.defaults.iter().map(|(id, _)| *id).collect();
+        let chosen = target.columns;
         let column_names: Vec<String> = chosen
             .iter()
             .filter_map(|(id, _)| table.column(*id).map(|column| column.name.to_string()))
             .collect();
         Ok(Self {
             relation,
-            reader: CopyReader::new(options, &column_names)?,
-            names: column_names,
+            reader: CopyReader::new(options, column_names)?,
             columns: chosen,
             defaults,
-            default_ids: missing.iter().map(|column| column.id).collect(),
+            default_ids,
             rows: Vec::new(),
             bytes: 0,
             count: 0,
@@ -292,22 +276,22 @@ impl CopyIn {
     /// # Errors
     /// 22P04, 22P02 and the write's, with the line in the context.
     pub async fn data(&mut self, standing: &mut Standing, chunk: &Bytes) -> Result<()> {
-        self.reader.push(chunk);
+        self.reader.feed(chunk);
         self.read(standing).await
     }
 
     async fn read(&mut self, standing: &mut Standing) -> Result<()> {
         let names = standing.names();
-        while let Some(fields) = self.reader.next_row().map_err(|error| self.at_line(error, None))? {
+        let mut line = CopyRow::default();
+        while self.reader.next_row(&mut line).map_err(|error| self.at_line(error, None))? {
             let mut row = Vec::with_capacity(self.columns.len());
-            for (at, field) in fields.iter().enumerate() {
-                let ty = self.columns[at].1;
-                row.push(match field {
+            for (at, (_, ty)) in self.columns.iter().enumerate() {
+                row.push(match line.field(at) {
                     None => Datum::Null,
                     Some(text) => {
                         self.bytes += text.len();
-                        types::from_text(text, ty, &self.style, &names)
-                            .map_err(|error| self.at_line(error, Some((at, text))))?
+                        types::from_text(text, *ty, &self.style, &names)
+                            .map_err(|error| self.at_line(error, Some((at, Some(text)))))?
                     }
                 });
             }
@@ -319,16 +303,8 @@ impl CopyIn {
         Ok(())
     }
 
-    fn at_line(&self, error: SqlError, field: Option<(usize, &str)>) -> SqlError {
-        let line = self.reader.line();
-        let place = match field {
-            Some((at, text)) => {
-                let name = self.names.get(at).map_or("", String::as_str);
-                format!("COPY {}, line {line}, column {name}: \"{text}\"", self.table_name)
-            }
-            None => format!("COPY {}, line {line}", self.table_name),
-        };
-        error.with_context(place)
+    fn at_line(&self, error: SqlError, field: Option<(usize, Option<&str>)>) -> SqlError {
+        error.with_context(self.reader.context(&self.table_name, field))
     }
 
     async fn write(&mut self, standing: &mut Standing) -> Result<()> {
@@ -363,7 +339,7 @@ impl CopyIn {
     /// # Errors
     /// As [`CopyIn::data`].
     pub async fn done(mut self, standing: &mut Standing) -> Result<String> {
-        self.reader.finish();
+        self.reader.end();
         self.read(standing).await?;
         self.write(standing).await?;
         Ok(format!("COPY {}", self.count))

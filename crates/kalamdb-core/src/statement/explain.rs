@@ -55,10 +55,17 @@ pub(super) async fn run(
         analyze: explain.analyze,
         verbose: explain.verbose,
         costs: explain.costs,
+        timing: explain.analyze,
+        summary: explain.analyze,
         format: if explain.json { ExplainFormat::Json } else { ExplainFormat::Text },
-        target,
     };
-    let lines = plan::explain(rel, &outputs, execution, options).await?;
+    let mut lines = plan::explain(rel, &outputs, execution, options).await?;
+    if let Some((verb, name)) = target
+        && !explain.json
+    {
+        lines.iter_mut().enumerate().for_each(|(at, line)| *line = format!("{}{line}", if at == 0 { "  ->  " } else { "      " }));
+        lines.insert(0, format!("{verb} on {name}"));
+    }
     if explain.json {
         let ty = PgType::new(SqlType::Json);
         let columns: Arc<[OutputColumn]> =

@@ -9,7 +9,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use futures::StreamExt;
 use kalamdb_commons::{ColumnId, Datum, Result, SqlError, SqlState};
 use kalamdb_sql::bind::bound::{Bound, BoundInsert, Col, ColId, OnConflict, Scalar};
-use kalamdb_sql::predicate::{Program, Values};
+use kalamdb_sql::predicate::{RowProgram, Values};
 use kalamdb_store::codec::arrow::BatchBuilder;
 use kalamdb_store::{LockStrength, RowVersion, TableDef};
 use std::collections::HashSet;
@@ -110,8 +110,8 @@ pub(super) struct ConflictUpdate {
     existing: Vec<ColumnId>,
     excluded: Vec<usize>,
     set: Vec<ColumnId>,
-    program: Program,
-    condition: Option<Program>,
+    program: RowProgram,
+    condition: Option<RowProgram>,
     seen: HashSet<Vec<u8>>,
 }
 

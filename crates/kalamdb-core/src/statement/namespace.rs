@@ -37,7 +37,7 @@ pub(super) async fn create(
         Some(owner) => super::user::find(&catalog, owner)?.id,
     };
     let namespace = NamespaceDef {
-        id: NamespaceId(standing.hall.store.allocate_oid()?),
+        id: NamespaceId(standing.hall.store.allocate_oid()),
         name: NamespaceName::new(name),
         owner,
         description: None,
@@ -74,7 +74,7 @@ pub(super) async fn describe(standing: &mut Standing, name: &str, description: &
     standing.begin_statement()?;
     let catalog = standing.catalog();
     let namespace = catalog.namespace_by_name(name).ok_or_else(|| missing(name))?;
-    let changed = NamespaceDef { description: Some(description.to_string()), ..(*namespace).clone() };
+    let changed = NamespaceDef { description: Some(description.to_string()), ..NamespaceDef::clone(namespace) };
     standing.transaction().define(Change::PutNamespace(changed))?;
     done("ALTER NAMESPACE")
 }
@@ -109,7 +109,7 @@ pub(super) async fn drop(
                 format!("cannot drop schema {name} because it is required by the database system"),
             ));
         }
-        let tables = catalog.tables_of(namespace.id);
+        let tables: Vec<_> = catalog.tables_of(namespace.id).cloned().collect();
         if !tables.is_empty() && !cascade {
             return Err(SqlError::new(
                 SqlState::DEPENDENT_OBJECTS_STILL_EXIST,

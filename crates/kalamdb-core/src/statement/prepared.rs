@@ -161,14 +161,7 @@ pub(super) fn execute(
 ) -> Result<(Arc<Prepared>, Vec<Datum>)> {
     let prepared = standing.prepared(name)?;
     let prepared = refresh(standing, &prepared)?;
-    if prepared.parameters.len() != arguments.len() {
-        return Err(SqlError::new(
-            SqlState::SYNTAX_ERROR,
-            format!("wrong number of parameters for prepared statement \"{name}\""),
-        )
-        .with_detail(format!("Expected {} parameters but got {}.", prepared.parameters.len(), arguments.len())));
-    }
-    let scalars = bind::bind_constants(arguments, &prepared.parameters, &BindingNames::new(standing))?;
+    let scalars = bind::bind_constants(arguments, &prepared.parameters, name, "", &BindingNames::new(standing))?;
     let values = super::query::constants(standing, &scalars)?;
     Ok((prepared, values))
 }

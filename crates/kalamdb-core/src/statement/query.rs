@@ -163,5 +163,5 @@ pub(super) fn execution(
 /// The expressions'.
 pub(super) fn constants(standing: &mut Standing, scalars: &[Scalar]) -> Result<Vec<Datum>> {
     let around = Around::new(standing);
-    plan::evaluate(scalars, &[], around)
+    plan::evaluate(scalars, &[], &*around.clone(), around)
 }

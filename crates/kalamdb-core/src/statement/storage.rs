@@ -33,7 +33,7 @@ pub(super) async fn flush_all(standing: &mut Standing, namespace: Option<&str>) 
         Some(name) => vec![catalog.namespace_by_name(name).ok_or_else(|| {
             SqlError::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist"))
         })?],
-        None => catalog.namespaces(),
+        None => catalog.namespaces().collect(),
     };
     let mut rows = Vec::new();
     for namespace in namespaces {

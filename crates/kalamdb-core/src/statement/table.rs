@@ -68,7 +68,7 @@ fn creation_namespace(standing: &Standing, name: &Name) -> Result<Arc<NamespaceD
     if namespace.id != kalamdb_commons::ids::PUBLIC && namespace.id.0 < kalamdb_commons::ids::FIRST_USER_OID {
         return Err(error::denied(format!("schema {}", namespace.name)));
     }
-    Ok(namespace)
+    Ok(namespace.clone())
 }
 
 fn definition(standing: &mut Standing, create: &CreateTable, namespace: &NamespaceDef) -> Result<TableDef> {
@@ -91,7 +91,7 @@ fn definition(standing: &mut Standing, create: &CreateTable, namespace: &Namespa
     }
     let now = clock::now_us();
     let mut table = TableDef {
-        id: TableId(standing.hall.store.allocate_oid()?),
+        id: TableId(standing.hall.store.allocate_oid()),
         namespace: namespace.id,
         name: TableName::new(create.name.name.as_str()),
         kind,
@@ -102,7 +102,7 @@ fn definition(standing: &mut Standing, create: &CreateTable, namespace: &Namespa
         schema_version: 1,
         columns,
         primary_key: None,
-        row_type: standing.hall.store.allocate_oid()?,
+        row_type: standing.hall.store.allocate_oid(),
         created_at: now,
         updated_at: now,
     };
@@ -134,7 +134,7 @@ fn column_of(standing: &Standing, spec: &ColumnSpec, id: ColumnId) -> Result<Col
     let default = match &spec.default {
         None => None,
         Some((_, text)) => {
-            bind::bind_default(text, spec.ty, &spec.name, &BindingNames::new(standing))?;
+            bind::bind_default(text, &spec.name, spec.ty, &BindingNames::new(standing))?;
             Some(text.clone())
         }
     };
@@ -172,15 +172,15 @@ fn set_key(standing: &Standing, table: &mut TableDef, name: Option<&str>, column
                 format!("column \"{name}\" appears twice in primary key constraint"),
             ));
         }
-        if !kalamdb_store::codec::key::is_supported(column.ty.ty) {
+        if kalamdb_store::codec::key::check_type(column.ty.ty).is_err() {
             return Err(SqlError::unsupported(format!("a primary key column of type {}", column.ty)));
         }
         column.not_null = true;
         ids.push(column.id);
     }
     table.primary_key = Some(KeyDef {
-        constraint: standing.hall.store.allocate_oid()?,
-        index: standing.hall.store.allocate_oid()?,
+        constraint: standing.hall.store.allocate_oid(),
+        index: standing.hall.store.allocate_oid(),
         name: name.map_or_else(|| format!("{}_pkey", table.name), str::to_string),
         columns: ids,
     });
@@ -341,7 +341,7 @@ fn lookup(standing: &Standing, catalog: &Catalog, name: &Name) -> Result<Option<
         }
         let found = catalog.namespace_by_name(namespace).and_then(|space| catalog.table_by_name(space.id, &name.name));
         if found.is_some() {
-            return Ok(found);
+            return Ok(found.cloned());
         }
     }
     Ok(None)
@@ -368,7 +368,7 @@ async fn lock_for_change(standing: &mut Standing, name: &Name) -> Result<Option<
 
 fn owned(standing: &Standing, table: &TableDef, action: fn(bool) -> AdminAction) -> Result<()> {
     let is_owner = table.owner == standing.identity.user;
-    permit(&standing.identity, action(is_owner), &format!("table {}", table.name)).map(drop)
+    permit(&standing.identity, action(is_owner), &format!("table {}", table.name)).map(|_| ())
 }
 
 /// DROP TABLE
@@ -433,13 +433,28 @@ pub(super) async fn truncate(standing: &mut Standing, names: &[Name]) -> Result<
     done("TRUNCATE TABLE")
 }
 
+/// The table lock that these words name (PostgreSQL manual, LOCK).
+fn lock_mode(words: &str) -> Option<TableLockMode> {
+    Some(match words.to_ascii_lowercase().as_str() {
+        "access share" => TableLockMode::AccessShare,
+        "row share" => TableLockMode::RowShare,
+        "row exclusive" => TableLockMode::RowExclusive,
+        "share update exclusive" => TableLockMode::ShareUpdateExclusive,
+        "share" => TableLockMode::Share,
+        "share row exclusive" => TableLockMode::ShareRowExclusive,
+        "exclusive" => TableLockMode::Exclusive,
+        "access exclusive" => TableLockMode::AccessExclusive,
+        _ => return None,
+    })
+}
+
 /// LOCK TABLE
 ///
 /// # Errors
 /// 25P01, 42501, 42P01, 55P03
 pub(super) async fn lock(standing: &mut Standing, names: &[Name], mode: &str, nowait: bool) -> Result<Outcome> {
     standing.inside_block("LOCK TABLE")?;
-    let mode = TableLockMode::parse(mode)
+    let mode = lock_mode(mode)
         .ok_or_else(|| SqlError::new(SqlState::SYNTAX_ERROR, format!("unknown lock mode \"{mode}\"")))?;
     let wait = if nowait { LockWait::NoWait } else { lock_wait(standing) };
     for name in names {

@@ -13,7 +13,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use futures::StreamExt;
 use kalamdb_commons::{ColumnId, Datum, Result, SqlError, SqlState};
 use kalamdb_sql::bind::bound::{Bound, BoundUpdate, Col, ColId, Rel, Scalar};
-use kalamdb_sql::predicate::{Program, Values};
+use kalamdb_sql::predicate::{RowProgram, Values};
 use kalamdb_store::codec::arrow::BatchBuilder;
 use kalamdb_store::{LockStrength, RowVersion, TableDef};
 use std::collections::HashSet;
@@ -78,7 +78,7 @@ pub(super) async fn run(
 /// What an UPDATE writes.
 struct Assignments {
     set: Vec<ColumnId>,
-    program: Program,
+    program: RowProgram,
     returning: Option<ReturningProgram>,
     strength: LockStrength,
     changes_key: bool,
@@ -134,7 +134,7 @@ pub(super) struct Finder {
     pub columns: Vec<Col>,
     key: usize,
     target: Vec<(ColumnId, usize)>,
-    recheck: Option<Program>,
+    recheck: Option<RowProgram>,
     restarts: bool,
 }
 

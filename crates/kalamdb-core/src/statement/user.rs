@@ -20,6 +20,7 @@ const USERS: NamespaceId = NamespaceId(1260);
 pub(super) fn find(catalog: &Catalog, name: &str) -> Result<Arc<UserDef>> {
     catalog
         .user_by_name(name)
+        .cloned()
         .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_OBJECT, format!("role \"{name}\" does not exist")))
 }
 
@@ -35,7 +36,7 @@ pub(super) async fn create(standing: &mut Standing, create: &CreateUser) -> Resu
     }
     let login = match &create.login {
         None => Login::Internal,
-        Some(login) => login_of(standing, login).await?,
+        Some(login) => login_of(standing.hall.login.hash_cost(), login).await?,
     };
     lock_name(standing, &create.name).await?;
     if standing.catalog().user_by_name(&create.name).is_some() {
@@ -51,7 +52,7 @@ pub(super) async fn create(standing: &mut Standing, create: &CreateUser) -> Resu
     }
     let now = clock::now_us();
     let user = UserDef {
-        id: UserId(standing.hall.store.allocate_oid()?),
+        id: UserId(standing.hall.store.allocate_oid()),
         name: UserName::new(create.name.as_str()),
         role: create.role,
         login,
@@ -72,11 +73,10 @@ async fn lock_name(standing: &mut Standing, name: &str) -> Result<()> {
 }
 
 /// Hashes are made off the async threads: they are slow on purpose.
-async fn login_of(standing: &Standing, login: &UserLogin) -> Result<Login> {
+async fn login_of(cost: password::Cost, login: &UserLogin) -> Result<Login> {
     match login {
         UserLogin::Password(secret) => {
             let secret = secret.clone();
-            let cost = standing.hall.login.hash_cost();
             let made = tokio::task::spawn_blocking(move || password::hash(&secret, cost)).await;
             let hashes = made.map_err(SqlError::internal)??;
             Ok(Login::Password { bcrypt: hashes.bcrypt, scram: hashes.scram })
@@ -104,7 +104,7 @@ struct OauthSubject {
 
 fn check_json(text: &str) -> Result<()> {
     serde_json::from_str::<serde::de::IgnoredAny>(text)
-        .map(drop)
+        .map(|_| ())
         .map_err(|_| SqlError::new(SqlState::INVALID_TEXT_REPRESENTATION, "invalid input syntax for type json"))
 }
 
@@ -131,7 +131,7 @@ pub(super) async fn alter(standing: &mut Standing, name: Option<&str>, change: &
     let target = target?;
     let mut user = (*target).clone();
     match change {
-        AlterUser::Login(login) => user.login = login_of(standing, login).await?,
+        AlterUser::Login(login) => user.login = login_of(standing.hall.login.hash_cost(), login).await?,
         AlterUser::Role(role) => user.role = *role,
         AlterUser::Email(email) => user.email = Some(email.clone()),
         AlterUser::Metadata(metadata) => {

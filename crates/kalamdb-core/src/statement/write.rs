@@ -4,7 +4,7 @@ use super::around::Around;
 use super::query::{self, Relations};
 use super::{Guard, Outcome, batch_of, rows_of};
 use crate::plan::{Locker, SessionValues};
-use crate::relation::Relation;
+use crate::resolve;
 use crate::session::{OutputColumn, Rows, RowsTag};
 use crate::standing::Standing;
 use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, UInt32Array};
@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState};
 use kalamdb_sql::bind::bound::{Bound, Col, ColId, LockTarget, LockWait as BoundWait, Rel, Returning, Scalar};
-use kalamdb_sql::predicate::{Program, Values};
+use kalamdb_sql::predicate::{RowProgram, Values};
 use kalamdb_store::codec::arrow::BatchBuilder;
 use kalamdb_store::codec::key::{self, KeyEncoder};
 use kalamdb_store::codec::row::{RowEncoder, RowView};
@@ -82,8 +82,8 @@ pub(super) fn values_of(standing: &mut Standing, bound: &Bound, values: &[Datum]
 ///
 /// # Errors
 /// The compiler's.
-pub(super) fn program(scalars: &[Scalar], columns: &[Col], values: &Values) -> Result<Program> {
-    Program::compile(scalars, columns, values)
+pub(super) fn program(scalars: &[Scalar], columns: &[Col], values: &Values) -> Result<RowProgram> {
+    RowProgram::compile(scalars, columns, &mut values.clone())
 }
 
 /// The encoded keys of a batch's rows: by the primary key's columns, or hidden row ids.
@@ -163,7 +163,7 @@ fn shown_value(standing: &Standing, array: &ArrayRef, row: usize, ty: PgType) ->
     }
     let style = standing.settings.lock().style();
     let datum = kalamdb_sql::types::datum_at(array.as_ref(), row, ty);
-    let text = kalamdb_sql::types::to_text(&datum, ty, &style, &standing.names());
+    let text = kalamdb_sql::types::to_text(&datum, ty, &style, &standing.names()).ok()?;
     Some(match text.char_indices().nth(SHOWN_CHARS_MAX) {
         Some((cut, _)) => format!("{}...", &text[..cut]),
         None => text,
@@ -178,7 +178,7 @@ pub(super) fn duplicate(standing: &Standing, table: &TableDef, row: &[u8]) -> Sq
     let columns: Vec<_> = primary.columns.iter().filter_map(|id| table.column(*id)).collect();
     let value = |column: &&kalamdb_store::ColumnDef| {
         let datum = RowView::new(row).and_then(|row| row.datum(column)).unwrap_or_default();
-        kalamdb_sql::types::to_text(&datum, column.ty, &style, &names)
+        kalamdb_sql::types::to_text(&datum, column.ty, &style, &names).unwrap_or_default()
     };
     let column_names = columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
     let values = columns.iter().map(value).collect::<Vec<_>>().join(", ");
@@ -194,7 +194,7 @@ pub(super) fn duplicate(standing: &Standing, table: &TableDef, row: &[u8]) -> Sq
 
 /// RETURNING, compiled: over the written row's columns, then the source's.
 pub(super) struct ReturningProgram {
-    program: Program,
+    program: RowProgram,
     row: Vec<ColumnId>,
     sources: Vec<usize>,
 }
@@ -387,9 +387,14 @@ const REKEY_BATCH_ROWS: usize = 4096;
 /// # Errors
 /// 23502, 23505, and the store's.
 pub(super) async fn rekey(standing: &mut Standing, before: &Arc<TableDef>, after: &Arc<TableDef>) -> Result<()> {
+    if before.is_per_user() {
+        return Err(SqlError::unsupported("ADD PRIMARY KEY to a USER or STREAM table that has none")
+            .with_hint("Declare the key in CREATE TABLE."));
+    }
     let view = standing.view();
-    let relation = Relation::for_definition_change(before.clone(), standing.identity.user);
-    let rewritten = Relation::for_definition_change(after.clone(), standing.identity.user);
+    let relation = resolve::rewritten(before, &standing.identity)?;
+    let rewritten = resolve::rewritten(after, &standing.identity)?;
+    relation.silence(standing.transaction())?;
     let columns: Vec<ColumnId> =
         before.live_columns().map(|column| column.id).chain([ColumnId::ROW_KEY]).collect();
     let parts = relation.all_rows(&view, &columns, REKEY_BATCH_ROWS)?;

@@ -51,7 +51,7 @@ pub struct Facts {
 
 /// The computed relations by name and OID.
 pub struct SystemRelations {
-    by_name: HashMap<(&'static str, &'static str), RelationShape>,
+    by_name: HashMap<&'static str, HashMap<&'static str, RelationShape>>,
     names: HashMap<TableId, (&'static str, &'static str)>,
 }
 
@@ -59,7 +59,7 @@ static RELATIONS: LazyLock<SystemRelations> = LazyLock::new(|| {
     let mut relations = SystemRelations { by_name: HashMap::new(), names: HashMap::new() };
     for shape in SHAPES {
         relations.names.insert(TableId(shape.oid), (shape.namespace, shape.name));
-        relations.by_name.insert((shape.namespace, shape.name), binding_shape(shape));
+        relations.by_name.entry(shape.namespace).or_default().insert(shape.name, binding_shape(shape));
     }
     relations
 });
@@ -72,12 +72,13 @@ pub fn relations() -> &'static SystemRelations {
 impl SystemRelations {
     /// A relation by its names.
     pub fn by_name(&self, namespace: &str, name: &str) -> Option<&RelationShape> {
-        self.by_name.get(&(namespace, name))
+        self.by_name.get(namespace)?.get(name)
     }
 
     /// A relation by its OID.
     pub fn by_oid(&self, table: TableId) -> Option<&RelationShape> {
-        self.by_name.get(self.names.get(&table)?)
+        let (namespace, name) = self.names.get(&table)?;
+        self.by_name(namespace, name)
     }
 }
 

@@ -169,7 +169,7 @@ impl CatalogNames for CatalogView {
     fn relation_size(&self, oid: Oid) -> Option<i64> {
         let table = self.catalog.table(TableId(oid));
         match table {
-            Some(table) => Some(self.store.estimated_bytes(table.id)),
+            Some(table) => Some(i64::try_from(self.store.segment_bytes(table.id)).unwrap_or(i64::MAX)),
             None => self.place(oid).map(|_| 0),
         }
     }

@@ -69,6 +69,12 @@ fn namespaces(facts: &Facts, rows: &mut Rows) {
     }
 }
 
+/// JSON as jsonb prints it.
+fn jsonb(value: &serde_json::Value) -> String {
+    let text = value.to_string();
+    kalamdb_sql::types::json::Json::parse(&text).map_or(text, |json| json.to_string())
+}
+
 /// A table's options as JSON.
 fn options(table: &TableDef) -> String {
     let mut options = serde_json::Map::new();
@@ -83,7 +89,7 @@ fn options(table: &TableDef) -> String {
         let text = rows.into_iter().chain(interval).collect::<Vec<_>>().join(",");
         options.insert("flush_policy".to_string(), json!(text));
     }
-    kalamdb_sql::types::normal_jsonb(&serde_json::Value::Object(options).to_string())
+    jsonb(&serde_json::Value::Object(options))
 }
 
 fn tables(facts: &Facts, rows: &mut Rows) {
@@ -108,7 +114,7 @@ fn schemas(facts: &Facts, rows: &mut Rows) {
                        "default": column.default})
             })
             .collect();
-        let definition = kalamdb_sql::types::normal_jsonb(&json!({ "columns": columns }).to_string());
+        let definition = jsonb(&json!({ "columns": columns }));
         rows.push(cells![
             table_id: table.id.0, schema_version: table.schema_version as i32, definition: definition,
             created_at: at(table.updated_at),
@@ -170,7 +176,9 @@ fn sessions(facts: &Facts, rows: &mut Rows) {
 
 fn segments(facts: &Facts, rows: &mut Rows) {
     for table in facts.catalog.tables().filter(|table| sees(facts, SystemTable::Segments, Some(table.owner))) {
-        for (record, deleted) in facts.store.segments(table.id) {
+        // A manifest that cannot be read shows as no segments here; reading the table tells the error.
+        for segment in facts.store.read_view().cold(table.id).unwrap_or_default() {
+            let (record, deleted) = (&segment.record, segment.deletes.len());
             rows.push(cells![
                 segment_id: record.id.0 as i64, namespace: namespace_name(facts, table.namespace),
                 table_name: table.name.as_str(), path: record.path.as_str(), rows: record.rows as i64,

@@ -32,7 +32,7 @@ pub(super) fn select<T: Copy>(
     let mut fits: Vec<(T, Vec<SqlType>)> = candidates
         .into_iter()
         .filter(|(_, wanted)| {
-            wanted.len() == given.len() && wanted.iter().zip(given).all(|(wanted, given)| accepts(*wanted, *given))
+            wanted.len() == given.len() && accepts_all(wanted, given)
         })
         .collect();
     let known: Vec<bool> = given.iter().map(|ty| *ty != SqlType::Unknown).collect();
@@ -59,6 +59,12 @@ pub(super) fn select<T: Copy>(
         [(one, _)] => Resolution::One(*one),
         _ => Resolution::Many,
     }
+}
+
+/// Whether a candidate can be called with these types, polymorphic ones agreeing with each other.
+fn accepts_all(wanted: &[SqlType], given: &[SqlType]) -> bool {
+    wanted.iter().zip(given).all(|(wanted, given)| accepts(*wanted, *given))
+        && actual_types(wanted, given, SqlType::Void).is_some()
 }
 
 /// The rules for unknown arguments: their category, preferring strings; then the known arguments' one type.
@@ -103,7 +109,8 @@ fn by_category<T: Copy>(
         if let Some(first) = types.next()
             && types.all(|ty| ty == first)
         {
-            let fitting = |(_, wanted): &&(T, Vec<SqlType>)| unknown.iter().all(|index| accepts(wanted[*index], *first));
+            let assumed = vec![*first; given.len()];
+            let fitting = |(_, wanted): &&(T, Vec<SqlType>)| accepts_all(wanted, &assumed);
             let narrowed: Vec<_> = fits.iter().filter(fitting).cloned().collect();
             if narrowed.len() == 1 {
                 fits = narrowed;
@@ -287,7 +294,7 @@ impl Binder<'_> {
             };
             return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message).at(position));
         }
-        let columns = self.set_columns(function, returns);
+        let columns = self.set_columns(function, &args, returns);
         let cols: Vec<_> = columns.iter().map(|(_, col)| *col).collect();
         self.level().sets.push((cols.clone(), SetCall { function, args }));
         Ok(cols)
@@ -297,13 +304,18 @@ impl Binder<'_> {
     pub(super) fn set_columns(
         &mut self,
         function: &'static Function,
+        args: &[Scalar],
         returns: PgType,
     ) -> Vec<(String, super::bound::Col)> {
         if function.columns.is_empty() {
             return vec![(function.name.to_owned(), self.col(returns, true))];
         }
+        let given: Vec<SqlType> = args.iter().map(|arg| arg.ty().ty).collect();
+        let wanted = types_for(function, given.len()).unwrap_or_default();
+        let element = element_type(&wanted, &given).unwrap_or(SqlType::Text);
         let settle = |ty: SqlType| match ty {
-            SqlType::Anyelement | SqlType::Anynonarray => returns.ty.element().unwrap_or(returns.ty),
+            SqlType::Anyelement | SqlType::Anynonarray => element,
+            SqlType::Anyarray => element.array().unwrap_or(SqlType::TextArray),
             other => other,
         };
         function.columns.iter().map(|(name, ty)| ((*name).to_owned(), self.col(settle(*ty).into(), true))).collect()

@@ -293,7 +293,7 @@ impl Binder<'_> {
         let chosen = self.resolve_call(&function, bound, position)?;
         match chosen.function.kind {
             Kind::Set(_) => {
-                let columns = self.set_columns(chosen.function, chosen.returns);
+                let columns = self.set_columns(chosen.function, &chosen.args, chosen.returns);
                 let call = SetCall { function: chosen.function, args: chosen.args };
                 self.function_item(&function, vec![(columns, call)], ordinality, alias)
             }
@@ -318,7 +318,7 @@ impl Binder<'_> {
         for array in arrays {
             let (arg, position) = self.within(Clause::From, |binder| binder.placed(array))?;
             let chosen = self.resolve_call("unnest", vec![(arg, position)], position)?;
-            let columns = self.set_columns(chosen.function, chosen.returns);
+            let columns = self.set_columns(chosen.function, &chosen.args, chosen.returns);
             calls.push((columns, SetCall { function: chosen.function, args: chosen.args }));
         }
         self.function_item("unnest", calls, ordinality, alias)

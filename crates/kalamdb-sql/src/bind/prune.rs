@@ -79,7 +79,10 @@ fn visit(rel: &mut Rel, wanted: &mut HashSet<ColId>, needs: &mut [Need]) {
             return;
         }
         Rel::Narrow { columns, .. } => columns.retain(|col| wanted.contains(&col.id)),
-        Rel::Extend { columns, .. } => columns.retain(|(col, _)| wanted.contains(&col.id)),
+        // What has effects is done though nobody looks at the result.
+        Rel::Extend { columns, .. } => {
+            columns.retain(|(col, value)| wanted.contains(&col.id) || walk::is_volatile(value));
+        }
         Rel::Window { calls, .. } => calls.retain(|(col, _)| wanted.contains(&col.id)),
         Rel::Aggregate { aggregates, .. } => aggregates.retain(|(col, _)| wanted.contains(&col.id)),
         // Every column of the input counts for DISTINCT.

@@ -259,6 +259,9 @@ impl Binder<'_> {
         }
         let distinct = matches!(select.distinct, Some(ast::Distinct::Distinct));
         if distinct {
+            if let Some(target) = targets.iter().find(|target| target.fields.is_some()) {
+                return Err(SqlError::unsupported("DISTINCT of a composite value").at(target.position));
+            }
             for target in &mut targets {
                 target.scalar = self.known(target.scalar.clone(), target.position)?;
                 unequal(target.scalar.ty()).map_err(|error| error.at(target.position))?;
@@ -801,7 +804,7 @@ impl Binder<'_> {
         for target in targets {
             let col = match &target.scalar {
                 Scalar::Column(col) => *col,
-                scalar => match made.iter().find(|(_, other)| walk::equal(other, scalar) && !is_volatile(scalar)) {
+                scalar => match made.iter().find(|(_, other)| walk::equal(other, scalar) && !walk::is_volatile(scalar)) {
                     Some((col, _)) => *col,
                     None => {
                         let nullable = !matches!(scalar, Scalar::Const(datum, _) if !datum.is_null());
@@ -1043,15 +1046,6 @@ fn as_set(expr: &Expr) -> Expr {
         })
         .collect();
     if super::syntax::is_plain(call, "rollup") { Expr::Rollup(parts) } else { Expr::Cube(parts) }
-}
-
-fn is_volatile(scalar: &Scalar) -> bool {
-    let mut found = false;
-    walk::deep(scalar, &mut |inner| {
-        found |= matches!(inner, Scalar::Call { function, .. }
-            if function.volatility == crate::function::Volatility::Volatile);
-    });
-    found
 }
 
 fn not_with(what: &str) -> SqlError {

@@ -2,7 +2,7 @@
 
 use super::bound::Scalar;
 use super::expr::bare;
-use super::{Binder, Position};
+use super::{Binder, Position, literal};
 use crate::function::{self, Kind, SessionValue};
 use crate::parse;
 use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType};
@@ -123,6 +123,10 @@ impl Binder<'_> {
             if !list.clauses.is_empty() {
                 return Err(misplaced("ORDER BY"));
             }
+        }
+        if is_star(call) {
+            // PostgreSQL looks for a function without arguments first.
+            self.resolve_call(name, Vec::new(), position)?;
         }
         let args = arguments(call).map_err(|error| error.at(position))?;
         let mut bound = Vec::with_capacity(args.len());
@@ -307,7 +311,7 @@ impl Binder<'_> {
                     ast::DateTimeField::Custom(ident) => ident.value.clone(),
                     other => other.to_string(),
                 };
-                let field = Scalar::Const(Datum::text(field.to_ascii_lowercase()), SqlType::Text.into());
+                let field = literal::unknown(Datum::text(field.to_ascii_lowercase()));
                 let operand = self.placed(operand)?;
                 return self.call("extract", vec![(field, None), operand], position);
             }

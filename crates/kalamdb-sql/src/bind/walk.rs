@@ -5,6 +5,7 @@
 use super::bound::{
     AggregateCall, Col, ColId, FrameBound, Rel, Scalar, SetCall, SortKey, Subquery, SubqueryKind, WindowCall,
 };
+use crate::function::Volatility;
 use std::collections::{HashMap, HashSet};
 
 /// Calls `f` with each direct operand of a scalar (a subquery's test is one; its tree is not entered).
@@ -305,6 +306,15 @@ fn made_by(rel: &Rel, made: &mut HashSet<ColId>) {
 pub fn has_subquery(scalar: &Scalar) -> bool {
     let mut found = false;
     deep(scalar, &mut |inner| found |= matches!(inner, Scalar::Subquery(_)));
+    found
+}
+
+/// Whether a scalar gives another value, or has another effect, each time.
+pub fn is_volatile(scalar: &Scalar) -> bool {
+    let mut found = false;
+    deep(scalar, &mut |inner| {
+        found |= matches!(inner, Scalar::Call { function, .. } if function.volatility == Volatility::Volatile);
+    });
     found
 }
 

@@ -3,7 +3,7 @@
 //! Keys serve ORDER BY, GROUP BY, DISTINCT, joins and comparisons. Those of one type are equal exactly when the values
 //! are, and ordered as the values are.
 
-use super::rows::{self, Builder as _, Bytea, Push as _, Read as _, Write as _, f, x};
+use super::rows::{self, Builder as _, Bytea, Push as _, Write as _, f, x};
 use super::{Call, Function, json};
 use crate::types;
 use arrow_array::builder::BinaryBuilder;

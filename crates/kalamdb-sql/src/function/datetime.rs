@@ -36,9 +36,9 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(2032 "timestamp_pl_interval" (a: Timestamp, b: Interval) -> Timestamp { plus(a, b) }),
     f!(2033 "timestamp_mi_interval" (a: Timestamp, b: Interval) -> Timestamp { plus(a, negative(b)?) }),
     f!(2548 "interval_pl_timestamp" (b: Interval, a: Timestamp) -> Timestamp { plus(a, b) }),
-    f!(call; 1189 stable "timestamptz_pl_interval" (a: Timestamptz, b: Interval) -> Timestamptz { plus_zoned(a, b, call) }),
-    f!(call; 1190 stable "timestamptz_mi_interval" (a: Timestamptz, b: Interval) -> Timestamptz { plus_zoned(a, negative(b)?, call) }),
-    f!(call; 2549 stable "interval_pl_timestamptz" (b: Interval, a: Timestamptz) -> Timestamptz { plus_zoned(a, b, call) }),
+    f!(call; 1189 stable "timestamptz_pl_interval" (a: Timestamptz, b: Interval) -> Timestamptz { plus_zoned(a, b, &call.around.style().time_zone) }),
+    f!(call; 1190 stable "timestamptz_mi_interval" (a: Timestamptz, b: Interval) -> Timestamptz { plus_zoned(a, negative(b)?, &call.around.style().time_zone) }),
+    f!(call; 2549 stable "interval_pl_timestamptz" (b: Interval, a: Timestamptz) -> Timestamptz { plus_zoned(a, b, &call.around.style().time_zone) }),
     f!(2031 "timestamp_mi" (a: Timestamp, b: Timestamp) -> Interval { interval_native(difference(a, b)?) }),
     f!(1188 "timestamptz_mi" (a: Timestamptz, b: Timestamptz) -> Interval { interval_native(difference(a, b)?) }),
     f!(1747 "time_pl_interval" (a: Time, b: Interval) -> Time { Ok(a.wrapping_add(b.us.rem_euclid(DAY_US)).rem_euclid(DAY_US)) }),
@@ -277,12 +277,11 @@ fn plus_days(timestamp: i64, days: i32) -> Result<i64> {
     in_range(timestamp.checked_add(i64::from(days) * DAY_US))
 }
 
-/// As [`plus`]; months and days are the session's calendar's, so that a day may have 23 or 25 hours.
-pub(super) fn plus_zoned(timestamp: i64, interval: Interval, call: &Call<'_>) -> Result<i64> {
+/// As [`plus`]; months and days are the zone's calendar's, so that a day may have 23 or 25 hours.
+pub(super) fn plus_zoned(timestamp: i64, interval: Interval, zone: &TimeZone) -> Result<i64> {
     if !is_finite(timestamp) {
         return Ok(timestamp);
     }
-    let zone = &call.around.style().time_zone;
     let mut moved = timestamp;
     if interval.months != 0 {
         moved = utc_of(plus_months(local_of(moved, zone)?, interval.months)?, zone)?;

@@ -146,7 +146,7 @@ fn weekday(days: i64) -> i64 {
 }
 
 /// The first Monday's day of an ISO year.
-fn iso_year_start(year: i64) -> i64 {
+pub(super) fn iso_year_start(year: i64) -> i64 {
     let january_4 = day_number(year, 1, 4);
     january_4 - weekday(january_4)
 }

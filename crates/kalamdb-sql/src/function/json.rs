@@ -15,14 +15,14 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(3214 "jsonb_object_field_text" (j: Jsonb, key: Text) -> Text { Ok(member(j, key)?.and_then(plain)) }),
     f!(3215 "jsonb_array_element" (j: Jsonb, at: Int4) -> Jsonb { Ok(element(j, at)?.map(|found| found.to_string())) }),
     f!(3216 "jsonb_array_element_text" (j: Jsonb, at: Int4) -> Text { Ok(element(j, at)?.and_then(plain)) }),
-    x!(3217 variadic "jsonb_extract_path" (Jsonb, TextArray) -> Jsonb = |args, call| by_path(args, call, |j, path| Ok(descend(&Json::parse(j)?, path).map(|found| found.to_string())))),
-    x!(3940 variadic "jsonb_extract_path_text" (Jsonb, TextArray) -> Text = |args, call| by_path(args, call, |j, path| Ok(descend(&Json::parse(j)?, path).cloned().and_then(plain)))),
+    x!(3217 variadic "jsonb_extract_path" (Jsonb, Text) -> Jsonb = |args, call| by_path(args, call, |j, path| Ok(descend(&Json::parse(j)?, path).map(|found| found.to_string())))),
+    x!(3940 variadic "jsonb_extract_path_text" (Jsonb, Text) -> Text = |args, call| by_path(args, call, |j, path| Ok(descend(&Json::parse(j)?, path).cloned().and_then(plain)))),
     f!(3947 "json_object_field" (j: Json, key: Text) -> Json { Ok(raw_member(j, key)?) }),
     f!(3948 "json_object_field_text" (j: Json, key: Text) -> Text { raw_member(j, key)?.map_or(Ok(None), |raw| raw_plain(&raw)) }),
     f!(3949 "json_array_element" (j: Json, at: Int4) -> Json { Ok(raw_element(j, at)?) }),
     f!(3950 "json_array_element_text" (j: Json, at: Int4) -> Text { raw_element(j, at)?.map_or(Ok(None), |raw| raw_plain(&raw)) }),
-    x!(3951 variadic "json_extract_path" (Json, TextArray) -> Json = |args, call| by_path(args, call, raw_descend)),
-    x!(3953 variadic "json_extract_path_text" (Json, TextArray) -> Text = |args, call| by_path(args, call, |j, path| raw_descend(j, path)?.map_or(Ok(None), |raw| raw_plain(&raw)))),
+    x!(3951 variadic "json_extract_path" (Json, Text) -> Json = |args, call| by_path(args, call, raw_descend)),
+    x!(3953 variadic "json_extract_path_text" (Json, Text) -> Text = |args, call| by_path(args, call, |j, path| raw_descend(j, path)?.map_or(Ok(None), |raw| raw_plain(&raw)))),
     f!(4046 "jsonb_contains" (a: Jsonb, b: Jsonb) -> Bool { Ok(contains(&Json::parse(a)?, &Json::parse(b)?)) }),
     f!(4050 "jsonb_contained" (a: Jsonb, b: Jsonb) -> Bool { Ok(contains(&Json::parse(b)?, &Json::parse(a)?)) }),
     f!(4047 "jsonb_exists" (a: Jsonb, key: Text) -> Bool { Ok(exists(&Json::parse(a)?, key)) }),
@@ -36,7 +36,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     })),
     f!(3301 "jsonb_concat" (a: Jsonb, b: Jsonb) -> Jsonb { Ok(concat(Json::parse(a)?, Json::parse(b)?).to_string()) }),
     f!(3302 "jsonb_delete" (a: Jsonb, key: Text) -> Jsonb { Ok(without(Json::parse(a)?, &[key])?.to_string()) }),
-    x!(3343 variadic "jsonb_delete" (Jsonb, TextArray) -> Jsonb = |args, call| by_path(args, call, |j, keys| {
+    x!(3343 variadic "jsonb_delete" (Jsonb, Text) -> Jsonb = |args, call| by_path(args, call, |j, keys| {
         let keys: Vec<&str> = keys.iter().flatten().map(String::as_str).collect();
         Ok(Some(without(Json::parse(j)?, &keys)?.to_string()))
     })),

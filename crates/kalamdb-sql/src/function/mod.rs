@@ -4,26 +4,39 @@
 //! chapter of the manual's part 9, a file each. An implementation that needs to know who asks or when uses
 //! [`Surroundings`], handed over once for each statement.
 
+mod aggregate;
 mod arithmetic;
+mod array;
 mod casts;
 mod compare;
 mod datetime;
 mod digest;
 mod field;
+mod identifier;
+mod inout;
 mod invoke;
 mod json;
+mod keyword;
 mod like;
 mod math;
 mod names;
-mod nowhere;
+pub mod nowhere;
+mod operators;
+mod privilege;
 mod regular;
 mod rows;
+mod series;
 mod string;
+mod system;
 mod table;
 mod template;
+#[cfg(test)]
+mod tests;
 mod transcendental;
+mod window;
 
 pub use invoke::{AroundExtension, sql_error, to_udf, to_udf_around};
+pub(crate) use nowhere::Nowhere;
 pub use table::{
     all, all_operators, by_name, by_oid, cast, casts, comparison_type, length_cast, operators, sort_key,
 };

@@ -5,7 +5,7 @@ use crate::types::{self, Style};
 use kalamdb_commons::{Datum, Oid, PgType, Result, TableId};
 
 /// A catalog that knows no names: OIDs are printed as digits.
-pub(super) struct Nowhere;
+pub struct Nowhere;
 
 /// What a value's output function writes under the default settings.
 pub(super) fn text_of(datum: &Datum, ty: PgType) -> Result<String> {

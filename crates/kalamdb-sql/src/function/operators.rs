@@ -1,7 +1,7 @@
 //! Operators (`pg_operator`): which function, or which comparison of the engine's, each is.
 
 use super::{Operator, Work};
-use crate::bind::bound::CompareOp::{self, *};
+use crate::bind::bound::CompareOp::*;
 use kalamdb_commons::{Oid, SqlType};
 
 const fn o(
@@ -47,6 +47,7 @@ pub(super) static OPERATORS: &[Operator] = {
         o(1874, "&", Some(Int2), Int2, Int2, Function(1892)),
         o(1880, "&", Some(Int4), Int4, Int4, Function(1898)),
         o(1886, "&", Some(Int8), Int8, Int8, Function(1904)),
+        o(2750, "&&", Some(Anyarray), Anyarray, Bool, Function(2747)),
         o(514, "*", Some(Int4), Int4, Int4, Function(141)),
         o(526, "*", Some(Int2), Int2, Int2, Function(152)),
         o(544, "*", Some(Int2), Int4, Int4, Function(170)),
@@ -271,7 +272,7 @@ pub(super) static OPERATORS: &[Operator] = {
         o(2973, "<>", Some(Uuid), Uuid, Bool, Compare(Ne)),
         o(3241, "<>", Some(Jsonb), Jsonb, Bool, CompareKeys(Ne)),
         o(3315, "<>", Some(Xid), Xid, Bool, Compare(Ne)),
-        o(3316, "<>", Some(Xid), Int4, Bool, Compare(Ne)),
+        o(2752, "<@", Some(Anyarray), Anyarray, Bool, Function(2749)),
         o(3250, "<@", Some(Jsonb), Jsonb, Bool, Function(4050)),
         o(15, "=", Some(Int4), Int8, Bool, Compare(Eq)),
         o(91, "=", Some(Bool), Bool, Bool, Compare(Eq)),
@@ -283,7 +284,6 @@ pub(super) static OPERATORS: &[Operator] = {
         o(254, "=", Some(Name), Text, Bool, Compare(Eq)),
         o(260, "=", Some(Text), Name, Bool, Compare(Eq)),
         o(352, "=", Some(Xid), Xid, Bool, Compare(Eq)),
-        o(353, "=", Some(Xid), Int4, Bool, Compare(Eq)),
         o(385, "=", Some(Cid), Cid, Bool, Compare(Eq)),
         o(410, "=", Some(Int8), Int8, Bool, Compare(Eq)),
         o(416, "=", Some(Int8), Int4, Bool, Compare(Eq)),
@@ -402,6 +402,7 @@ pub(super) static OPERATORS: &[Operator] = {
         o(682, "@", None, Int2, Int2, Function(1253)),
         o(773, "@", None, Int4, Int4, Function(1251)),
         o(1763, "@", None, Numeric, Numeric, Function(1704)),
+        o(2751, "@>", Some(Anyarray), Anyarray, Bool, Function(2748)),
         o(3246, "@>", Some(Jsonb), Jsonb, Bool, Function(4046)),
         o(965, "^", Some(Float8), Float8, Float8, Function(232)),
         o(1038, "^", Some(Numeric), Numeric, Numeric, Function(1739)),
@@ -410,6 +411,9 @@ pub(super) static OPERATORS: &[Operator] = {
         o(1881, "|", Some(Int4), Int4, Int4, Function(1899)),
         o(1887, "|", Some(Int8), Int8, Int8, Function(1905)),
         o(596, "|/", None, Float8, Float8, Function(230)),
+        o(349, "||", Some(Anycompatiblearray), Anycompatible, Anycompatiblearray, Function(378)),
+        o(374, "||", Some(Anycompatible), Anycompatiblearray, Anycompatiblearray, Function(379)),
+        o(375, "||", Some(Anycompatiblearray), Anycompatiblearray, Anycompatiblearray, Function(383)),
         o(654, "||", Some(Text), Text, Text, Function(1258)),
         o(2018, "||", Some(Bytea), Bytea, Bytea, Function(2011)),
         o(2779, "||", Some(Text), Anynonarray, Text, Function(2003)),

@@ -4,7 +4,7 @@
 //! (back references, look-around) is 0A000. One difference stays: of several alternatives that match at one place
 //! this engine takes the first written, PostgreSQL the longest.
 
-use super::rows::{self, Builder as _, Push as _, Read as _, Text, TextArray, Write as _, f, fail, k, x};
+use super::rows::{self, Read as _, Text, f, fail, k, x};
 use super::{Call, Function, Kind, SetRows};
 use arrow_array::{Array, ArrayRef, BooleanArray};
 use kalamdb_commons::{ArrayDatum, Datum, Result, SqlError, SqlState, SqlType};

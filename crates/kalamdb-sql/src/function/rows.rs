@@ -9,7 +9,7 @@ use crate::types;
 use arrow_array::builder::{BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, ListBuilder, PrimitiveBuilder, StringBuilder};
 use arrow_array::types::*;
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, StringArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, StringArray,
 };
 use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState};
 use std::borrow::Cow;
@@ -26,6 +26,7 @@ macro_rules! f {
             &[$(kalamdb_commons::SqlType::$ty),*],
             kalamdb_commons::SqlType::$ret,
             $crate::function::Kind::Scalar(|args, call| {
+                #[allow(unused_imports)] // a function without arguments reads none
                 use $crate::function::rows::{self, Builder as _, Push as _, Read as _, Write as _};
                 let [$($arg),*] = rows::arity(args)?;
                 $(let $arg = rows::$ty::read($arg)?;)*
@@ -97,10 +98,6 @@ pub(super) trait Read {
     /// The array as what it must be.
     fn read(array: &ArrayRef) -> Result<&Self::Array> {
         typed(array.as_ref())
-    }
-    /// The value of a row.
-    fn option(array: &Self::Array, row: usize) -> Option<Self::Item<'_>> {
-        array.is_valid(row).then(|| Self::item(array, row))
     }
 }
 
@@ -294,7 +291,6 @@ pub(super) type Bpchar = Text;
 pub(super) type Char = Text;
 pub(super) type Json = Text;
 pub(super) type Jsonb = Text;
-pub(super) type Cstring = Text;
 pub(super) type PgNodeTree = Text;
 pub(super) type Regclass = Oid;
 pub(super) type Regtype = Oid;
@@ -441,17 +437,6 @@ impl Push<[u8; 16]> for Gather<FixedSizeBinaryBuilder> {
 impl Builder for Gather<FixedSizeBinaryBuilder> {
     fn done(mut self, _: &Call<'_>) -> ArrayRef {
         Arc::new(self.0.finish())
-    }
-}
-
-/// An array value: the items as an Arrow array.
-pub(super) struct Anyarray;
-
-impl Read for Anyarray {
-    type Array = ListArray;
-    type Item<'a> = ArrayRef;
-    fn item(array: &ListArray, row: usize) -> ArrayRef {
-        array.value(row)
     }
 }
 

@@ -14,18 +14,27 @@ struct Table {
 }
 
 static FUNCTIONS: &[&[Function]] = &[
+    super::aggregate::FUNCTIONS,
     super::arithmetic::FUNCTIONS,
+    super::array::FUNCTIONS,
     super::casts::FUNCTIONS,
     super::compare::FUNCTIONS,
     super::datetime::FUNCTIONS,
     super::field::FUNCTIONS,
+    super::identifier::FUNCTIONS,
+    super::inout::FUNCTIONS,
     super::json::FUNCTIONS,
     super::like::FUNCTIONS,
     super::math::FUNCTIONS,
+    super::privilege::FUNCTIONS,
     super::regular::FUNCTIONS,
+    super::series::FUNCTIONS,
     super::string::FUNCTIONS,
+    super::system::FUNCTIONS,
+    super::template::FUNCTIONS,
+    super::window::FUNCTIONS,
 ];
-static OPERATORS: &[&[Operator]] = &[];
+static OPERATORS: &[&[Operator]] = &[super::operators::OPERATORS];
 static CASTS: &[Cast] = super::casts::CASTS;
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {

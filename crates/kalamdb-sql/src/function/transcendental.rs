@@ -70,9 +70,14 @@ pub(super) fn sqrt(value: &Numeric) -> Result<Numeric> {
     // PostgreSQL counts the weight in groups of four digits.
     let groups = if value.is_zero() { 0 } else { (log10(value) / 4.0).floor() as i32 };
     let scale = clamp_scale(SIGNIFICANT - ((groups + 1) * 4 / 2 - 1), &[value]);
+    Ok(sqrt_to(value, scale))
+}
+
+/// The root of a number that is not negative, with so many digits behind the point.
+pub(super) fn sqrt_to(value: &Numeric, scale: u16) -> Numeric {
     let digits = u32::from(scale) + 1;
     let root = fixed(value, 2 * digits).sqrt();
-    Ok(numeric(root, digits, scale))
+    numeric(root, digits, scale)
 }
 
 /// ln 2 in fixed point: 2 artanh(1/3).
@@ -155,7 +160,6 @@ pub(super) fn ln(value: &Numeric) -> Result<Numeric> {
 }
 
 pub(super) fn log(base: &Numeric, value: &Numeric) -> Result<Numeric> {
-    use kalamdb_commons::numeric::arithmetic::Op;
     if let Some(error) = no_logarithm(base).or_else(|| no_logarithm(value)) {
         return Err(error);
     }
@@ -175,7 +179,6 @@ pub(super) fn log(base: &Numeric, value: &Numeric) -> Result<Numeric> {
         return Err(division_by_zero());
     }
     let (a, b) = (fixed(&value, 2 * u32::from(more)), fixed(&base, u32::from(more)));
-    let _ = Op::Div;
     Ok(numeric(a / b, u32::from(more), scale))
 }
 

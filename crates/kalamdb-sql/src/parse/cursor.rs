@@ -271,7 +271,7 @@ impl<'a> Cursor<'a> {
 }
 
 /// PostgreSQL 15's reserved words (manual, appendix C): no column or table has such a name unless quoted.
-fn is_reserved(word: &str) -> bool {
+pub fn is_reserved(word: &str) -> bool {
     RESERVED.binary_search(&word.to_ascii_lowercase().as_str()).is_ok()
 }
 

@@ -427,9 +427,7 @@ impl<'a> Parser<'a> {
             (0, None) => {
                 self.end = end;
                 let error = SqlError::new(SqlState::UNTRANSLATABLE_CHARACTER, "unsupported Unicode escape sequence");
-                return Err(error
-                    .with_detail("\\u0000 cannot be converted to text.")
-                    .with_context(self.context()));
+                return Err(error.with_detail("\\u0000 cannot be converted to text.").with_context(self.context()));
             }
             (_, None) => self.string.extend(char::from_u32(code)),
         }

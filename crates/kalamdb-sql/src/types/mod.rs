@@ -1,8 +1,33 @@
 //! PostgreSQL's text and binary forms, in and out of datums and Arrow arrays. One file per family.
 
-use arrow_array::{Array, ArrayRef};
+mod array;
+mod binary;
+mod bytea;
+pub mod copy;
+pub mod datetime;
+mod decimal;
+mod digits;
+pub mod json;
+mod number;
+pub mod oid;
+pub mod string;
+#[cfg(test)]
+mod tests;
+mod uuid;
+mod value;
+
+pub use binary::from_binary;
+pub use value::{array_of, datum_at, month_day_nano, scalar_value};
+
+use crate::function::CatalogNames;
+use arrow_array::Array;
+use arrow_array::types::{
+    Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType, UInt32Type,
+};
 use bytes::BytesMut;
-use kalamdb_commons::{Datum, PgType, Result};
+use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType};
+use std::marker::PhantomData;
+use std::sync::Arc;
 
 /// The settings that decide how values are printed and read.
 #[derive(Debug, Clone)]
@@ -91,18 +116,31 @@ pub enum Format {
 ///
 /// # Errors
 /// PostgreSQL's: 22P02, 22003, 22007, 22008, 22001 …
-pub fn from_text(text: &str, ty: PgType, style: &Style, names: &dyn crate::function::CatalogNames) -> Result<Datum> {
-    let _ = (text, ty, style, names);
-    Err(kalamdb_commons::SqlError::unsupported("from_text"))
-}
-
-/// Reads a value in binary form (the type's receive function).
-///
-/// # Errors
-/// 22P03 for a wrong length, 22021 for bytes that are not UTF-8.
-pub fn from_binary(bytes: &[u8], ty: PgType) -> Result<Datum> {
-    let _ = (bytes, ty);
-    Err(kalamdb_commons::SqlError::unsupported("from_binary"))
+pub fn from_text(text: &str, ty: PgType, style: &Style, names: &dyn CatalogNames) -> Result<Datum> {
+    use SqlType::*;
+    match ty.ty {
+        Bool => number::read_bool(text),
+        Int2 | Int4 | Int8 => number::read_integer(text, ty.ty),
+        Float4 | Float8 => number::read_float(text, ty.ty),
+        Numeric => decimal::read(text, ty),
+        Bytea => bytea::read(text),
+        Date | Time | Timestamp | Timestamptz | Interval => datetime::read(text, ty, style),
+        Uuid => uuid::read(text),
+        Json => json::read_json(text),
+        Jsonb => json::read_jsonb(text),
+        Tid => match string::tid_parts(text) {
+            Some((block, offset)) => Ok(Datum::text(format!("({block},{offset})"))),
+            None => Err(number::syntax(text, "tid")),
+        },
+        Void => Ok(Datum::Null),
+        Record | Aclitem | PgNodeTree | Any | Anyelement | Anynonarray | Anycompatible | Anyarray
+        | Anycompatiblearray => {
+            Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, format!("cannot accept a value of type {ty}")))
+        }
+        list if list.is_array() => array::read(text, ty, style, names),
+        oid if oid.is_oid_like() => oid::read(text, oid, names),
+        _ => string::read(text, ty),
+    }
 }
 
 /// Writes values of one column: chosen once for each column of a portal. Neither length nor NULL is written: the
@@ -116,36 +154,133 @@ pub trait Encoder: Send {
 ///
 /// # Errors
 /// 42883 when the type has no such form.
-pub fn encoder(
-    ty: PgType,
-    format: Format,
-    style: &Style,
-    names: std::sync::Arc<dyn crate::function::CatalogNames>,
-) -> Result<Box<dyn Encoder>> {
-    let _ = (ty, format, style, names);
-    Err(kalamdb_commons::SqlError::unsupported("encoder"))
+pub fn encoder(ty: PgType, format: Format, style: &Style, names: Arc<dyn CatalogNames>) -> Result<Box<dyn Encoder>> {
+    match format {
+        Format::Text => Ok(text_encoder(ty.ty, style, names)),
+        Format::Binary => binary_encoder(ty.ty),
+    }
 }
 
-/// The datum at a place of an array of the type's Arrow type.
-pub fn datum_at(array: &dyn Array, row: usize, ty: PgType) -> Datum {
-    let _ = (array, row, ty);
-    Datum::Null
-}
-
-/// An array of the type's Arrow type.
+/// Writes one value in text form (the type's output function); NULL is the empty text.
 ///
 /// # Errors
-/// XX000 when a datum is not of the type's family.
-pub fn array_of(ty: PgType, items: &[Datum]) -> Result<ArrayRef> {
-    let _ = (ty, items);
-    Err(kalamdb_commons::SqlError::unsupported("array_of"))
+/// XX000 when the datum is not of the type's family.
+pub fn to_text(datum: &Datum, ty: PgType, style: &Style, names: &dyn CatalogNames) -> Result<String> {
+    match datum {
+        Datum::Null => return Ok(String::new()),
+        Datum::Text(text) => return Ok(text.to_string()),
+        Datum::Oid(oid) => {
+            if let Some(name) = oid::shown(ty.ty, *oid, names) {
+                return Ok(name);
+            }
+        }
+        _ => {}
+    }
+    // Names inside arrays are printed as digits.
+    let encoder = text_encoder(ty.ty, style, Arc::new(crate::function::Nowhere));
+    let mut out = BytesMut::new();
+    encoder.encode(array_of(ty, std::slice::from_ref(datum))?.as_ref(), 0, &mut out);
+    String::from_utf8(out.to_vec()).map_err(SqlError::internal)
 }
 
-/// The engine's scalar for a datum of a type.
-///
-/// # Errors
-/// As [`array_of`].
-pub fn scalar_value(datum: &Datum, ty: PgType) -> Result<datafusion_common::ScalarValue> {
-    let _ = (datum, ty);
-    Err(kalamdb_commons::SqlError::unsupported("scalar_value"))
+fn text_encoder(ty: SqlType, style: &Style, names: Arc<dyn CatalogNames>) -> Box<dyn Encoder> {
+    use SqlType::*;
+    if let Some(element) = ty.element() {
+        let inner = text_encoder(element, style, names);
+        if matches!(ty, Int2vector | Oidvector) {
+            return Box::new(array::VectorText(inner));
+        }
+        let plain = element.is_integer() || matches!(element, Bool | Float4 | Float8 | Numeric | Oid | Uuid);
+        return Box::new(array::ArrayText { element: inner, may_need_quotes: !plain });
+    }
+    match ty {
+        Bool => Box::new(number::BoolText),
+        Int2 => Box::new(number::IntegerText::<Int16Type>(PhantomData)),
+        Int4 => Box::new(number::IntegerText::<Int32Type>(PhantomData)),
+        Int8 => Box::new(number::IntegerText::<Int64Type>(PhantomData)),
+        Float4 => Box::new(number::Float4Text(style.extra_float_digits)),
+        Float8 => Box::new(number::Float8Text(style.extra_float_digits)),
+        Numeric => Box::new(decimal::NumericText),
+        Bytea if style.bytea_escape => Box::new(bytea::EscapeText),
+        Bytea => Box::new(bytea::HexText),
+        Date => Box::new(datetime::DateText(style.date_style)),
+        Time => Box::new(datetime::TimeText),
+        Timestamp => Box::new(datetime::TimestampText { style: style.date_style, zone: None }),
+        Timestamptz => {
+            Box::new(datetime::TimestampText { style: style.date_style, zone: Some(style.time_zone.clone()) })
+        }
+        Interval => Box::new(datetime::IntervalText(style.interval_style)),
+        Uuid => Box::new(uuid::UuidText),
+        Void => Box::new(Nothing),
+        Oid | Xid | Cid => Box::new(number::IntegerText::<UInt32Type>(PhantomData)),
+        named if named.is_oid_like() => Box::new(oid::NameText { ty: named, names }),
+        _ => Box::new(string::Text),
+    }
+}
+
+fn binary_encoder(ty: SqlType) -> Result<Box<dyn Encoder>> {
+    use SqlType::*;
+    if let Some(element) = ty.element() {
+        let lower = i32::from(ty.facts().name.starts_with('_'));
+        return Ok(Box::new(array::ArrayBinary { element: binary_encoder(element)?, oid: element.oid(), lower }));
+    }
+    Ok(match ty {
+        Bool => Box::new(number::BoolBinary),
+        Int2 => Box::new(number::NumberBinary::<Int16Type>(PhantomData)),
+        Int4 => Box::new(number::NumberBinary::<Int32Type>(PhantomData)),
+        Int8 => Box::new(number::NumberBinary::<Int64Type>(PhantomData)),
+        Float4 => Box::new(number::NumberBinary::<Float32Type>(PhantomData)),
+        Float8 => Box::new(number::NumberBinary::<Float64Type>(PhantomData)),
+        Numeric => Box::new(decimal::NumericBinary),
+        Bytea => Box::new(bytea::Raw),
+        Char => Box::new(string::CharBinary),
+        Date => Box::new(datetime::Since2000::Days),
+        Time => Box::new(number::NumberBinary::<Time64MicrosecondType>(PhantomData)),
+        Timestamp | Timestamptz => Box::new(datetime::Since2000::Us),
+        Interval => Box::new(datetime::IntervalBinary),
+        Uuid => Box::new(uuid::UuidBinary),
+        Jsonb => Box::new(string::JsonbBinary),
+        Tid => Box::new(string::TidBinary),
+        Void => Box::new(Nothing),
+        Aclitem | Record | Any | Anyarray | Anyelement | Anynonarray | Anycompatible | Anycompatiblearray => {
+            return Err(SqlError::new(
+                SqlState::UNDEFINED_FUNCTION,
+                format!("no binary output function available for type {ty}"),
+            ));
+        }
+        oid if oid.is_oid_like() => Box::new(number::NumberBinary::<UInt32Type>(PhantomData)),
+        _ => Box::new(string::Text),
+    })
+}
+
+/// void: an empty value in both formats.
+struct Nothing;
+
+impl Encoder for Nothing {
+    fn encode(&self, _: &dyn Array, _: usize, _: &mut BytesMut) {}
+}
+
+/// The array as what its column's type says it is.
+fn cell<A: Array + 'static>(array: &dyn Array) -> &A {
+    match array.as_any().downcast_ref() {
+        Some(array) => array,
+        None => panic!("a column of Arrow type {} is encoded as another", array.data_type()),
+    }
+}
+
+/// What C's isspace says.
+fn is_blank(ch: char) -> bool {
+    matches!(ch, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
+}
+
+fn trim(text: &str) -> &str {
+    text.trim_matches(is_blank)
+}
+
+fn insufficient() -> SqlError {
+    SqlError::new(SqlState::PROTOCOL_VIOLATION, "insufficient data left in message")
+}
+
+fn surplus() -> SqlError {
+    SqlError::new(SqlState::INVALID_BINARY_REPRESENTATION, "incorrect binary data format in bind parameter")
 }

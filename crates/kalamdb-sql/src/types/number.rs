@@ -3,7 +3,7 @@
 use super::digits::{put_i64, put_u64};
 use super::{Encoder, cell, trim};
 use arrow_array::types::{
-    ArrowPrimitiveType, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, UInt32Type,
+    ArrowPrimitiveType, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType, UInt32Type,
 };
 use arrow_array::{Array, BooleanArray, PrimitiveArray};
 use bytes::{BufMut, BytesMut};
@@ -46,10 +46,7 @@ pub(super) fn read_integer(text: &str, ty: SqlType) -> Result<Datum> {
         _ => Some(Datum::Int8(value)),
     });
     datum.ok_or_else(|| {
-        SqlError::new(
-            SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
-            format!("value \"{text}\" is out of range for type {name}"),
-        )
+        SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, format!("value \"{text}\" is out of range for type {name}"))
     })
 }
 
@@ -78,10 +75,7 @@ pub(super) fn read_float(text: &str, ty: SqlType) -> Result<Datum> {
     let is_word = trimmed.bytes().any(|byte| matches!(byte, b'n' | b'N'));
     let is_zero = || trimmed.bytes().take_while(|byte| !matches!(byte, b'e' | b'E')).all(|b| !matches!(b, b'1'..=b'9'));
     let out_of_range = || {
-        SqlError::new(
-            SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
-            format!("\"{trimmed}\" is out of range for type {name}"),
-        )
+        SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, format!("\"{trimmed}\" is out of range for type {name}"))
     };
     if ty == SqlType::Float4 {
         let value: f32 = trimmed.parse().map_err(|_| syntax(text, name))?;
@@ -229,7 +223,7 @@ impl Encoder for Float8Text {
 }
 
 /// How a native number is written.
-pub(super) trait Native: ArrowPrimitiveType {
+pub(super) trait Native: ArrowPrimitiveType + Send {
     fn text(value: Self::Native, out: &mut BytesMut);
     fn binary(value: Self::Native, out: &mut BytesMut);
 }
@@ -250,6 +244,7 @@ native! {
     Int16Type |value, out| put_i64(i64::from(value), out),
     Int32Type |value, out| put_i64(i64::from(value), out),
     Int64Type put_i64,
+    Time64MicrosecondType put_i64,
     UInt32Type |value, out| put_u64(u64::from(value), out),
     Float32Type |value, out| put_f32(value, 1, out),
     Float64Type |value, out| put_f64(value, 1, out),

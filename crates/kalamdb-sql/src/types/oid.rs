@@ -121,10 +121,9 @@ fn function_by_name(text: &str) -> Result<Option<u32>> {
     match function::by_name(&name) {
         [] => Ok(None),
         [one] => Ok(Some(one.oid)),
-        _ => Err(SqlError::new(
-            SqlState::AMBIGUOUS_FUNCTION,
-            format!("more than one function named \"{}\"", trim(text)),
-        )),
+        _ => {
+            Err(SqlError::new(SqlState::AMBIGUOUS_FUNCTION, format!("more than one function named \"{}\"", trim(text))))
+        }
     }
 }
 
@@ -156,9 +155,10 @@ pub fn type_by_name(text: &str) -> Result<PgType> {
 
 /// Puts an identifier in quotes when it needs them.
 pub fn quoted_ident(name: &str) -> std::borrow::Cow<'_, str> {
-    let plain = name.bytes().enumerate().all(|(at, byte)| {
-        matches!(byte, b'a'..=b'z' | b'_') || (at > 0 && matches!(byte, b'0'..=b'9' | b'$'))
-    });
+    let plain = name
+        .bytes()
+        .enumerate()
+        .all(|(at, byte)| matches!(byte, b'a'..=b'z' | b'_') || (at > 0 && matches!(byte, b'0'..=b'9' | b'$')));
     // PostgreSQL quotes dollar signs, and every keyword that is not unreserved.
     if plain && !name.is_empty() && !name.contains('$') && !is_reserved(name) {
         return name.into();
@@ -226,6 +226,14 @@ fn name_of(ty: SqlType, oid: u32, names: &dyn CatalogNames) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// The name of one OID; `None` where digits are printed.
+pub(super) fn shown(ty: SqlType, oid: u32, names: &dyn CatalogNames) -> Option<String> {
+    if oid == 0 && !matches!(ty, SqlType::Oid | SqlType::Xid | SqlType::Cid | SqlType::Regoper) {
+        return Some("-".to_owned());
+    }
+    name_of(ty, oid, names)
 }
 
 /// Prints a name, or digits for an OID that means nothing.

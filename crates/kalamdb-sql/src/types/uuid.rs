@@ -38,7 +38,8 @@ pub(super) struct UuidBinary;
 impl Encoder for UuidText {
     fn encode(&self, array: &dyn Array, row: usize, out: &mut BytesMut) {
         let bytes = cell::<FixedSizeBinaryArray>(array).value(row);
-        for (place, part) in [&bytes[..4], &bytes[4..6], &bytes[6..8], &bytes[8..10], &bytes[10..16]].iter().enumerate() {
+        for (place, part) in [&bytes[..4], &bytes[4..6], &bytes[6..8], &bytes[8..10], &bytes[10..16]].iter().enumerate()
+        {
             if place > 0 {
                 out.put_u8(b'-');
             }

@@ -203,8 +203,19 @@ pub fn is_storable(ty: SqlType) -> bool {
         || scalar.is_oid_like()
         || matches!(
             scalar,
-            Bool | Int2 | Int4 | Int8 | Float4 | Float8 | Numeric | Bytea | Date | Time | Timestamp | Timestamptz
-                | Interval | Uuid
+            Bool | Int2
+                | Int4
+                | Int8
+                | Float4
+                | Float8
+                | Numeric
+                | Bytea
+                | Date
+                | Time
+                | Timestamp
+                | Timestamptz
+                | Interval
+                | Uuid
         )
 }
 
@@ -235,13 +246,20 @@ pub struct RowEncoder<'a> {
 
 enum Source<'a> {
     /// Numbers: the array's buffer as bytes, and their width.
-    Fixed { bytes: &'a [u8], width: usize, nulls: Option<&'a NullBuffer> },
+    Fixed {
+        bytes: &'a [u8],
+        width: usize,
+        nulls: Option<&'a NullBuffer>,
+    },
     Bool(&'a BooleanArray),
     Text(&'a StringArray),
     Bytes(&'a BinaryArray),
     Uuid(&'a FixedSizeBinaryArray),
     Interval(&'a PrimitiveArray<IntervalMonthDayNanoType>),
-    List { array: &'a ListArray, items: Box<Source<'a>> },
+    List {
+        array: &'a ListArray,
+        items: Box<Source<'a>>,
+    },
 }
 
 impl<'a> RowEncoder<'a> {

@@ -22,7 +22,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -36,6 +36,7 @@ const KEY_PAGE_BYTES_MAX: usize = 32 << 20;
 /// The segments of one storage, and what is cached of them.
 pub struct Segments {
     pub(super) files: Arc<LocalFileSystem>,
+    root: PathBuf,
     database: Uuid,
     epoch: u64,
     footers: Mutex<LruCache<SegmentId, ArrowReaderMetadata>>,
@@ -62,8 +63,11 @@ impl Segments {
     pub fn local(data_dir: &Path, database: Uuid, epoch: u64) -> Result<Self, SegmentError> {
         let root = data_dir.join("segments");
         std::fs::create_dir_all(&root)?;
+        std::fs::File::open(data_dir)?.sync_all()?;
+        let root = root.canonicalize()?;
         Ok(Self {
             files: Arc::new(LocalFileSystem::new_with_prefix(&root)?),
+            root,
             database,
             epoch,
             footers: Mutex::new(LruCache::new(FOOTERS_MAX)),
@@ -85,7 +89,7 @@ impl Segments {
     /// The disk's.
     pub async fn sync(&self, path: &str) -> Result<(), SegmentError> {
         let file = self.files.path_to_filesystem(&object_path(path)?)?;
-        let root = self.files.path_to_filesystem(&ObjectPath::from(""))?;
+        let root = self.root.clone();
         blocking(move || {
             std::fs::File::open(&file)?.sync_all()?;
             // A folder made on the way is a name in its parent, which must be durable too.

@@ -9,9 +9,9 @@ pub mod delete;
 pub mod location;
 pub mod prune;
 pub mod read;
-pub mod write;
 #[cfg(test)]
 mod tests;
+pub mod write;
 
 use crate::codec::CodecError;
 use kalamdb_commons::{SegmentId, Seq, TableId};

@@ -161,15 +161,14 @@ async fn keys_of(
     let before = (page.rows.start - page.group_start) as usize;
     let selection = RowSelection::from(vec![RowSelector::skip(before), RowSelector::select(count)]);
     let column = key_column(record, footer)?;
-    let batches: Vec<_> =
-        ParquetRecordBatchStreamBuilder::new_with_metadata(segments.file(record)?, footer.clone())
-            .with_row_groups(vec![page.group])
-            .with_projection(ProjectionMask::leaves(footer.parquet_schema(), [column]))
-            .with_row_selection(selection)
-            .with_batch_size(count)
-            .build()?
-            .try_collect()
-            .await?;
+    let batches: Vec<_> = ParquetRecordBatchStreamBuilder::new_with_metadata(segments.file(record)?, footer.clone())
+        .with_row_groups(vec![page.group])
+        .with_projection(ProjectionMask::leaves(footer.parquet_schema(), [column]))
+        .with_row_selection(selection)
+        .with_batch_size(count)
+        .build()?
+        .try_collect()
+        .await?;
     let [batch] = batches.as_slice() else { return Err(damaged(record, "a page of keys is not whole")) };
     let keys = batch.column(0).as_binary_opt::<i32>().ok_or_else(|| damaged(record, "its keys are not binary"))?;
     if keys.len() != count || keys.null_count() > 0 {

@@ -231,9 +231,7 @@ impl Shape {
                 ColumnId::DELETED => Made::NotDeleted,
                 ColumnId::TABLEOID => Made::TableOid(def.id.0),
                 ColumnId::SEQ | ColumnId::UPDATED => Made::AsRead(place(*id).ok_or(CodecError::NoColumn(*id))?),
-                ColumnId::ROW_KEY => {
-                    Made::Key(place(*id).ok_or(CodecError::NoColumn(*id))?, key_prefix(scope).len())
-                }
+                ColumnId::ROW_KEY => Made::Key(place(*id).ok_or(CodecError::NoColumn(*id))?, key_prefix(scope).len()),
                 id => {
                     let column = def.column(id).ok_or(CodecError::NoColumn(id))?;
                     match place(id) {
@@ -316,8 +314,7 @@ fn from_file(column: &ColumnDef, array: &ArrayRef) -> Result<ArrayRef, SegmentEr
         SqlType::Interval => intervals(array),
         ty => {
             let list = array.as_list_opt::<i32>().ok_or(CodecError::Damaged("an array is no list"))?;
-            let items =
-                if ty == SqlType::NumericArray { numerics(list.values())? } else { intervals(list.values())? };
+            let items = if ty == SqlType::NumericArray { numerics(list.values())? } else { intervals(list.values())? };
             let field = Arc::new(Field::new("item", items.data_type().clone(), true));
             Ok(Arc::new(ListArray::try_new(field, list.offsets().clone(), items, list.nulls().cloned())?))
         }
@@ -338,7 +335,8 @@ fn numerics(array: &ArrayRef) -> Result<ArrayRef, SegmentError> {
         }
     };
     if let Some(decimals) = array.as_primitive_opt::<Decimal128Type>() {
-        let scale = u16::try_from(decimals.scale()).map_err(|_| CodecError::Damaged("a decimal's scale is negative"))?;
+        let scale =
+            u16::try_from(decimals.scale()).map_err(|_| CodecError::Damaged("a decimal's scale is negative"))?;
         decimals.iter().for_each(|value| append(value.map(|value| Numeric::finite(value.into(), scale))));
     } else {
         let texts = array.as_string_opt::<i32>().ok_or(CodecError::Damaged("a numeric column is no number"))?;

@@ -294,8 +294,10 @@ fn decimals(id: ColumnId, array: &BinaryArray, precision: u8, scale: i8) -> Resu
             builder.append_null();
             continue;
         }
-        builder.append_value(decimal(&numeric_at(array, row, SqlType::Numeric.into())?, precision, scale)
-            .ok_or(SegmentError::NoDecimal(id))?);
+        builder.append_value(
+            decimal(&numeric_at(array, row, SqlType::Numeric.into())?, precision, scale)
+                .ok_or(SegmentError::NoDecimal(id))?,
+        );
     }
     Ok(Arc::new(builder.finish()))
 }

@@ -29,6 +29,11 @@ const VERSION_FILE: &str = "VERSION";
 const VERSION_WORD: &str = "kalamdb data directory, format ";
 const LOCK_FILE: &str = "LOCK";
 const ROWS_FOLDER: &str = "rows";
+const SEGMENTS_FOLDER: &str = "segments";
+/// RocksDB's file that names the current index of its files; the last step of making a database writes it.
+const ENGINE_ROOT: &str = "CURRENT";
+/// What its other files end with: an opening that was cut short has none of them yet.
+const ENGINE_FILES: [&str; 2] = ["sst", "log"];
 
 pub(super) fn open(options: Options) -> Result<Arc<Engine>, StoreError> {
     let folder = options.data_dir.as_path();
@@ -38,6 +43,7 @@ pub(super) fn open(options: Options) -> Result<Arc<Engine>, StoreError> {
             let lock = lock_folder(folder)?;
             check_version(folder)?;
             let rows = folder.join(ROWS_FOLDER);
+            check_rows(folder, &rows)?;
             (Arc::new(RocksDbBackend::open(&rows, options.cache_bytes)?), Some(lock))
         }
         KvKind::Memory => (Arc::new(MemoryBackend::default()), None),
@@ -91,6 +97,24 @@ fn check_version(folder: &Path) -> Result<(), StoreError> {
         }
         Err(error) => Err(StoreError::io(&path, error)),
     }
+}
+
+/// The engine makes a new database where it finds none of its own: it must not where one has been.
+fn check_rows(folder: &Path, rows: &Path) -> Result<(), StoreError> {
+    if rows.join(ENGINE_ROOT).exists() {
+        return Ok(());
+    }
+    let has_files = match fs::read_dir(rows) {
+        Ok(entries) => entries.flatten().any(|entry| {
+            entry.path().extension().is_some_and(|end| ENGINE_FILES.iter().any(|known| end == *known))
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => folder.join(SEGMENTS_FOLDER).exists(),
+        Err(error) => return Err(StoreError::io(rows, error)),
+    };
+    if has_files {
+        return Err(StoreError::Damaged(format!("\"{}\" is missing", rows.join(ENGINE_ROOT).display())));
+    }
+    Ok(())
 }
 
 fn write_version(path: &Path, folder: &Path) -> std::io::Result<()> {

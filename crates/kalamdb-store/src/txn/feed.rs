@@ -48,7 +48,7 @@ pub struct RowChange {
 }
 
 /// What NOTIFY sends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Notification {
     /// The channel.
     pub channel: String,

@@ -239,6 +239,18 @@ impl Engine {
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
+    /// As [`Engine::fixed_point`], with a view of exactly that point.
+    ///
+    /// # Errors
+    /// As [`Engine::fixed_point`].
+    pub async fn fixed_view<R: Send + 'static>(
+        self: &Arc<Self>,
+        run: impl FnOnce(&Arc<Published>) -> R + Send + 'static,
+    ) -> Result<(ReadView, R), StoreError> {
+        let (published, ran) = self.fixed_point(move |published| (published.clone(), run(published))).await?;
+        Ok((ReadView::of(self.clone(), published), ran))
+    }
+
     /// Begins to note the changed keys of a table, at a fixed point: the view is of exactly that point.
     ///
     /// # Errors

@@ -531,6 +531,7 @@ async fn a_folder_is_opened_again() {
         job_type: "flush".into(),
         namespace: None,
         table_name: Some("t".into()),
+        table: None,
         status: "queued".into(),
         progress: None,
         parameters: None,
@@ -559,6 +560,12 @@ async fn a_folder_is_opened_again() {
     assert_eq!(store.jobs(), [job]);
     assert_eq!(store.published().seq, Seq(seq.0 + 1), "a clean end reserves nothing in vain");
     drop(store);
+    let root = folder.path().join("rows/CURRENT");
+    let content = std::fs::read(&root).expect("a file");
+    std::fs::remove_file(&root).expect("a file");
+    assert!(matches!(open(), Err(StoreError::Damaged(_))), "an emptied engine is not a new one");
+    std::fs::write(&root, content).expect("a file");
+    drop(open().expect("it is whole again"));
     let version = folder.path().join("VERSION");
     std::fs::write(&version, "kalamdb data directory, format 99\n").expect("a file");
     assert!(matches!(open(), Err(StoreError::NewerFormat { found: 99, .. })));

@@ -18,6 +18,7 @@ use crate::error::{LockedThing, StoreError};
 use crate::kv::{Durability, Key};
 use kalamdb_commons::{NamespaceId, Scope, TableId, TableType};
 use parking_lot::RwLock;
+use rustc_hash::FxHashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
@@ -72,6 +73,8 @@ pub struct Transaction {
     start: Mark,
     changes: Vec<Change>,
     notifications: Vec<Notification>,
+    /// The same, to find one that is there already.
+    notified: FxHashSet<Notification>,
     locks: Held,
     charge: Charge,
 }
@@ -102,6 +105,7 @@ impl Transaction {
             start: Mark { writes: 0, changes: 0, notifications: 0 },
             changes: Vec::new(),
             notifications: Vec::new(),
+            notified: FxHashSet::default(),
             locks: Held::new(engine.locks.clone(), id),
             charge: Charge::new(engine.writes.clone()),
             engine,
@@ -421,7 +425,7 @@ impl Transaction {
     /// NOTIFY: sent at COMMIT, in commit order; the same channel and payload once.
     pub fn notify(&mut self, channel: &str, payload: &str, sender_pid: i32) {
         let note = Notification { channel: channel.to_string(), payload: payload.to_string(), sender_pid };
-        if !self.notifications.contains(&note) {
+        if self.notified.insert(note.clone()) {
             self.notifications.push(note);
         }
     }
@@ -444,7 +448,9 @@ impl Transaction {
     /// Undoes what came after the mark. Locks stay.
     pub fn rollback_to(&mut self, mark: Mark) {
         self.own.write().undo(mark.writes);
-        self.notifications.truncate(mark.notifications);
+        for undone in self.notifications.drain(mark.notifications..) {
+            self.notified.remove(&undone);
+        }
         if self.changes.len() > mark.changes {
             self.changes.truncate(mark.changes);
             self.rebuild_catalog();

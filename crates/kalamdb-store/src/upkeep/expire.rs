@@ -30,7 +30,8 @@ pub async fn tombstones(engine: &Arc<Engine>, def: &Arc<TableDef>, now_us: i64) 
     let mut from = def.id.0.to_be_bytes().to_vec();
     loop {
         let (view, def, start) = (engine.read_view(), def.clone(), from.clone());
-        let is_old = move |row: &[u8]| RowView::new(row).ok().and_then(|row| row.updated_us()).is_some_and(|us| us <= horizon);
+        let is_old =
+            move |row: &[u8]| RowView::new(row).ok().and_then(|row| row.updated_us()).is_some_and(|us| us <= horizon);
         let keys = blocking(move || find(&view, Family::Tombstones, &def, &start, is_old)).await?;
         let Some(last) = keys.last() else { return Ok(removed) };
         from = [last, &[0][..]].concat();

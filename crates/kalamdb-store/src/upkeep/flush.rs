@@ -17,7 +17,6 @@ use crate::txn::note::{ChangeNote, FlushCommit};
 use crate::txn::read_view::ReadView;
 use crate::txn::transaction::{Isolation, Transaction};
 use arrow_array::RecordBatch;
-use arrow_array::cast::AsArray;
 use kalamdb_commons::{ColumnId, SegmentId, TableId, TableType};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -55,7 +54,7 @@ pub struct FlushOutcome {
 /// leftovers may stay until the next flush.
 pub async fn flush(engine: &Arc<Engine>, table: TableId) -> Result<FlushOutcome, StoreError> {
     let mut lock = Transaction::begin(engine.clone(), Isolation::ReadCommitted);
-    lock.table_lock(table, TableLockMode::ShareUpdateExclusive, LockWait::Wait).await?;
+    lock.table_lock(table, TableLockMode::ShareUpdateExclusive, LockWait::Block(None)).await?;
     let (view, note) = engine.begin_note(table).await?;
     let def = view.catalog().table(table).cloned().ok_or(StoreError::SchemaChanged(table))?;
     if def.kind == TableType::Stream {

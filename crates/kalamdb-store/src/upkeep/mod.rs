@@ -10,8 +10,42 @@ pub mod sweep;
 mod tests;
 
 use crate::error::StoreError;
+use crate::txn::Engine;
+use kalamdb_commons::clock;
+use std::sync::Arc;
 
 pub use flush::{FlushOutcome, flush};
+
+/// Removes what the last life of the server left: files that were begun and never committed, hot rows that segments
+/// have. Once, in the background, before the first flush. How many went.
+///
+/// # Errors
+/// The engine's, the storage's.
+pub async fn recover(engine: &Arc<Engine>) -> Result<u64, StoreError> {
+    let mut removed = sweep::abandoned_files(engine).await?;
+    for def in engine.published().catalog.tables() {
+        removed += sweep::leftovers(engine, def).await?;
+    }
+    Ok(removed)
+}
+
+/// Removes what is past its time: STREAM rows, tombstones, retired files. For a timer of minutes; it reads all
+/// tombstones and STREAM rows. How many went.
+///
+/// # Errors
+/// The engine's, the storage's.
+pub async fn tidy(engine: &Arc<Engine>) -> Result<u64, StoreError> {
+    let published = engine.published();
+    let now_us = clock::now_us().max(published.stamp_us);
+    let mut removed = 0;
+    for def in published.catalog.tables() {
+        removed += expire::stream_rows(engine, def, now_us).await?;
+        removed += expire::tombstones(engine, def, now_us).await?;
+    }
+    // Not before: the state that was looked at must not hold files back.
+    drop(published);
+    Ok(removed + sweep::retired_files(engine).await?)
+}
 
 /// Runs a blocking look at the engine's data away from the runtime's threads.
 async fn blocking<T: Send + 'static>(

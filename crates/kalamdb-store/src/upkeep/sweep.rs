@@ -21,6 +21,9 @@ const LEFTOVERS_AT_ONCE: usize = 4096;
 /// The engine's.
 pub async fn leftovers(engine: &Arc<Engine>, def: &Arc<TableDef>) -> Result<u64, StoreError> {
     let mut removed = 0;
+    if engine.published().manifest.files(def.id).is_none() {
+        return Ok(removed);
+    }
     let mut from = None;
     loop {
         // A note for each batch: what is written between the look and the removal is not a leftover any more.
@@ -58,7 +61,7 @@ pub async fn abandoned_files(engine: &Arc<Engine>) -> Result<u64, StoreError> {
 /// # Errors
 /// The engine's, the storage's.
 pub async fn retired_files(engine: &Arc<Engine>) -> Result<u64, StoreError> {
-    let (published, seen) = (engine.published(), engine.oldest_seen());
+    let (seen, published) = (engine.oldest_seen(), engine.published());
     let entries = blocking(move || Ok(pairs(&*published.snapshot, Family::Meta, b"x")?)).await?;
     let mut removed = 0;
     for (key, value) in entries {

@@ -1,6 +1,6 @@
 //! A client that says exactly what it is told, well-formed or not, and reads messages as they come.
 
-use kalamdb_tests::{ROOT_PASSWORD, Server};
+use crate::{ROOT_PASSWORD, Server};
 use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -60,7 +60,10 @@ fn cells(body: &[u8]) -> Vec<String> {
 
 /// A connection.
 pub struct Peer {
-    stream: TcpStream,
+    /// The socket.
+    pub stream: TcpStream,
+    /// BackendKeyData's body: process and secret, as a cancel request wants them.
+    pub key: Vec<u8>,
 }
 
 impl Peer {
@@ -69,7 +72,7 @@ impl Peer {
         let stream = TcpStream::connect(server.address()).expect("the port is open");
         stream.set_read_timeout(Some(ANSWER_MAX)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
-        Self { stream }
+        Self { stream, key: Vec::new() }
     }
 
     /// Connects and logs in as root, up to the first ReadyForQuery.
@@ -79,7 +82,8 @@ impl Peer {
         let asked = peer.expect('R');
         assert_eq!(asked.body[..4], 10_i32.to_be_bytes(), "SASL is asked for");
         peer.scram(ROOT_PASSWORD);
-        peer.until('Z');
+        let ready = peer.until('Z');
+        peer.key = ready.iter().find(|message| message.tag == 'K').map(|key| key.body.clone()).unwrap_or_default();
         peer
     }
 

@@ -1,0 +1,31 @@
+# KalamDB. A Rust toolchain on Debian or Ubuntu is enough: the targets install what else they need, and say what.
+#
+#   make run     builds the server and runs it in the foreground, with its data in ./data
+#   make test    every layer of tests, with each one's time
+#   make bench   the same work by KalamDB and by PostgreSQL, as ratios
+#   make soak    the randomised layers for an hour
+#
+# Running, testing and benchmarks share one build profile, so that dependencies are compiled once.
+
+.PHONY: run test bench soak
+
+run:
+	@scripts/need run
+	@# The whole workspace decides which features dependencies have, so that this build and the tests' are one.
+	cargo build --workspace --bin kalamdb-server
+	@exec "$${CARGO_TARGET_DIR:-target}/debug/kalamdb-server" --data-dir ./data
+
+test:
+	@scripts/need test
+	@scripts/layers
+
+bench:
+	@scripts/need bench
+	@echo 'Built as for the tests: profile dev, dependencies at opt-level 3, ours at 2 with assertions.'
+	cargo build --workspace --bin kalamdb-server --bin kalamdb-benches
+	@"$${CARGO_TARGET_DIR:-target}/debug/kalamdb-benches"
+
+soak:
+	@scripts/need test
+	cargo build --workspace
+	KALAMDB_CRASH_ROUNDS=1000 timeout 3600 cargo test --workspace --test crash -- --nocapture

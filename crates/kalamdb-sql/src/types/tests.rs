@@ -1,0 +1,280 @@
+//! Every line of `cases.txt`: what PostgreSQL 15 says to a text. And round trips through both wire formats.
+
+use super::copy::{CopyReader, CopyRow, CopyWriter};
+use super::*;
+use crate::function::PrivilegeObject;
+use crate::statement::{CopyFormat, CopyHeader, CopyOptions};
+use bytes::BytesMut;
+use kalamdb_commons::TableId;
+
+/// A catalog in which there is nothing.
+struct Nobody;
+
+impl CatalogNames for Nobody {
+    fn relation_by_name(&self, _: &[String]) -> Option<TableId> {
+        None
+    }
+    fn relation_name(&self, _: u32) -> Option<String> {
+        None
+    }
+    fn namespace_by_name(&self, _: &str) -> Option<u32> {
+        None
+    }
+    fn namespace_name(&self, _: u32) -> Option<String> {
+        None
+    }
+    fn role_by_name(&self, _: &str) -> Option<u32> {
+        None
+    }
+    fn role_name(&self, _: u32) -> Option<String> {
+        None
+    }
+    fn relation_is_visible(&self, _: u32) -> Option<bool> {
+        None
+    }
+    fn index_definition(&self, _: u32, _: i32) -> Option<String> {
+        None
+    }
+    fn constraint_definition(&self, _: u32) -> Option<String> {
+        None
+    }
+    fn view_definition(&self, _: u32) -> Option<String> {
+        None
+    }
+    fn description(&self, _: u32, _: &str, _: i32) -> Option<String> {
+        None
+    }
+    fn relation_size(&self, _: u32) -> Option<i64> {
+        None
+    }
+    fn has_privilege(&self, _: u32, _: PrivilegeObject, _: &str) -> Result<Option<bool>> {
+        Ok(None)
+    }
+    fn search_path(&self, _: bool) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+fn ty(name: &str) -> PgType {
+    // The parser knows "char" only as a quoted name of pg_catalog.
+    oid::type_by_name(name).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn set(style: &mut Style, name: &str, value: &str) {
+    match (name, value) {
+        ("timezone", zone) => style.time_zone = datetime::zone::parse(zone).unwrap_or(TimeZone::Named(chrono_tz::UTC)),
+        ("datestyle", value) => {
+            let (format, order) = value.split_once('/').unwrap_or((value, "MDY"));
+            style.date_style.format = match format {
+                "SQL" => DateFormat::Sql,
+                "Postgres" => DateFormat::Postgres,
+                "German" => DateFormat::German,
+                _ => DateFormat::Iso,
+            };
+            style.date_style.order = match order {
+                "DMY" => DateOrder::Dmy,
+                "YMD" => DateOrder::Ymd,
+                _ => DateOrder::Mdy,
+            };
+        }
+        (_, value) => {
+            style.interval_style = match value {
+                "postgres_verbose" => IntervalStyle::PostgresVerbose,
+                "sql_standard" => IntervalStyle::SqlStandard,
+                "iso_8601" => IntervalStyle::Iso8601,
+                _ => IntervalStyle::Postgres,
+            }
+        }
+    }
+}
+
+/// Reads the text and prints the value again; on the way it goes through both wire formats.
+fn outcome(text: &str, ty: PgType, style: &Style) -> String {
+    let datum = match from_text(text, ty, style, &Nobody) {
+        Ok(datum) => datum,
+        Err(error) => {
+            let detail = error.detail().map(|detail| format!(" | {detail}")).unwrap_or_default();
+            let hint = error.hint().map(|hint| format!(" ? {hint}")).unwrap_or_default();
+            return format!("{} {}{detail}{hint}", error.state(), error.message());
+        }
+    };
+    let array = array_of(ty, std::slice::from_ref(&datum)).unwrap_or_else(|error| panic!("{text}: {error}"));
+    assert_eq!(same(&datum_at(array.as_ref(), 0, ty)), same(&datum), "{ty} {text}");
+    assert!(scalar_value(&datum, ty).is_ok());
+    let encoded = |format| {
+        let encoder = encoder(ty, format, style, Arc::new(Nobody)).unwrap_or_else(|error| panic!("{ty}: {error}"));
+        let mut out = BytesMut::new();
+        encoder.encode(array.as_ref(), 0, &mut out);
+        out
+    };
+    let binary = encoded(Format::Binary);
+    let back = from_binary(&binary, ty).unwrap_or_else(|error| panic!("{ty} {text}: {error}"));
+    assert_eq!(same(&back), same(&datum), "{ty} {text} in binary");
+    let printed = encoded(Format::Text);
+    let printed = std::str::from_utf8(&printed).unwrap_or_else(|error| panic!("{ty} {text}: {error}"));
+    if style.date_style.format == DateFormat::Iso || ty.ty == SqlType::Interval {
+        let again = from_text(printed, ty, style, &Nobody).map(|datum| same(&datum));
+        assert_eq!(again, Ok(same(&datum)), "{ty} {printed}");
+    }
+    format!("OK {printed}").replace('\n', "\\n").replace('\t', "\\t")
+}
+
+/// NaN is equal to itself here.
+fn same(datum: &Datum) -> String {
+    format!("{datum:?}")
+}
+
+/// Where we differ from PostgreSQL, and why.
+const DIFFERENT: &[(&str, &str, &str)] = &[];
+
+#[test]
+fn texts_mean_what_they_mean_to_postgresql() {
+    let mut style = Style::default();
+    let mut wrong = Vec::new();
+    for line in include_str!("cases.txt").lines().filter(|line| !line.starts_with('#')) {
+        if let Some(settings) = line.strip_prefix("set ") {
+            style = Style::default();
+            for (name, value) in settings.split(", ").filter_map(|setting| setting.split_once('=')) {
+                set(&mut style, name, value);
+            }
+            continue;
+        }
+        let mut parts = line.splitn(3, '\t');
+        let (Some(name), Some(text), Some(expected)) = (parts.next(), parts.next(), parts.next()) else { continue };
+        if line == "set " || name.is_empty() {
+            continue;
+        }
+        let text = text.replace("\\n", "\u{1}").replace("\\t", "\u{2}").replace("\\\\", "\\");
+        let text = text.replace('\u{1}', "\n").replace('\u{2}', "\t");
+        let found = outcome(&text, ty(name), &style);
+        if found != expected && !DIFFERENT.contains(&(name, &text, &found)) {
+            wrong.push(format!("{name} {text:?}\n  expected {expected}\n  found    {found}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Reads `data` in chunks of every size and prints the rows.
+fn read_copy(options: &CopyOptions, columns: &[&str], data: &str) -> std::result::Result<String, String> {
+    let columns: Vec<String> = columns.iter().map(|name| (*name).to_owned()).collect();
+    let mut answers = (1..=data.len().max(1)).map(|size| {
+        let mut reader = CopyReader::new(options, columns.clone()).map_err(|error| error.to_string())?;
+        let mut row = CopyRow::default();
+        let mut rows = String::new();
+        let mut drain = |reader: &mut CopyReader| {
+            while reader.next_row(&mut row).map_err(|error| error.message().to_owned())? {
+                let fields =
+                    (0..row.len()).map(|place| row.field(place).map_or("NULL".into(), |text| format!("{text:?}")));
+                rows += &(fields.collect::<Vec<_>>().join("|") + "\n");
+            }
+            Ok::<(), String>(())
+        };
+        for chunk in data.as_bytes().chunks(size) {
+            reader.feed(chunk);
+            drain(&mut reader)?;
+        }
+        reader.end();
+        drain(&mut reader)?;
+        Ok(rows)
+    });
+    let first = answers.next().unwrap_or(Ok(String::new()));
+    assert!(answers.all(|answer| answer == first), "the size of the chunks matters");
+    first
+}
+
+#[test]
+fn copy_reads_text() {
+    let text = CopyOptions::default();
+    let cases = [
+        ("1\ta\n2\t\\N\n", "\"1\"|\"a\"\n\"2\"|NULL\n"),
+        ("1\t\n", "\"1\"|\"\"\n"),
+        ("1\\\t2\ta\\nb\\\\c\\x41\\101\\q\n", "\"1\\t2\"|\"a\\nb\\\\cAAq\"\n"),
+        ("1\ta\\\nb\n", "\"1\"|\"a\\nb\"\n"),
+        ("1\ta\r\n2\tb\r\n", "\"1\"|\"a\"\n\"2\"|\"b\"\n"),
+        ("1\ta\n\\.\nrubbish", "\"1\"|\"a\"\n"),
+        ("1\tno newline", "\"1\"|\"no newline\"\n"),
+        ("\\\\N\t\\N\n", "\"\\\\N\"|NULL\n"),
+        ("\\xc3\\xa9\té\n", "\"é\"|\"é\"\n"),
+    ];
+    for (data, rows) in cases {
+        assert_eq!(read_copy(&text, &["a", "b"], data).as_deref(), Ok(rows), "{data:?}");
+    }
+    let faults = [
+        ("1\n", "missing data for column \"b\""),
+        ("1\t2\t3\n", "extra data after last expected column"),
+        ("1\ta\n2\tb\r\n", "literal carriage return found in data"),
+        ("\\xff\ta\n", "invalid byte sequence for encoding \"UTF8\": 0xff"),
+    ];
+    for (data, message) in faults {
+        assert_eq!(read_copy(&text, &["a", "b"], data), Err(message.to_owned()), "{data:?}");
+    }
+}
+
+#[test]
+fn copy_reads_csv() {
+    let csv = CopyOptions { format: CopyFormat::Csv, ..CopyOptions::default() };
+    let cases = [
+        ("1,a\n2,\n3,\"\"\n", "\"1\"|\"a\"\n\"2\"|NULL\n\"3\"|\"\"\n"),
+        ("\"a\"\"b\",\"x\ny\"\n", "\"a\\\"b\"|\"x\\ny\"\n"),
+        ("a\"b,c\"d,e\n", "\"ab,cd\"|\"e\"\n"),
+        ("\\x,\\.\n", "\"\\\\x\"|\"\\\\.\"\n"),
+        (" a , b \n", "\" a \"|\" b \"\n"),
+        ("\"\",\"a\"\"\"\n", "\"\"|\"a\\\"\"\n"),
+    ];
+    for (data, rows) in cases {
+        assert_eq!(read_copy(&csv, &["a", "b"], data).as_deref(), Ok(rows), "{data:?}");
+    }
+    assert_eq!(read_copy(&csv, &["a", "b"], "1,\"a\n"), Err("unterminated CSV quoted field".to_owned()));
+    let header = CopyOptions { header: CopyHeader::Match, ..csv.clone() };
+    assert_eq!(read_copy(&header, &["a", "b"], "a,b\n1,2\n").as_deref(), Ok("\"1\"|\"2\"\n"));
+    assert_eq!(
+        read_copy(&header, &["a", "b"], "a,c\n1,2\n"),
+        Err("column name mismatch in header line field 2: got \"c\", expected \"b\"".to_owned())
+    );
+    let forced = CopyOptions {
+        escape: Some(b'\\'),
+        force_null: vec!["a".into()],
+        force_not_null: vec!["b".into()],
+        header: CopyHeader::Line,
+        ..csv
+    };
+    assert_eq!(
+        read_copy(&forced, &["a", "b"], "x\n\"\",\n\"q\\\"\\\\\",1\n").as_deref(),
+        Ok("NULL|\"\"\n\"q\\\"\\\\\"|\"1\"\n")
+    );
+}
+
+#[test]
+fn copy_writes_what_it_reads() {
+    let items =
+        [Datum::text("a\tb\\\n\r\x0b,\"é"), Datum::Null, Datum::text(""), Datum::text("\\N"), Datum::text("\\.")];
+    let text = PgType::new(SqlType::Text);
+    let array = array_of(text, &items).unwrap_or_else(|error| panic!("{error}"));
+    for format in [CopyFormat::Text, CopyFormat::Csv] {
+        let options = CopyOptions { format, header: CopyHeader::Match, ..CopyOptions::default() };
+        let encoders = vec![
+            encoder(text, Format::Text, &Style::default(), Arc::new(Nobody)).unwrap_or_else(|error| panic!("{error}")),
+        ];
+        let mut writer =
+            CopyWriter::new(&options, vec!["a".into()], encoders).unwrap_or_else(|error| panic!("{error}"));
+        let mut out = BytesMut::new();
+        writer.header(&mut out);
+        for row in 0..items.len() {
+            writer.row(std::slice::from_ref(&array), row, &mut out);
+        }
+        let data = String::from_utf8_lossy(&out).into_owned();
+        let expected: String =
+            items.iter().map(|item| item.as_str().map_or("NULL".into(), |text| format!("{text:?}")) + "\n").collect();
+        assert_eq!(read_copy(&options, &["a"], &data), Ok(expected), "{data:?}");
+    }
+}
+
+#[test]
+fn names_split_and_quote() {
+    assert_eq!(oid::split_name("Public.\"A\"\"b.c\""), Ok(vec!["public".to_owned(), "A\"b.c".to_owned()]));
+    assert!(oid::split_name("a b").is_err());
+    assert!(oid::split_name("").is_err());
+    assert_eq!(oid::quoted_ident("abc_1"), "abc_1");
+    assert_eq!(oid::quoted_ident("select"), "\"select\"");
+    assert_eq!(oid::quoted_ident("A\"b"), "\"A\"\"b\"");
+}
