@@ -1,10 +1,16 @@
 //! README's tour, word for word, through the real psql on pseudo-terminals.
 //!
-//! Blocks of README.md that open with ```` ```console 1 ```` are what is seen in terminal 1 (2, 3 … for others). In
-//! them `$ …` is typed into the shell and `…=# …`, `…=> …` (and `…-# …` for lines that follow) into psql; every other line
-//! is what must be shown next, in order, with `…` for anything. Two things differ from a reader's machine: the server
-//! was started by this test instead of `make run` (in the folder that the commands are typed in, with `./data`), and
-//! its port is a free one.
+//! The fenced blocks of README.md say what they are:
+//!
+//! ````text
+//! ```psql alice          typed into alice's psql, which is opened by the command that README tells for her
+//! ```text                what that psql must have shown since: every line, in order
+//! ```sh alice live       typed into the shell of a terminal called "live"
+//! ```text live           what terminal "live" must show in the end; a row's position may stand before a line
+//! ````
+//!
+//! Two things differ from a reader's machine: the server was started by this test instead of `make run` (in the
+//! folder that the commands are typed in, with `./data`), and its port is a free one.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
@@ -19,48 +25,48 @@ const SHOWN_MAX: Duration = Duration::from_secs(30);
 /// The port that README says.
 const README_PORT: &str = "5454";
 
+/// A fenced block: its words, and its lines.
 #[derive(Debug, PartialEq)]
-enum Step {
-    Type { terminal: u32, line: String },
-    See { terminal: u32, line: String },
+struct Block {
+    words: Vec<String>,
+    lines: Vec<String>,
 }
 
-/// The console blocks' lines, in order.
-fn steps(readme: &str) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let mut inside = None;
+fn blocks(readme: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut open: Option<Block> = None;
     for line in readme.lines() {
-        if let Some(info) = line.strip_prefix("```") {
-            inside = info.strip_prefix("console ").and_then(|number| number.trim().parse::<u32>().ok());
-            continue;
-        }
-        let Some(terminal) = inside else { continue };
-        match typed(line) {
-            Some(text) => steps.push(Step::Type { terminal, line: text.to_owned() }),
-            None if line.trim().is_empty() => {}
-            None => steps.push(Step::See { terminal, line: line.trim_end().to_owned() }),
+        match (line.strip_prefix("```"), open.take()) {
+            (Some(_), Some(block)) => blocks.push(block),
+            (Some(info), None) => {
+                open = Some(Block { words: info.split_whitespace().map(str::to_owned).collect(), lines: Vec::new() });
+            }
+            (None, Some(mut block)) => {
+                block.lines.push(line.to_owned());
+                open = Some(block);
+            }
+            (None, None) => {}
         }
     }
-    steps
+    blocks
 }
 
-/// What stands behind a prompt.
-fn typed(line: &str) -> Option<&str> {
-    if let Some(command) = line.strip_prefix("$ ") {
-        return Some(command);
-    }
-    let (prompt, rest) = line.split_once(' ')?;
-    let name = prompt.trim_end_matches(['#', '>', '*', '!']);
-    let is_prompt = name.len() < prompt.len() && name.ends_with(['=', '-', '(', '\'']);
-    (is_prompt && name[..name.len() - 1].chars().all(|ch| ch.is_alphanumeric() || ch == '_')).then_some(rest)
+/// The psql command that README tells for a user, between single backticks.
+fn command_of<'a>(readme: &'a str, user: &str) -> Option<&'a str> {
+    readme
+        .split('`')
+        .find(|code| code.contains("psql ") && code.contains(&format!("-U {user} ")) && !code.contains('\n'))
 }
 
+/// A shell on a pseudo-terminal.
 struct Terminal {
     shell: Child,
     input: ChildStdin,
     screen: Arc<(Mutex<String>, Condvar)>,
-    /// How much of the screen was compared already.
-    seen: usize,
+    /// Marks typed so far: each ends what was typed before it.
+    marks: usize,
+    /// What was shown between the last two marks.
+    shown: String,
 }
 
 impl Terminal {
@@ -91,49 +97,58 @@ impl Terminal {
             }
         });
         let input = shell.stdin.take().expect("a pipe");
-        let mut terminal = Self { shell, input, screen, seen: 0 };
-        terminal.until_prompt();
-        terminal
+        Self { shell, input, screen, marks: 0, shown: String::new() }
     }
 
-    fn wait(&self, mut found: impl FnMut(&str) -> Option<usize>) -> Option<usize> {
+    fn screen(&self) -> String {
+        self.screen.0.lock().expect("a lock").clone()
+    }
+
+    /// Waits until this is seen on the screen, and gives it.
+    fn wait<T>(&self, what: &str, mut seen: impl FnMut(&str) -> Option<T>) -> T {
         let deadline = Instant::now() + SHOWN_MAX;
         let mut screen = self.screen.0.lock().expect("a lock");
         loop {
-            if let Some(end) = found(&screen[self.seen..]) {
-                return Some(self.seen + end);
+            if let Some(found) = seen(&screen) {
+                return found;
             }
-            let left = deadline.checked_duration_since(Instant::now())?;
-            screen = self.screen.1.wait_timeout(screen, left.min(Duration::from_millis(200))).expect("a lock").0;
+            let now = Instant::now();
+            assert!(now < deadline, "not shown: {what}\n--- the terminal ---\n{screen}");
+            screen =
+                self.screen.1.wait_timeout(screen, (deadline - now).min(Duration::from_millis(200))).expect("a lock").0;
         }
     }
 
-    fn until_prompt(&mut self) {
-        self.wait(|text| (text.ends_with("$ ") || text.ends_with("# ") || text.ends_with("> ")).then_some(text.len()));
-    }
-
     fn type_line(&mut self, line: &str) {
-        writeln!(self.input, "{line}").expect("the shell reads");
+        writeln!(self.input, "{line}").expect("the terminal reads");
     }
 
-    /// The line must be shown behind what was seen so far.
-    fn see(&mut self, pattern: &str) {
-        let found = self.wait(|text| {
-            let mut at = 0;
-            for line in text.split_inclusive('\n') {
+    /// Types lines into psql and waits for their end, which an `\echo` of its own marks.
+    fn tell_psql(&mut self, lines: &[String]) {
+        let before = self.screen().len();
+        for line in lines {
+            self.type_line(line);
+        }
+        self.marks += 1;
+        let mark = format!("end of step {}", self.marks);
+        self.type_line(&format!("\\echo {mark}"));
+        let end = self.wait(&mark, |screen| {
+            let mut at = before;
+            screen[before..].split_inclusive('\n').find_map(|line| {
                 at += line.len();
-                if line.ends_with('\n') && is_like(pattern, line.trim_end()) {
-                    return Some(at);
-                }
-            }
-            None
+                (without_prompts(line).contains(&mark.as_str()) && line.ends_with('\n')).then_some(at)
+            })
         });
-        match found {
-            Some(end) => self.seen = end,
-            None => panic!(
-                "not shown: {pattern}\n--- the terminal since ---\n{}",
-                &self.screen.0.lock().expect("a lock")[self.seen..]
-            ),
+        self.shown = self.screen()[before..end].to_owned();
+        assert!(!self.shown.contains("ERROR:"), "{}", self.shown);
+    }
+
+    /// Lines that must have been shown since the step began, in order.
+    fn has_shown(&self, expected: &[String]) {
+        let mut shown = self.shown.lines();
+        for line in expected.iter().filter(|line| !line.trim().is_empty()) {
+            let found = shown.any(|candidate| without_prompts(candidate).contains(&line.trim()));
+            assert!(found, "not shown: {line}\n--- in ---\n{}", self.shown);
         }
     }
 }
@@ -145,53 +160,111 @@ impl Drop for Terminal {
     }
 }
 
-/// A prompt may stand before the line; `…` is anything, and spaces count as one.
-fn is_like(pattern: &str, line: &str) -> bool {
-    let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let (pattern, line) = (squeeze(pattern), squeeze(line));
-    let mut candidates = vec![line.as_str()];
-    candidates.extend(line.match_indices("# ").chain(line.match_indices("> ")).map(|(at, _)| &line[at + 2..]));
-    candidates.iter().any(|candidate| wildcard(&pattern, candidate))
+/// The line as it is, and what follows each prompt in it.
+fn without_prompts(line: &str) -> Vec<&str> {
+    let line = line.trim();
+    let behind = |prompt: &'static str| line.match_indices(prompt).map(move |(at, _)| line[at + prompt.len()..].trim());
+    std::iter::once(line).chain(behind("# ")).chain(behind("> ")).collect()
 }
 
-fn wildcard(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('…') {
-        None => pattern == text,
-        Some((before, after)) => text
-            .strip_prefix(before)
-            .is_some_and(|rest| (0..=rest.len()).any(|at| rest.is_char_boundary(at) && wildcard(after, &rest[at..]))),
+/// The stage: a terminal for each psql user and each name.
+struct Stage<'a> {
+    server: &'a Server,
+    readme: &'a str,
+    terminals: BTreeMap<String, Terminal>,
+    /// Whose psql was spoken to last.
+    last: String,
+}
+
+impl Stage<'_> {
+    fn with_port(&self, text: &str) -> String {
+        text.replace(README_PORT, &self.server.port().to_string())
+    }
+
+    fn psql(&mut self, user: &str) -> &mut Terminal {
+        if !self.terminals.contains_key(user) {
+            let mut terminal = Terminal::open(self.server);
+            // root's command is printed by the server itself.
+            let command = match user {
+                "root" => {
+                    let log = self.server.log();
+                    let line =
+                        log.lines().find(|line| line.contains("PGPASSFILE=")).expect("the server prints a command");
+                    line[line.find("PGPASSFILE=").expect("it was found")..].trim().to_owned()
+                }
+                _ => self.with_port(command_of(self.readme, user).expect("README tells how to log in")),
+            };
+            terminal.type_line(&command);
+            terminal.wait("psql's prompt", |screen| screen.trim_end().ends_with(['#', '>']).then_some(()));
+            self.terminals.insert(user.to_owned(), terminal);
+        }
+        self.terminals.get_mut(user).expect("it was opened")
+    }
+
+    fn play(&mut self, block: &Block) {
+        let words: Vec<&str> = block.words.iter().map(String::as_str).collect();
+        match words.as_slice() {
+            ["psql", user] => {
+                self.psql(user).tell_psql(&block.lines);
+                self.last = (*user).to_owned();
+            }
+            ["text"] => {
+                if let Some(terminal) = self.terminals.get(&self.last) {
+                    terminal.has_shown(&block.lines);
+                }
+            }
+            ["sh", _, name] => {
+                let lines: Vec<String> = block.lines.iter().map(|line| self.with_port(line)).collect();
+                let mut terminal = Terminal::open(self.server);
+                lines.iter().for_each(|line| terminal.type_line(line));
+                self.terminals.insert((*name).to_owned(), terminal);
+            }
+            ["text", name] => {
+                let terminal = &self.terminals[*name];
+                for line in block.lines.iter().filter(|line| !line.trim().is_empty()) {
+                    terminal.wait(line, |screen| {
+                        screen.lines().any(|shown| shown.trim_end().ends_with(line.trim_end())).then_some(())
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The live command must be there before the change that it is to show: what it prints first is waited for.
+fn follows_before(stage: &Stage<'_>, name: &str, first_row: &str) {
+    if let Some(terminal) = stage.terminals.get(name) {
+        terminal.wait(first_row, |screen| screen.contains(first_row).then_some(()));
     }
 }
 
 #[test]
 fn readme() {
     let readme = std::fs::read_to_string(place::repository().join("README.md")).expect("README.md");
-    let steps = steps(&readme);
-    assert!(steps.len() >= 10, "README.md has a tour in `console 1` blocks");
+    let blocks = blocks(&readme);
+    let tour: Vec<&Block> = blocks.iter().filter(|block| block.words.len() >= 2 || block.words == ["text"]).collect();
+    assert!(tour.iter().filter(|block| block.words[0] == "psql").count() >= 5, "README.md has a tour");
     let server = Server::start_with(ServerOptions { root_password: None, ..ServerOptions::default() });
-    let mut terminals: BTreeMap<u32, Terminal> = BTreeMap::new();
-    for step in steps {
-        match step {
-            Step::Type { terminal, line } => {
-                let terminal = terminals.entry(terminal).or_insert_with(|| Terminal::open(&server));
-                // Nothing of what was shown before answers what is typed now.
-                terminal.until_prompt();
-                terminal.seen = terminal.screen.0.lock().expect("a lock").len();
-                terminal.type_line(&line.replace(README_PORT, &server.port().to_string()));
-            }
-            Step::See { terminal, line } => {
-                terminals.get_mut(&terminal).unwrap_or_else(|| panic!("nobody sits at terminal {terminal}")).see(&line);
-            }
+    let mut stage = Stage { server: &server, readme: &readme, terminals: BTreeMap::new(), last: String::new() };
+    for block in tour {
+        stage.play(block);
+        if block.words[0] == "sh" {
+            follows_before(&stage, &block.words[2], "hello from alice");
         }
     }
 }
 
 #[test]
 fn blocks_are_read() {
-    let text = "x\n```console 1\n$ psql -p 5454\nkalamdb=# SELECT 1\nkalamdb-#   AS a;\n a \n(1 row)\n```\n```sh\n$ make run\n```\n";
-    let kind = |line: &str| Step::Type { terminal: 1, line: line.to_owned() };
-    let see = |line: &str| Step::See { terminal: 1, line: line.to_owned() };
-    assert_eq!(steps(text), [kind("psql -p 5454"), kind("SELECT 1"), kind("  AS a;"), see(" a"), see("(1 row)")]);
-    assert!(is_like("INSERT 0 1", "kalamdb=> INSERT 0 1"));
-    assert!(is_like(" 1 | … | x", " 1 | 2024-01-01 | x"));
+    let text = "x `PGPASSWORD=a psql -h h -p 5454 -U ann -d k`\n```psql ann\nSELECT 1;\n```\n\n```text\n(1 row)\n```\n```sh\nmake run\n```\n";
+    let block = |words: &[&str], lines: &[&str]| Block {
+        words: words.iter().map(|word| (*word).to_owned()).collect(),
+        lines: lines.iter().map(|line| (*line).to_owned()).collect(),
+    };
+    let expected =
+        [block(&["psql", "ann"], &["SELECT 1;"]), block(&["text"], &["(1 row)"]), block(&["sh"], &["make run"])];
+    assert_eq!(blocks(text), expected);
+    assert_eq!(command_of(text, "ann"), Some("PGPASSWORD=a psql -h h -p 5454 -U ann -d k"));
+    assert!(without_prompts("kalamdb=> INSERT 0 1").contains(&"INSERT 0 1"));
 }

@@ -83,11 +83,19 @@ async fn write(session: kalamdb_tests::Session, told: Arc<Mutex<Told>>, next: Ar
         if session.client.batch_execute(&sql).await.is_err() {
             return;
         }
-        let into = if delete { |told: &mut Told| &mut told.deleted } else { |told: &mut Told| &mut told.changed };
+        let into: fn(&mut Told) -> &mut BTreeSet<u64> = if delete { deleted } else { changed };
         if !finish(&session, &told, |told| &mut told.maybe, into, batch).await {
             return;
         }
     }
+}
+
+fn deleted(told: &mut Told) -> &mut BTreeSet<u64> {
+    &mut told.deleted
+}
+
+fn changed(told: &mut Told) -> &mut BTreeSet<u64> {
+    &mut told.changed
 }
 
 /// COMMIT: unknown while it is not answered, known after.

@@ -16,13 +16,10 @@ pub fn server_binary() -> PathBuf {
     if let Some(path) = std::env::var_os("KALAMDB_SERVER") {
         return path.into();
     }
-    let own = std::env::current_exe().expect("a test has a path");
-    // <target>/<profile>/deps/<test>
-    let beside = own.parent().and_then(Path::parent).map(|profile| profile.join("kalamdb-server"));
-    match beside {
-        Some(path) if path.exists() => path,
-        _ => panic!("kalamdb-server is not built: cargo build --workspace"),
-    }
+    let own = std::env::current_exe().expect("a program has a path");
+    // <target>/<profile>/deps/<test>, or <target>/<profile>/<program>
+    let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join("kalamdb-server")).find(|path| path.exists());
+    beside.unwrap_or_else(|| panic!("kalamdb-server is not built: cargo build --workspace"))
 }
 
 /// A port that was free a moment ago.

@@ -180,7 +180,7 @@ fn notifications() {
 #[test]
 fn nonsense_after_the_login_closes() {
     let server = Server::start();
-    for bytes in [message('!', b"x"), vec![b'Q', 0, 0, 0, 3], [b"Q", &u32::MAX.to_be_bytes()[..]].concat()] {
+    for bytes in [message('!', b"x"), vec![b'Q', 0, 0, 0, 3], [&b"Q"[..], &u32::MAX.to_be_bytes()].concat()] {
         let mut peer = Peer::root(&server);
         peer.send(&bytes);
         let messages = peer.rest();

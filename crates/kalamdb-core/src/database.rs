@@ -109,6 +109,7 @@ impl Database {
             started_at: clock::now_us(),
         });
         jobs::resume(&hall);
+        jobs::keep_tidy(&hall);
         Ok(Database { hall })
     }
 

@@ -106,3 +106,25 @@ pub(crate) fn resume(hall: &Arc<Hall>) {
         }
     }
 }
+
+/// How often upkeep looks for what can go: leftovers of flushes, retired files, tombstones past their retention.
+const TIDY_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Finishes what a crash left of flushes, then tidies from time to time, until the store is closed.
+pub(crate) fn keep_tidy(hall: &Arc<Hall>) {
+    let engine = hall.store.engine().clone();
+    let hall = Arc::downgrade(hall);
+    tokio::spawn(async move {
+        if let Err(error) = upkeep::recover(&engine).await {
+            tracing::warn!(%error, "interrupted flushes could not be cleaned up");
+        }
+        while hall.upgrade().is_some() {
+            tokio::time::sleep(TIDY_EVERY).await;
+            match upkeep::tidy(&engine).await {
+                Ok(_) => {}
+                Err(kalamdb_store::StoreError::Closed) => return,
+                Err(error) => tracing::warn!(%error, "upkeep could not tidy"),
+            }
+        }
+    });
+}

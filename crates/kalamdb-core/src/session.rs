@@ -540,6 +540,12 @@ impl Session {
     /// Waits for what comes from outside. Safe to drop while pending.
     pub async fn next_event(&mut self) -> Event {
         let terminated = self.standing.registered.terminated().clone();
+        if self.standing.outbox.is_lost() {
+            return Event::Terminate(SqlError::new(
+                SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+                "too many notifications were left unread",
+            ));
+        }
         tokio::select! {
             () = terminated.cancelled() => Event::Terminate(SqlError::new(
                 SqlState::ADMIN_SHUTDOWN,

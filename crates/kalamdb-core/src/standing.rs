@@ -234,9 +234,7 @@ impl Standing {
 
     /// The running transaction; an implicit one begins if there is none.
     pub fn transaction(&mut self) -> &mut Transaction {
-        if self.transaction.is_none() {
-            self.open(Block::Implicit);
-        }
+        self.touch();
         let (hall, isolation) = (&self.hall, self.modes.isolation);
         self.transaction.get_or_insert_with(|| hall.store.begin(isolation))
     }

@@ -199,6 +199,11 @@ impl Outbox {
         message
     }
 
+    /// Whether plain notifications were lost: see [`Outbox::lost`].
+    pub fn is_lost(&self) -> bool {
+        self.queue.is_lost()
+    }
+
     /// Returns when plain notifications were lost, because too many waited or the dispatcher fell behind: the session
     /// cannot be told which, so it must end. Safe to drop while pending.
     pub async fn lost(&self) {

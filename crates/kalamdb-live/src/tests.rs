@@ -14,6 +14,7 @@ use kalamdb_store::{
     Change, Durability, Isolation, KvKind, LockStrength, LockWait, Options, Partition, ReadView, Store,
 };
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const ANN: UserId = UserId(100);
@@ -340,11 +341,14 @@ async fn a_dropped_table_ends_its_queries_and_a_session_takes_its_own_along() {
 #[tokio::test(flavor = "multi_thread")]
 async fn there_is_no_gap_and_no_overlap() {
     let scene = Arc::new(Scene::new().await);
+    let stop = Arc::new(AtomicBool::new(false));
     let writer = {
-        let scene = scene.clone();
+        let (scene, stop) = (scene.clone(), stop.clone());
         tokio::spawn(async move {
-            for id in 0..400 {
+            let mut id = 0;
+            while !stop.load(Ordering::Relaxed) {
                 scene.write(ANN, &[(id, Some((10, "x")))]).await;
+                id += 1;
             }
         })
     };
@@ -354,13 +358,11 @@ async fn there_is_no_gap_and_no_overlap() {
         let partition = Partition { table: scene.def.clone(), scope: Scope::User(ANN) };
         let scan = view.row_scan(&partition, &kalamdb_store::KeyRange::all(), &[ColumnId(1)], 1000).expect("a scan");
         let initial: usize = scan.map(|batch| batch.expect("a batch").num_rows()).sum();
-        if writer.is_finished() {
-            break;
-        }
         let told = message(&ann).await;
         let text = std::str::from_utf8(&told.payload).expect("a text");
         // Each commit has one row: the first event is the one right behind the view.
         assert!(text.contains(&format!("\"seq\":{},", view.seq().0 + 1)), "{text} after {} and {initial}", view.seq());
     }
+    stop.store(true, Ordering::Relaxed);
     writer.await.expect("the writer ends");
 }

@@ -352,9 +352,8 @@ impl ScalarUDFImpl for ArrayWork {
     }
 
     fn signature(&self) -> &Signature {
-        static ANY: std::sync::LazyLock<Signature> = std::sync::LazyLock::new(|| {
-            Signature::variadic_any(datafusion_expr::Volatility::Immutable)
-        });
+        static ANY: std::sync::LazyLock<Signature> =
+            std::sync::LazyLock::new(|| Signature::variadic_any(datafusion_expr::Volatility::Immutable));
         static STABLE: std::sync::LazyLock<Signature> =
             std::sync::LazyLock::new(|| Signature::variadic_any(datafusion_expr::Volatility::Stable));
         match self.work {
@@ -517,7 +516,8 @@ fn each_item(args: &[ArrayRef], body: &Body, gather: Gather) -> Result<ArrayRef>
         body.names.iter().zip(&columns).map(|(name, column)| Field::new(name, column.data_type().clone(), true));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let batch = RecordBatch::try_new(schema, columns).map_err(arrow)?;
-    let results = body.expr.evaluate(&batch).and_then(|value| value.into_array(batch.num_rows())).map_err(function::sql_error)?;
+    let results =
+        body.expr.evaluate(&batch).and_then(|value| value.into_array(batch.num_rows())).map_err(function::sql_error)?;
     let lengths = (0..lists.len()).map(|row| (offsets[row + 1] - offsets[row]) as usize);
     match gather {
         Gather::Array(_) => list_of(results, lengths, lists.nulls().cloned()),

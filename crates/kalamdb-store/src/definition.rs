@@ -158,7 +158,11 @@ pub enum Login {
 
 impl std::fmt::Debug for UserDef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UserDef").field("id", &self.id).field("name", &self.name).field("role", &self.role).finish_non_exhaustive()
+        f.debug_struct("UserDef")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
     }
 }
 

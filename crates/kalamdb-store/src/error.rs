@@ -2,9 +2,14 @@
 //!
 //! The sentence is written once, in the conversion to [`SqlError`]; nobody reads it back.
 
-use crate::codec::CodecError;
-use crate::kv::KvError;
-use crate::segment::SegmentError;
+mod codec;
+mod kv;
+mod segment;
+
+pub use codec::CodecError;
+pub use kv::KvError;
+pub use segment::SegmentError;
+
 use kalamdb_commons::{SqlError, SqlState, TableId};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -115,7 +120,9 @@ impl From<StoreError> for SqlError {
             StoreError::Damaged(_) | StoreError::NewerFormat { .. } | StoreError::Kv(KvError::Damaged(_)) => {
                 SqlState::DATA_CORRUPTED
             }
-            StoreError::Failed | StoreError::Kv(_) | StoreError::Locked(_) | StoreError::Io { .. } => SqlState::IO_ERROR,
+            StoreError::Failed | StoreError::Kv(_) | StoreError::Locked(_) | StoreError::Io { .. } => {
+                SqlState::IO_ERROR
+            }
             StoreError::Codec(codec) => return codec.clone().into(),
             StoreError::Segment(segment) => segment_state(segment),
         };

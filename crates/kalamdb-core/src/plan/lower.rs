@@ -204,24 +204,30 @@ impl Lowering<'_> {
     /// The conjunction of these, so that what may fail is evaluated only where the others before it hold: PostgreSQL
     /// tests conditions one after the other (`x <> 0 AND 10 / x > 1`), the engine tests whole batches.
     fn guarded(&mut self, parts: &[Scalar]) -> Result<Option<Expr>> {
-        let mut exprs = Vec::new();
-        for (at, part) in parts.iter().enumerate() {
+        let mut exprs: Vec<Expr> = Vec::with_capacity(parts.len());
+        for part in parts {
             let expr = self.statement.expr(part)?;
             let read = walk::columns_used(part);
-            let guards: Vec<Scalar> = parts[..at]
+            // The guards as they stand in the plan: a guard that may fail is guarded itself.
+            let guards: Vec<Expr> = parts
                 .iter()
-                .filter(|guard| walk::columns_used(guard).iter().any(|col| read.iter().any(|used| used.id == col.id)))
-                .cloned()
+                .zip(&exprs)
+                .filter(|(guard, _)| walk::columns_used(guard).iter().any(|col| read.iter().any(|used| used.id == col.id)))
+                .map(|(_, expr)| expr.clone())
                 .collect();
-            if !may_fail(part) || guards.is_empty() {
+            let guard = datafusion::logical_expr::utils::conjunction(guards).filter(|_| may_fail(part));
+            let Some(guard) = guard else {
                 exprs.push(expr);
                 continue;
-            }
-            let falsehood = Expr::Literal(ScalarValue::Boolean(Some(false)), None);
+            };
+            // The engine turns a boolean CASE of one or two branches into AND and OR, and then evaluates all of it.
+            // It leaves three alone; the last two are never true where the first is not.
+            let falsehood = || Box::new(Expr::Literal(ScalarValue::Boolean(Some(false)), None));
+            let never = (Box::new(guard.clone()), falsehood());
             exprs.push(Expr::Case(datafusion::logical_expr::Case {
                 expr: None,
-                when_then_expr: vec![(Box::new(self.statement.expr(&Scalar::And(guards))?), Box::new(expr))],
-                else_expr: Some(Box::new(falsehood)),
+                when_then_expr: vec![(Box::new(guard), Box::new(expr)), never.clone(), never],
+                else_expr: Some(falsehood()),
             }));
         }
         Ok(datafusion::logical_expr::utils::conjunction(exprs))

@@ -250,6 +250,8 @@ impl ExecutionPlan for ProjectSetExec {
         };
         let batches = stream::unfold((input, state), |(mut input, mut state)| async move {
             loop {
+                // Gives way between batches: a filter above may drop them all and never let a cancelled plan end.
+                tokio::task::consume_budget().await;
                 match state.next_batch() {
                     Ok(Some(batch)) => return Some((Ok(batch), (input, state))),
                     Ok(None) => {}
@@ -263,8 +265,6 @@ impl ExecutionPlan for ProjectSetExec {
                     }
                     Err(error) => return Some((Err(error), (input, state))),
                 }
-                // A million input rows may make no row at all.
-                tokio::task::consume_budget().await;
             }
         });
         let batches = batches.map_ok(move |batch: RecordBatch| batch.record_output(&metrics));

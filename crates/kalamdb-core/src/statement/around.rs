@@ -40,6 +40,7 @@ impl Around {
             .into_iter()
             .filter_map(|name| standing.transaction_setting(name).map(|value| (name, value)))
             .collect();
+        let style = standing.settings.lock().style();
         Arc::new(Self {
             hall: standing.hall.clone(),
             identity: standing.identity.clone(),
@@ -47,7 +48,7 @@ impl Around {
             notifies: standing.notifies.clone(),
             channels: standing.outbox.channels(),
             transaction_settings,
-            style: standing.settings.lock().style(),
+            style,
             names: standing.names(),
             pid: standing.registered.pid(),
             address: standing.registered.address().map(|address| address.ip().to_string()),

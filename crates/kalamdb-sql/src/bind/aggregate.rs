@@ -23,20 +23,6 @@ pub(super) static FIRST: Function = Function {
     kind: Kind::Aggregate(|_| datafusion_functions_aggregate::first_last::first_value_udaf()),
 };
 
-/// GROUPING(…): which of the keys the row's grouping set leaves out.
-pub(super) static GROUPING: Function = Function {
-    oid: 0,
-    name: "grouping",
-    args: &[SqlType::Any],
-    defaults: 0,
-    variadic: true,
-    returns: SqlType::Int4,
-    columns: &[],
-    strict: false,
-    volatility: Volatility::Immutable,
-    kind: Kind::Aggregate(|_| datafusion_functions_aggregate::grouping::grouping_udaf()),
-};
-
 /// A call of [`FIRST`].
 pub(super) fn first(scalar: Scalar) -> AggregateCall {
     let ty = scalar.ty();
@@ -133,7 +119,8 @@ impl Binder<'_> {
         let chosen = self.resolve_among(name, args, &is_aggregate, position)?;
         let mut args = chosen.args;
         if !call.within_group.is_empty() {
-            let ordered = args.split_off(direct);
+            // They stay arguments: the rows are ordered by their keys.
+            let ordered = args[direct..].to_vec();
             order_by = call
                 .within_group
                 .iter()

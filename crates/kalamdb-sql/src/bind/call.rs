@@ -19,11 +19,7 @@ pub(super) enum Resolution<T> {
 }
 
 /// The best of some candidates for argument types (`func_match_argtypes`, `func_select_candidate`).
-pub(super) fn select<T: Copy>(
-    candidates: &[T],
-    types: impl Fn(T) -> Vec<SqlType>,
-    given: &[SqlType],
-) -> Resolution<T> {
+pub(super) fn select<T: Copy>(candidates: &[T], types: impl Fn(T) -> Vec<SqlType>, given: &[SqlType]) -> Resolution<T> {
     let candidates: Vec<(T, Vec<SqlType>)> = candidates.iter().map(|c| (*c, types(*c))).collect();
     let exact = |wanted: &[SqlType]| wanted.iter().zip(given).all(|(wanted, given)| wanted == given);
     if let Some((one, _)) = candidates.iter().find(|(_, wanted)| wanted.len() == given.len() && exact(wanted)) {
@@ -31,9 +27,7 @@ pub(super) fn select<T: Copy>(
     }
     let mut fits: Vec<(T, Vec<SqlType>)> = candidates
         .into_iter()
-        .filter(|(_, wanted)| {
-            wanted.len() == given.len() && accepts_all(wanted, given)
-        })
+        .filter(|(_, wanted)| wanted.len() == given.len() && accepts_all(wanted, given))
         .collect();
     let known: Vec<bool> = given.iter().map(|ty| *ty != SqlType::Unknown).collect();
     let keep_best = |fits: &mut Vec<(T, Vec<SqlType>)>, score: &dyn Fn(usize, SqlType) -> bool| {
@@ -68,11 +62,7 @@ fn accepts_all(wanted: &[SqlType], given: &[SqlType]) -> bool {
 }
 
 /// The rules for unknown arguments: their category, preferring strings; then the known arguments' one type.
-fn by_category<T: Copy>(
-    mut fits: Vec<(T, Vec<SqlType>)>,
-    known: &[bool],
-    given: &[SqlType],
-) -> Vec<(T, Vec<SqlType>)> {
+fn by_category<T: Copy>(mut fits: Vec<(T, Vec<SqlType>)>, known: &[bool], given: &[SqlType]) -> Vec<(T, Vec<SqlType>)> {
     let unknown: Vec<usize> = (0..known.len()).filter(|index| !known[*index]).collect();
     let category = |ty: SqlType| ty.facts().category;
     let mut chosen: Vec<(usize, char, bool)> = Vec::new();

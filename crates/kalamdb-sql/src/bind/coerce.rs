@@ -30,7 +30,8 @@ pub(super) fn path(from: SqlType, to: SqlType, context: CastContext) -> Option<P
             CastMethod::Function(oid) => function::by_oid(oid).map_or(Path::ThroughText, Path::Function),
         });
     }
-    if let (Some(from), Some(to)) = (true_element(from), true_element(to)) {
+    // A vector type becomes an array of its elements, and nothing becomes a vector unasked.
+    if let (Some(from), Some(to)) = (from.element(), true_element(to)) {
         return path(from, to, context).map(|path| match path {
             Path::Same => Path::Relabel,
             Path::ThroughText => Path::ThroughText,
@@ -121,6 +122,8 @@ impl Binder<'_> {
     pub(super) fn cast(&mut self, scalar: Scalar, to: PgType, position: Position) -> Result<Scalar> {
         let from = scalar.ty().ty;
         match self.coerce(scalar, to, CastContext::Explicit, position)? {
+            // `x::varchar` of a varchar(20) has no length.
+            Some(scalar) if scalar.ty().ty == to.ty && scalar.ty() != to => Ok(Scalar::Relabel(Box::new(scalar), to)),
             Some(scalar) => Ok(scalar),
             None => Err(cannot_cast(from, to.ty).at(position)),
         }
@@ -159,7 +162,8 @@ impl Binder<'_> {
     }
 
     fn follow(&mut self, scalar: Scalar, path: &Path, to: SqlType) -> Scalar {
-        if let Scalar::Const(datum, _) = &scalar
+        if let Scalar::Const(datum, from) = &scalar
+            && from.ty != SqlType::Bpchar
             && let Some(datum) = literal::converted(datum, to)
         {
             return Scalar::Const(datum, to.into());
@@ -169,7 +173,8 @@ impl Binder<'_> {
             Path::Relabel => Scalar::Relabel(Box::new(scalar), to.into()),
             Path::ThroughText => Scalar::ThroughText(Box::new(scalar), to.into()),
             Path::Function(function) => call_of(function, vec![scalar], to.into(), true),
-            Path::Items(inner) => self.each_item(scalar, to.into(), |binder, item, ty| Ok(binder.follow(item, inner, ty.ty)))
+            Path::Items(inner) => self
+                .each_item(scalar, to.into(), |binder, item, ty| Ok(binder.follow(item, inner, ty.ty)))
                 .unwrap_or(Scalar::Const(Datum::Null, to.into())),
         }
     }
@@ -181,7 +186,7 @@ impl Binder<'_> {
         to: PgType,
         convert: impl Fn(&mut Self, Scalar, PgType) -> Result<Scalar>,
     ) -> Result<Scalar> {
-        let from = true_element(array.ty().ty).unwrap_or(SqlType::Text);
+        let from = array.ty().ty.element().unwrap_or(SqlType::Text);
         let element = PgType { ty: true_element(to.ty).unwrap_or(SqlType::Text), typmod: to.typmod };
         if let Scalar::Array(items, _) = array {
             let items = items.into_iter().map(|item| convert(self, item, element)).collect::<Result<_>>()?;
@@ -221,11 +226,7 @@ impl Binder<'_> {
     }
 
     /// Expressions brought to one type (CASE, COALESCE, ARRAY, VALUES …); `construct` names it in errors.
-    pub(super) fn unify(
-        &mut self,
-        scalars: Vec<(Scalar, Position)>,
-        construct: &str,
-    ) -> Result<(Vec<Scalar>, PgType)> {
+    pub(super) fn unify(&mut self, scalars: Vec<(Scalar, Position)>, construct: &str) -> Result<(Vec<Scalar>, PgType)> {
         let ty = match common(scalars.iter().map(|(scalar, _)| scalar.ty().ty)) {
             Ok(ty) => ty,
             Err((left, right)) => {

@@ -49,11 +49,7 @@ impl Binder<'_> {
             ) {
                 return Err(SqlError::unsupported("a data-modifying statement in WITH").at(position));
             }
-            let mut derived = if with.recursive {
-                self.recursive(&name, cte)?
-            } else {
-                self.query(&cte.query, true)?
-            };
+            let mut derived = if with.recursive { self.recursive(&name, cte)? } else { self.query(&cte.query, true)? };
             rename(&mut derived.columns, &name, &cte.alias.columns).map_err(|error| error.at(position))?;
             let state = State::Bound { derived: Box::new(derived), used: false };
             self.level().ctes.push(Cte { name, state });
@@ -64,9 +60,8 @@ impl Binder<'_> {
     /// WITH RECURSIVE: plain unless it is a UNION whose second arm reads the query itself.
     fn recursive(&mut self, name: &str, cte: &ast::Cte) -> Result<Derived> {
         let query = &cte.query;
-        let form = format!(
-            "recursive query \"{name}\" does not have the form non-recursive-term UNION [ALL] recursive-term"
-        );
+        let form =
+            format!("recursive query \"{name}\" does not have the form non-recursive-term UNION [ALL] recursive-term");
         let plain = query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
         let union = match query.body.as_ref() {
             SetExpr::SetOperation { left, op: SetOperator::Union, set_quantifier, right } if plain => {
@@ -89,8 +84,7 @@ impl Binder<'_> {
         if let Some(with) = &query.with {
             self.with_clause(with)?;
         }
-        let early =
-            format!("recursive reference to query \"{name}\" must not appear within its non-recursive term");
+        let early = format!("recursive reference to query \"{name}\" must not appear within its non-recursive term");
         self.set_state(name, State::Barred(recursion(early)));
         let mut seed = self.arm(left)?;
         let unresolved = seed.clone();
@@ -106,9 +100,11 @@ impl Binder<'_> {
         let work = self.next_work;
         self.set_state(name, State::Working { work, columns: named, uses: 0 });
         let mut step = self.arm(right)?;
-        let used = self.level().ctes.iter().any(
-            |cte| cte.name == name && matches!(cte.state, State::Working { uses, .. } if uses > 0),
-        );
+        let used = self
+            .level()
+            .ctes
+            .iter()
+            .any(|cte| cte.name == name && matches!(cte.state, State::Working { uses, .. } if uses > 0));
         self.levels.pop();
         if !used {
             return self.union(all, unresolved, step);

@@ -339,8 +339,10 @@ impl Binder<'_> {
             other => other.to_string(),
         };
         let (scalar, position) = self.placed(operand)?;
-        let place = self.operator_position(&name, operand).or(position);
-        self.prefix(&name, scalar, place)
+        self.prefix(&name, scalar, None).map_err(|error| {
+            let place = self.operator_position(&name, operand).or(position);
+            error.at(place)
+        })
     }
 
     fn truth_test(&mut self, operand: &Expr, op: CompareOp, value: bool, construct: &str) -> Result<Scalar> {
@@ -393,8 +395,10 @@ impl Binder<'_> {
                 let scalar = self.expr(operand)?;
                 let first = items.first().and_then(|item| self.position(item));
                 let items = self.all_placed(items)?;
-                let position = self.in_position(first);
-                self.in_list(scalar, items, position)
+                self.in_list(scalar, items, None).map_err(|error| {
+                    let place = self.in_position(first);
+                    error.at(place)
+                })
             }
             _ => Err(SqlError::unsupported("IN with such a list")),
         }
@@ -422,14 +426,7 @@ impl Binder<'_> {
         Ok(if negated { not(both) } else { both })
     }
 
-    fn like(
-        &mut self,
-        operand: &Expr,
-        pattern: &Expr,
-        escape: Option<&Expr>,
-        name: &str,
-        any: bool,
-    ) -> Result<Scalar> {
+    fn like(&mut self, operand: &Expr, pattern: &Expr, escape: Option<&Expr>, name: &str, any: bool) -> Result<Scalar> {
         if any {
             return self.quantified_named(operand, name, bare(pattern), false);
         }
@@ -586,8 +583,7 @@ impl Binder<'_> {
 
     fn collate(&mut self, operand: &Expr, collation: &ast::ObjectName) -> Result<Scalar> {
         let scalar = self.expr(operand)?;
-        let parts: Vec<String> =
-            collation.0.iter().filter_map(|part| part.as_ident()).map(parse::fold).collect();
+        let parts: Vec<String> = collation.0.iter().filter_map(|part| part.as_ident()).map(parse::fold).collect();
         let name = parts.last().map(String::as_str).unwrap_or_default();
         // All text is compared by its bytes, which is what these mean.
         if !matches!(name, "default" | "C" | "POSIX" | "ucs_basic" | "C.UTF-8") {

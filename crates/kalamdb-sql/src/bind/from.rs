@@ -67,7 +67,10 @@ impl Binder<'_> {
     /// 42712: two relations of one name.
     pub(super) fn check_aliases(&mut self, new: &[Visible]) -> Result<()> {
         let clashes = |a: &Visible, b: &Visible| {
-            a.relation && b.relation && !a.item.name.is_empty() && a.item.name == b.item.name
+            a.relation
+                && b.relation
+                && !a.item.name.is_empty()
+                && a.item.name == b.item.name
                 && !(a.item.namespace.is_some() && b.item.namespace.is_some() && a.item.namespace != b.item.namespace)
         };
         let level = self.level();
@@ -98,9 +101,9 @@ impl Binder<'_> {
 
     fn table_factor(&mut self, factor: &TableFactor) -> Result<Part> {
         match factor {
-            TableFactor::Table { name, alias, args: None, sample: None, with_ordinality: false, version: None, .. } => {
-                self.table(name, alias.as_ref())
-            }
+            TableFactor::Table {
+                name, alias, args: None, sample: None, with_ordinality: false, version: None, ..
+            } => self.table(name, alias.as_ref()),
             TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } => {
                 self.table_function(name, &args.args, *with_ordinality, alias.as_ref())
             }
@@ -221,8 +224,7 @@ impl Binder<'_> {
                 item.columns.len(),
                 alias.columns.len()
             );
-            return Err(SqlError::new(SqlState::INVALID_COLUMN_REFERENCE, message)
-                .at(self.ident_position(&alias.name)));
+            return Err(SqlError::new(SqlState::INVALID_COLUMN_REFERENCE, message).at(self.ident_position(&alias.name)));
         }
         for (column, definition) in item.columns.iter_mut().zip(&alias.columns) {
             if definition.data_type.is_some() {
@@ -233,12 +235,7 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn derived_table(
-        &mut self,
-        lateral: bool,
-        query: &ast::Query,
-        alias: Option<&ast::TableAlias>,
-    ) -> Result<Part> {
+    fn derived_table(&mut self, lateral: bool, query: &ast::Query, alias: Option<&ast::TableAlias>) -> Result<Part> {
         let Some(alias) = alias else {
             let what = if matches!(query.body.as_ref(), ast::SetExpr::Values(_)) { "VALUES" } else { "subquery" };
             let example = if what == "VALUES" { "(VALUES ...)" } else { "(SELECT ...)" };
@@ -392,11 +389,8 @@ impl Binder<'_> {
         }
         self.rename_columns(&mut item, alias)?;
         // Grouping and locking still reach the relations inside.
-        let mut visible: Vec<Visible> = part
-            .visible
-            .into_iter()
-            .map(|v| Visible { columns: false, relation: false, ..v })
-            .collect();
+        let mut visible: Vec<Visible> =
+            part.visible.into_iter().map(|v| Visible { columns: false, relation: false, ..v }).collect();
         visible.push(shown(item));
         Ok(Part { rel: part.rel, visible })
     }
@@ -447,14 +441,7 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn join_on(
-        &mut self,
-        left: Part,
-        right: Part,
-        kind: JoinKind,
-        lateral: bool,
-        on: Option<&Expr>,
-    ) -> Result<Part> {
+    fn join_on(&mut self, left: Part, right: Part, kind: JoinKind, lateral: bool, on: Option<&Expr>) -> Result<Part> {
         let (left_visible, right_visible) = nullable_sides(left.visible, right.visible, kind);
         let mut visible = left_visible;
         visible.extend(right_visible);
@@ -464,12 +451,14 @@ impl Binder<'_> {
                 // Only the two sides are visible in the condition, and the queries around.
                 let ids: Vec<ColId> = visible.iter().flat_map(|v| item_ids(&v.item)).collect();
                 let before = std::mem::replace(&mut self.level().visible, visible.clone());
+                let barred = std::mem::replace(&mut self.level().barred, before.clone());
                 self.level().own.extend(ids);
                 let on = self.within(Clause::JoinOn, |binder| {
                     let (scalar, position) = binder.placed(on)?;
                     binder.boolean(scalar, "JOIN/ON", position)
                 });
                 self.level().visible = before;
+                self.level().barred = barred;
                 on?
             }
         };
@@ -512,16 +501,14 @@ impl Binder<'_> {
             self.labels.entry(column.id).or_insert((String::new(), name.clone()));
         }
         for visible in left_visible.iter().chain(&right_visible).filter(|v| v.columns) {
-            let is_merged =
-                |column: &ItemColumn| merged.iter().any(|(_, l, r)| column.col.id == l.col.id || column.col.id == r.col.id);
+            let is_merged = |column: &ItemColumn| {
+                merged.iter().any(|(_, l, r)| column.col.id == l.col.id || column.col.id == r.col.id)
+            };
             item.columns.extend(visible.item.columns.iter().filter(|column| !is_merged(column)).cloned());
         }
         let rel = if made.is_empty() { rel } else { Rel::Extend { input: Box::new(rel), columns: made } };
-        let mut visible: Vec<Visible> = left_visible
-            .into_iter()
-            .chain(right_visible)
-            .map(|v| Visible { columns: false, ..v })
-            .collect();
+        let mut visible: Vec<Visible> =
+            left_visible.into_iter().chain(right_visible).map(|v| Visible { columns: false, ..v }).collect();
         visible.push(Visible { item: Rc::new(item), columns: true, relation: false });
         Ok(Part { rel, visible })
     }

@@ -51,8 +51,7 @@ impl Binder<'_> {
         match self.assign(scalar, ty, position)? {
             Some(scalar) => Ok(scalar),
             None => {
-                let message =
-                    format!("column \"{column}\" is of type {} but expression is of type {given}", ty.ty);
+                let message = format!("column \"{column}\" is of type {} but expression is of type {given}", ty.ty);
                 Err(SqlError::new(SqlState::DATATYPE_MISMATCH, message).with_hint(REWRITE).at(position))
             }
         }
@@ -93,11 +92,7 @@ impl Binder<'_> {
     }
 
     /// The columns that an INSERT or COPY names; all without a list.
-    fn target_columns(
-        &mut self,
-        shape: &RelationShape,
-        names: &[(String, Position)],
-    ) -> Result<Vec<ColumnShape>> {
+    fn target_columns(&mut self, shape: &RelationShape, names: &[(String, Position)]) -> Result<Vec<ColumnShape>> {
         if names.is_empty() {
             return Ok(shape.columns.clone());
         }
@@ -166,13 +161,10 @@ impl Binder<'_> {
         let alias = insert.table_alias.as_ref().map(|alias| parse::fold(&alias.alias));
         let on_conflict = match &insert.on {
             None => None,
-            Some(ast::OnInsert::OnConflict(conflict)) => {
-                Some(self.on_conflict(conflict, &shape, alias.as_deref())?)
-            }
+            Some(ast::OnInsert::OnConflict(conflict)) => Some(self.on_conflict(conflict, &shape, alias.as_deref())?),
             Some(_) => return Err(SqlError::unsupported("such an ON clause")),
         };
-        let (returning, outputs) =
-            self.returning(insert.returning.as_deref(), &shape, alias.as_deref(), Vec::new())?;
+        let (returning, outputs) = self.returning(insert.returning.as_deref(), &shape, alias.as_deref(), Vec::new())?;
         let (source, columns) = source;
         let bound = BoundInsert { need, source, columns, on_conflict, returning };
         Ok((BoundKind::Insert(bound), outputs))
@@ -357,8 +349,9 @@ impl Binder<'_> {
         };
         if conflict.conflict_target.is_none() {
             let message = "ON CONFLICT DO UPDATE requires inference specification or constraint name";
-            return Err(SqlError::new(SqlState::SYNTAX_ERROR, message)
-                .with_hint("For example, ON CONFLICT (column_name)."));
+            return Err(
+                SqlError::new(SqlState::SYNTAX_ERROR, message).with_hint("For example, ON CONFLICT (column_name).")
+            );
         }
         let need = self.need(shape, Action::Update);
         let (mut target, existing) = self.row_item(shape, need);

@@ -52,7 +52,9 @@ pub(super) fn converted(datum: &Datum, target: SqlType) -> Option<Datum> {
         };
     }
     match (datum, target) {
-        (Datum::Text(_), SqlType::Text | SqlType::Varchar | SqlType::Name) => Some(datum.clone()),
+        (Datum::Text(_), SqlType::Text | SqlType::Varchar) => Some(datum.clone()),
+        // Longer names are cut by the cast.
+        (Datum::Text(text), SqlType::Name) if text.len() < 64 => Some(datum.clone()),
         (Datum::Numeric(value), SqlType::Float8) => value.to_f64().ok().map(Datum::Float8),
         (Datum::Oid(_), ty) if ty.is_oid_like() => Some(datum.clone()),
         _ => None,

@@ -153,10 +153,8 @@ pub fn bind_constants(
         let given = scalar.ty();
         binder.assign(scalar, *ty, position)?.ok_or_else(|| {
             let number = index + 1;
-            let message = format!(
-                "parameter ${number} of type {} cannot be coerced to the expected type {}",
-                given.ty, ty.ty
-            );
+            let message =
+                format!("parameter ${number} of type {} cannot be coerced to the expected type {}", given.ty, ty.ty);
             SqlError::new(kalamdb_commons::SqlState::DATATYPE_MISMATCH, message)
                 .with_hint("You will need to rewrite or cast the expression.")
                 .at(position)
@@ -182,6 +180,8 @@ pub(crate) type Position = Option<usize>;
 pub(crate) struct Binder<'a> {
     names: &'a dyn Names,
     text: &'a str,
+    /// How many characters stand before each line: long lists of values ask for many places.
+    lines: std::cell::OnceCell<Vec<usize>>,
     next_col: u32,
     next_work: u32,
     needs: Vec<Need>,
@@ -192,11 +192,17 @@ pub(crate) struct Binder<'a> {
     labels: HashMap<ColId, (String, String)>,
 }
 
+fn line_starts(text: &str) -> Vec<usize> {
+    let breaks = text.chars().enumerate().filter(|(_, ch)| *ch == '\n').map(|(at, _)| at + 1);
+    std::iter::once(0).chain(breaks).collect()
+}
+
 impl<'a> Binder<'a> {
     fn new(text: &'a str, declared: &[Option<SqlType>], names: &'a dyn Names) -> Self {
         Binder {
             names,
             text,
+            lines: std::cell::OnceCell::new(),
             next_col: 0,
             next_work: 0,
             needs: Vec::new(),
@@ -222,10 +228,12 @@ impl<'a> Binder<'a> {
 
     /// A stored default's tree has places in its own text, which nobody sees.
     fn location(&self, start: sqlparser::tokenizer::Location) -> Position {
-        if start.line == 0 || self.text.is_empty() {
+        if start.line == 0 || start.column == 0 || self.text.is_empty() {
             return None;
         }
-        crate::parse::position(self.text, start.line, start.column)
+        let lines = self.lines.get_or_init(|| line_starts(self.text));
+        let before = lines.get(usize::try_from(start.line - 1).ok()?)?;
+        Some(before + usize::try_from(start.column).ok()?)
     }
 
     fn need(&mut self, shape: &RelationShape, action: bound::Action) -> NeedId {
@@ -258,11 +266,7 @@ impl<'a> Binder<'a> {
 
     fn statement_query(&mut self, query: &ast::Query) -> Result<(BoundKind, Vec<Output>)> {
         let derived = self.query(query, true)?;
-        let outputs = derived
-            .columns
-            .iter()
-            .map(|column| column.output())
-            .collect::<Result<Vec<_>>>()?;
+        let outputs = derived.columns.iter().map(|column| column.output()).collect::<Result<Vec<_>>>()?;
         Ok((BoundKind::Query(derived.rel), outputs))
     }
 

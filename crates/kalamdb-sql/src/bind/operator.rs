@@ -162,8 +162,7 @@ impl Binder<'_> {
                 Ok(Scalar::Compare(op, left, right))
             }
             test => {
-                let both_null =
-                    Scalar::And(vec![Scalar::IsNull(Box::new(left)), Scalar::IsNull(Box::new(right))]);
+                let both_null = Scalar::And(vec![Scalar::IsNull(Box::new(left)), Scalar::IsNull(Box::new(right))]);
                 let same = Scalar::Coalesce(vec![test, both_null], SqlType::Bool.into());
                 Ok(if negated { same } else { Scalar::Not(Box::new(same)) })
             }
@@ -278,9 +277,7 @@ pub(super) fn gathered(mut tests: Vec<Scalar>) -> Scalar {
         Some(Scalar::Compare(CompareOp::Eq, left, _)) => left.as_ref().clone(),
         _ => return Scalar::Or(tests),
     };
-    let same = |test: &Scalar| {
-        matches!(test, Scalar::Compare(CompareOp::Eq, left, _) if walk::equal(left, &first))
-    };
+    let same = |test: &Scalar| matches!(test, Scalar::Compare(CompareOp::Eq, left, _) if walk::equal(left, &first));
     if !tests.iter().all(same) {
         return Scalar::Or(tests);
     }

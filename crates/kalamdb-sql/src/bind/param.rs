@@ -26,8 +26,7 @@ fn indeterminate(state: SqlState, number: usize) -> SqlError {
 
 impl Params {
     pub(super) fn new(declared: &[Option<SqlType>]) -> Self {
-        let types: Vec<_> =
-            declared.iter().map(|ty| ty.filter(|ty| !matches!(ty, SqlType::Unknown))).collect();
+        let types: Vec<_> = declared.iter().map(|ty| ty.filter(|ty| !matches!(ty, SqlType::Unknown))).collect();
         Params { places: vec![None; types.len()], types }
     }
 
@@ -42,8 +41,7 @@ impl Params {
             .enumerate()
             .map(|(index, ty)| {
                 let place = self.places[index];
-                ty.map(PgType::new)
-                    .ok_or_else(|| indeterminate(SqlState::INDETERMINATE_DATATYPE, index + 1).at(place))
+                ty.map(PgType::new).ok_or_else(|| indeterminate(SqlState::INDETERMINATE_DATATYPE, index + 1).at(place))
             })
             .collect()
     }

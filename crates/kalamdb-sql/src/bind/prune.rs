@@ -88,7 +88,9 @@ fn visit(rel: &mut Rel, wanted: &mut HashSet<ColId>, needs: &mut [Need]) {
         // Every column of the input counts for DISTINCT.
         Rel::Distinct { input, on: None } => wanted.extend(input.columns().iter().map(|col| col.id)),
         Rel::SetOperation { left: (_, left), right: (_, right), .. }
-        | Rel::Recursive { seed: (_, left), step: (_, right), .. } => wanted.extend(left.iter().chain(&*right).copied()),
+        | Rel::Recursive { seed: (_, left), step: (_, right), .. } => {
+            wanted.extend(left.iter().chain(&*right).copied())
+        }
         Rel::WorkTable { columns, .. } => wanted.extend(columns.iter().map(|col| col.id)),
         Rel::LockRows { targets, .. } => wanted.extend(targets.iter().map(|target| target.key)),
         _ => {}

@@ -86,6 +86,8 @@ impl Clause {
 pub(super) struct Level {
     /// The relations of FROM, as far as they are visible now.
     pub(super) visible: Vec<Visible>,
+    /// Relations that a join's condition must not name: known only to say so.
+    pub(super) barred: Vec<Visible>,
     /// Whether queries inside see nothing of this level: a FROM item without LATERAL is being bound.
     pub(super) hidden: bool,
     /// All columns that this level's FROM makes.
@@ -107,6 +109,7 @@ impl Level {
     pub(super) fn new(clause: Clause) -> Self {
         Level {
             visible: Vec::new(),
+            barred: Vec::new(),
             hidden: false,
             own: HashSet::new(),
             ctes: Vec::new(),
@@ -311,7 +314,8 @@ impl Binder<'_> {
 
     fn missing_relation(&self, namespace: Option<&str>, relation: &str, position: Position) -> SqlError {
         let shown = namespace.map_or_else(|| relation.to_owned(), |namespace| format!("{namespace}.{relation}"));
-        let there = self.levels.iter().flat_map(|level| &level.visible).any(|v| v.item.name == relation);
+        let known = self.levels.iter().flat_map(|level| level.visible.iter().chain(&level.barred));
+        let there = known.into_iter().any(|v| v.item.name == relation);
         if there {
             let message = format!("invalid reference to FROM-clause entry for table \"{shown}\"");
             let detail = format!(

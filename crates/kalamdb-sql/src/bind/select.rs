@@ -1,7 +1,9 @@
 //! SELECT and VALUES: clauses in PostgreSQL's order of analysis, nodes in its order of execution.
 
 use super::aggregate::{Grouped, first, sort_key, unequal};
-use super::bound::{Action, AggregateCall, Col, ColId, LockStrength, LockTarget, LockWait, Rel, Scalar, SortKey};
+use super::bound::{
+    Action, AggregateCall, Col, ColId, LockStrength, LockTarget, LockWait, Rel, Scalar, SetOp, SortKey,
+};
 use super::expr::{bare, row_items};
 use super::operator::{is_keyed, key};
 use super::output_name::output_name;
@@ -144,8 +146,9 @@ impl Binder<'_> {
         for row in &values.rows {
             if row.content.len() != width {
                 let position = row.content.first().and_then(|expr| self.position(expr));
-                return Err(SqlError::new(SqlState::SYNTAX_ERROR, "VALUES lists must all be the same length")
-                    .at(position));
+                return Err(
+                    SqlError::new(SqlState::SYNTAX_ERROR, "VALUES lists must all be the same length").at(position)
+                );
             }
             for (column, expr) in columns.iter_mut().zip(&row.content) {
                 let placed = self.placed(expr)?;
@@ -208,9 +211,7 @@ impl Binder<'_> {
             let message = "invalid UNION/INTERSECT/EXCEPT ORDER BY clause";
             return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message)
                 .with_detail("Only result column names can be used, not expressions or functions.")
-                .with_hint(
-                    "Add the expression/function to every SELECT, or move the UNION into a FROM clause.",
-                )
+                .with_hint("Add the expression/function to every SELECT, or move the UNION into a FROM clause.")
                 .at(targets[count].position));
         }
         let limit = self.limit(query)?;
@@ -272,10 +273,8 @@ impl Binder<'_> {
             }
         }
         let level = self.level();
-        let grouped = grouping.is_some()
-            || having.is_some()
-            || !level.aggregates.is_empty()
-            || !level.groupings.is_empty();
+        let grouped =
+            grouping.is_some() || having.is_some() || !level.aggregates.is_empty() || !level.groupings.is_empty();
         self.refuse_locks(query, select, grouped, distinct || on.is_some())?;
         if grouped {
             rel = self.aggregate_node(rel, grouping.unwrap_or_default(), &mut targets, having.as_mut())?;
@@ -479,11 +478,8 @@ impl Binder<'_> {
             Expr::Value(value) => match &value.value {
                 ast::Value::Number(text, _) => {
                     let Ok(place) = text.to_string().parse::<usize>() else {
-                        return Err(SqlError::new(
-                            SqlState::SYNTAX_ERROR,
-                            format!("non-integer constant in {clause}"),
-                        )
-                        .at(position));
+                        return Err(SqlError::new(SqlState::SYNTAX_ERROR, format!("non-integer constant in {clause}"))
+                            .at(position));
                     };
                     let visible = targets.iter().filter(|target| !target.hidden).count();
                     if place == 0 || place > visible {
@@ -504,14 +500,7 @@ impl Binder<'_> {
         if let Some(index) = targets.iter().position(|target| walk::equal(&target.scalar, &scalar)) {
             return Ok(index);
         }
-        targets.push(Target {
-            name: String::new(),
-            scalar,
-            origin: None,
-            fields: None,
-            position,
-            hidden: true,
-        });
+        targets.push(Target { name: String::new(), scalar, origin: None, fields: None, position, hidden: true });
         Ok(targets.len() - 1)
     }
 
@@ -577,9 +566,8 @@ impl Binder<'_> {
                 Ok((0..=all)
                     .rev()
                     .map(|mask| {
-                        let chosen = parts.iter().enumerate().filter(|(index, _)| {
-                            mask & (1 << (parts.len() - 1 - index)) != 0
-                        });
+                        let chosen =
+                            parts.iter().enumerate().filter(|(index, _)| mask & (1 << (parts.len() - 1 - index)) != 0);
                         chosen.flat_map(|(_, part)| part.iter().copied()).collect()
                     })
                     .collect())
@@ -604,10 +592,8 @@ impl Binder<'_> {
             }
             other => match row_items(other) {
                 Some(items) => {
-                    let keys = items
-                        .into_iter()
-                        .map(|expr| self.group_key(expr, groups, targets))
-                        .collect::<Result<_>>()?;
+                    let keys =
+                        items.into_iter().map(|expr| self.group_key(expr, groups, targets)).collect::<Result<_>>()?;
                     Ok(vec![keys])
                 }
                 None => Ok(vec![vec![self.group_key(other, groups, targets)?]]),
@@ -627,8 +613,7 @@ impl Binder<'_> {
         unequal(scalar.ty()).map_err(|error| error.at(position))?;
         let mut made = self.level().aggregates.iter().map(|(col, _)| col.id).collect::<Vec<_>>();
         made.extend(self.level().windows.iter().map(|(col, _)| col.id));
-        let sets: Vec<ColId> =
-            self.level().sets.iter().flat_map(|(cols, _)| cols.iter().map(|col| col.id)).collect();
+        let sets: Vec<ColId> = self.level().sets.iter().flat_map(|(cols, _)| cols.iter().map(|col| col.id)).collect();
         for col in walk::columns_used(&scalar) {
             if made.contains(&col.id) {
                 let message = "aggregate functions are not allowed in GROUP BY";
@@ -695,10 +680,73 @@ impl Binder<'_> {
             self.regroup(having, &mut grouped)?;
         }
         self.regroup_calls(&mut grouped)?;
-        self.settle_groupings(&groups, &keys)?;
+        let groupings = self.settle_groupings(&groups)?;
         let mut aggregates = std::mem::take(&mut self.level().aggregates);
         aggregates.extend(shown);
-        Ok(Rel::Aggregate { input: Box::new(input), keys, sets: groups.sets, aggregates })
+        if groupings.is_empty() {
+            return Ok(Rel::Aggregate { input: Box::new(input), keys, sets: groups.sets, aggregates });
+        }
+        let Some(sets) = groups.sets else {
+            // One set of all keys leaves none out.
+            let columns = groupings.into_iter().map(|(col, _)| (col, integer(0))).collect();
+            let rel = Rel::Aggregate { input: Box::new(input), keys, sets: None, aggregates };
+            return Ok(Rel::Extend { input: Box::new(rel), columns });
+        };
+        Ok(self.set_by_set(&input, &keys, &sets, &aggregates, &groupings))
+    }
+
+    /// With GROUPING each set is an aggregation of its own over a copy of the input, and says which keys it lacks.
+    fn set_by_set(
+        &mut self,
+        input: &Rel,
+        keys: &[(Col, Scalar)],
+        sets: &[Vec<usize>],
+        aggregates: &[(Col, AggregateCall)],
+        groupings: &[(Col, Vec<usize>)],
+    ) -> Rel {
+        let columns: Vec<Col> = keys
+            .iter()
+            .map(|(col, _)| *col)
+            .chain(aggregates.iter().map(|(col, _)| *col))
+            .chain(groupings.iter().map(|(col, _)| *col))
+            .collect();
+        let ids = |cols: &[Col]| cols.iter().map(|col| col.id).collect::<Vec<ColId>>();
+        let mut united: Option<(Rel, Vec<Col>)> = None;
+        for set in sets {
+            let (there, lacking): (Vec<usize>, Vec<usize>) = (0..keys.len()).partition(|index| set.contains(index));
+            let node = Rel::Aggregate {
+                input: Box::new(input.clone()),
+                keys: there.iter().map(|index| keys[*index].clone()).collect(),
+                sets: None,
+                aggregates: aggregates.to_vec(),
+            };
+            let mut made: Vec<(Col, Scalar)> = lacking
+                .iter()
+                .map(|index| keys[*index].0)
+                .map(|col| (col, Scalar::Const(Datum::Null, col.ty)))
+                .collect();
+            made.extend(groupings.iter().map(|(col, asked)| (*col, integer(lacking_bits(asked, set)))));
+            let mut rel = Rel::Extend { input: Box::new(node), columns: made };
+            let mut cols = columns.clone();
+            walk::renumber(&mut rel, &mut [&mut cols], &mut self.next_col, &mut self.next_work);
+            united = Some(match united {
+                None => (rel, cols),
+                Some((left, left_cols)) => {
+                    let fresh: Vec<Col> = columns.iter().map(|col| self.col(col.ty, true)).collect();
+                    let union = Rel::SetOperation {
+                        op: SetOp::Union,
+                        all: true,
+                        left: (Box::new(left), ids(&left_cols)),
+                        right: (Box::new(rel), ids(&cols)),
+                        columns: fresh.clone(),
+                    };
+                    (union, fresh)
+                }
+            });
+        }
+        let (rel, cols) = united.unwrap_or((Rel::OneRow, Vec::new()));
+        let columns = columns.into_iter().zip(cols).map(|(col, from)| (col, Scalar::Column(from))).collect();
+        Rel::Extend { input: Box::new(rel), columns }
     }
 
     fn regroup_calls(&mut self, grouped: &mut Grouped) -> Result<()> {
@@ -723,29 +771,23 @@ impl Binder<'_> {
     }
 
     /// GROUPING(a, b) asks about keys: now they are known.
-    fn settle_groupings(&mut self, groups: &Groups, keys: &[(Col, Scalar)]) -> Result<()> {
+    fn settle_groupings(&mut self, groups: &Groups) -> Result<Vec<(Col, Vec<usize>)>> {
+        let mut settled = Vec::new();
         for (col, args, position) in std::mem::take(&mut self.level().groupings) {
-            let mut asked = Vec::new();
+            let mut asked = Vec::with_capacity(args.len());
             for arg in args {
                 match groups.keys.iter().position(|key| walk::equal(key, &arg)) {
-                    Some(index) => asked.push(keys[index].1.clone()),
+                    Some(index) => asked.push(index),
                     None => {
-                        let message = "arguments to GROUPING must be grouping expressions of the associated query level";
+                        let message =
+                            "arguments to GROUPING must be grouping expressions of the associated query level";
                         return Err(SqlError::new(SqlState::GROUPING_ERROR, message).at(position));
                     }
                 }
             }
-            let call = AggregateCall {
-                function: &super::aggregate::GROUPING,
-                args: asked,
-                distinct: false,
-                order_by: Vec::new(),
-                filter: None,
-                ty: SqlType::Int4.into(),
-            };
-            self.level().aggregates.push((col, call));
+            settled.push((col, asked));
         }
-        Ok(())
+        Ok(settled)
     }
 
     /// Columns of tables whose whole primary key is grouped by (in every set): the key determines them.
@@ -799,12 +841,15 @@ impl Binder<'_> {
 
     /// The targets as columns: those that are columns already stay what they are.
     pub(super) fn extend(&mut self, input: Rel, targets: &[Target]) -> (Rel, Vec<Col>) {
+        // A column of the query around is made here too: the tree above knows only what its nodes make.
+        let below: std::collections::HashSet<ColId> = input.columns().iter().map(|col| col.id).collect();
         let mut made: Vec<(Col, Scalar)> = Vec::new();
         let mut cols = Vec::with_capacity(targets.len());
         for target in targets {
             let col = match &target.scalar {
-                Scalar::Column(col) => *col,
-                scalar => match made.iter().find(|(_, other)| walk::equal(other, scalar) && !walk::is_volatile(scalar)) {
+                Scalar::Column(col) if below.contains(&col.id) => *col,
+                scalar => match made.iter().find(|(_, other)| walk::equal(other, scalar) && !walk::is_volatile(scalar))
+                {
                     Some((col, _)) => *col,
                     None => {
                         let nullable = !matches!(scalar, Scalar::Const(datum, _) if !datum.is_null());
@@ -853,13 +898,7 @@ impl Binder<'_> {
         (Rel::Aggregate { input: Box::new(input), keys, sets: None, aggregates }, moved)
     }
 
-    fn sorted(
-        &mut self,
-        rel: Rel,
-        order: &[OrderKey],
-        cols: &[Col],
-        on: Option<Vec<usize>>,
-    ) -> Result<Rel> {
+    fn sorted(&mut self, rel: Rel, order: &[OrderKey], cols: &[Col], on: Option<Vec<usize>>) -> Result<Rel> {
         let mut keys = Vec::with_capacity(order.len());
         for item in order.iter() {
             keys.push(sort_key(Scalar::Column(cols[item.target]), &item.options).map_err(|e| e.at(item.position))?);
@@ -1024,6 +1063,15 @@ struct Groups {
     keys: Vec<Scalar>,
     /// Places in `keys`; `None` for one set of all.
     sets: Option<Vec<Vec<usize>>>,
+}
+
+/// GROUPING's bits, the last argument the lowest: set for a key that the grouping set lacks.
+fn lacking_bits(asked: &[usize], set: &[usize]) -> i32 {
+    asked.iter().fold(0, |bits, index| (bits << 1) | i32::from(!set.contains(index)))
+}
+
+fn integer(value: i32) -> Scalar {
+    Scalar::Const(Datum::Int4(value), SqlType::Int4.into())
 }
 
 fn is_nested_set(expr: &Expr) -> bool {

@@ -111,14 +111,7 @@ impl Binder<'_> {
         Ok(true)
     }
 
-    fn combine(
-        &mut self,
-        op: SetOp,
-        all: bool,
-        left: Derived,
-        right: Derived,
-        types: Vec<PgType>,
-    ) -> Result<Derived> {
+    fn combine(&mut self, op: SetOp, all: bool, left: Derived, right: Derived, types: Vec<PgType>) -> Result<Derived> {
         let names: Vec<String> = left.columns.iter().map(|column| column.name.clone()).collect();
         for ty in &types {
             if !all || op != SetOp::Union {
@@ -197,13 +190,7 @@ impl Binder<'_> {
     }
 
     /// INTERSECT ALL and EXCEPT ALL: equal rows are numbered, and the number counts as a column.
-    fn multiset(
-        &mut self,
-        op: SetOp,
-        left: Derived,
-        right: Derived,
-        types: &[PgType],
-    ) -> Result<(Rel, Vec<Col>)> {
+    fn multiset(&mut self, op: SetOp, left: Derived, right: Derived, types: &[PgType]) -> Result<(Rel, Vec<Col>)> {
         let left = self.numbered(left)?;
         let right = self.numbered(right)?;
         let mut types = types.to_vec();

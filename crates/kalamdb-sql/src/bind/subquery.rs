@@ -82,12 +82,14 @@ impl Binder<'_> {
         let derived = self.query(query, true)?;
         let columns: Vec<Col> = derived.columns.iter().map(|column| column.col).collect();
         if columns.len() < lefts.len() {
-            return Err(SqlError::new(SqlState::SYNTAX_ERROR, "subquery has too few columns")
-                .at(self.position(operand)));
+            return Err(
+                SqlError::new(SqlState::SYNTAX_ERROR, "subquery has too few columns").at(self.position(operand))
+            );
         }
         if columns.len() > lefts.len() {
-            return Err(SqlError::new(SqlState::SYNTAX_ERROR, "subquery has too many columns")
-                .at(self.position(operand)));
+            return Err(
+                SqlError::new(SqlState::SYNTAX_ERROR, "subquery has too many columns").at(self.position(operand))
+            );
         }
         let rights = columns.iter().map(|col| Scalar::Column(*col)).collect();
         let test = if lefts.len() == 1 {

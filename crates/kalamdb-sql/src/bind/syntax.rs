@@ -11,9 +11,9 @@ use sqlparser::ast::{self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments
 /// Whether a call is of this unqualified, unquoted name.
 pub(super) fn is_plain(function: &ast::Function, name: &str) -> bool {
     match function.name.0.as_slice() {
-        [part] => part
-            .as_ident()
-            .is_some_and(|ident| ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case(name)),
+        [part] => {
+            part.as_ident().is_some_and(|ident| ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case(name))
+        }
         _ => false,
     }
 }
@@ -151,8 +151,8 @@ impl Binder<'_> {
         if exact {
             return Ok(None);
         }
-        let castable = given == SqlType::Unknown
-            || super::coerce::path(given, ty, function::CastContext::Explicit).is_some();
+        let castable =
+            given == SqlType::Unknown || super::coerce::path(given, ty, function::CastContext::Explicit).is_some();
         if !castable {
             return Ok(None);
         }
@@ -169,10 +169,8 @@ impl Binder<'_> {
         }
         let chosen = self.resolve_call(&name, args, position)?;
         if chosen.function.columns.is_empty() || !matches!(chosen.function.kind, Kind::Set(_)) {
-            let message = format!(
-                "column notation applied to type {}, which is not a composite type",
-                chosen.returns.ty
-            );
+            let message =
+                format!("column notation applied to type {}, which is not a composite type", chosen.returns.ty);
             return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message).at(position));
         }
         let names = chosen.function.columns;
@@ -248,11 +246,7 @@ impl Binder<'_> {
         let (operator, left, right) = self.operands("=", left, right, position)?;
         let ty = left.ty();
         let same = self.perform(operator, Some(left.clone()), right, position)?;
-        Ok(Scalar::Case {
-            branches: vec![(same, Scalar::Const(Datum::Null, ty))],
-            otherwise: Some(Box::new(left)),
-            ty,
-        })
+        Ok(Scalar::Case { branches: vec![(same, Scalar::Const(Datum::Null, ty))], otherwise: Some(Box::new(left)), ty })
     }
 
     /// GREATEST and LEAST leave NULLs out: each argument is the answer if it is beaten by no other.

@@ -41,9 +41,7 @@ fn relation(oid: Oid, namespace: &str, name: &str, columns: &str, key: &[i16]) -
         schema_version: 1,
         kind: if system { RelationKind::System } else { RelationKind::Table(TableType::Shared) },
         columns: columns.collect(),
-        primary_key: (!key.is_empty()).then(|| {
-            (format!("{name}_pkey"), key.iter().map(|id| ColumnId(*id)).collect())
-        }),
+        primary_key: (!key.is_empty()).then(|| (format!("{name}_pkey"), key.iter().map(|id| ColumnId(*id)).collect())),
     }
 }
 
@@ -70,7 +68,13 @@ fn scene() -> Scene {
             relation(16387, "bindtest", "nokey", "a int, b text", &[]),
             relation(1259, "pg_catalog", "pg_class", "oid oid, relname name, relnamespace oid, relkind \"char\"", &[]),
             relation(2615, "pg_catalog", "pg_namespace", "oid oid, nspname name", &[]),
-            relation(1247, "pg_catalog", "pg_type", "oid oid, typname name, typtype \"char\", typcategory \"char\"", &[]),
+            relation(
+                1247,
+                "pg_catalog",
+                "pg_type",
+                "oid oid, typname name, typtype \"char\", typcategory \"char\"",
+                &[],
+            ),
             relation(1249, "pg_catalog", "pg_attribute", "attrelid oid, attname name, atttypid oid, attnum int2", &[]),
             relation(2610, "pg_catalog", "pg_index", "indexrelid oid, indrelid oid, indkey int2vector", &[]),
         ],

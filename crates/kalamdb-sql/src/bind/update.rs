@@ -41,7 +41,8 @@ impl Binder<'_> {
             Some(ast::UpdateTableFromKind::AfterSet(from) | ast::UpdateTableFromKind::BeforeSet(from)) => from,
         };
         let (mut source, others) = self.sources(aim.rel, from)?;
-        let assignments = self.within(Clause::UpdateSet, |binder| binder.assignments(&update.assignments, &aim.shape))?;
+        let assignments =
+            self.within(Clause::UpdateSet, |binder| binder.assignments(&update.assignments, &aim.shape))?;
         let recheck = self.condition(update.selection.as_ref())?;
         self.levels.pop();
         self.needs[aim.need.0].columns.extend(assignments.iter().map(|(id, _)| *id));
@@ -81,8 +82,7 @@ impl Binder<'_> {
         let restarts = recheck.as_ref().is_some_and(walk::has_subquery);
         let (returning, outputs) =
             self.returning(delete.returning.as_deref(), &aim.shape, aim.alias.as_deref(), others)?;
-        let bound =
-            BoundDelete { need: aim.need, target: aim.columns, source, recheck, restarts, returning, purge };
+        let bound = BoundDelete { need: aim.need, target: aim.columns, source, recheck, restarts, returning, purge };
         Ok((BoundKind::Delete(bound), outputs))
     }
 
@@ -180,8 +180,7 @@ impl Binder<'_> {
             Some(values) => values,
             None if names.len() == 1 => vec![value],
             None => {
-                let message =
-                    "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression";
+                let message = "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression";
                 return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message).at(self.position(value)));
             }
         };
@@ -247,11 +246,7 @@ impl Binder<'_> {
     }
 
     /// Values with subqueries are made by the source; a row that was changed meanwhile starts the statement again.
-    fn subqueries_below(
-        &mut self,
-        source: Rel,
-        set: Vec<(ColumnId, Scalar)>,
-    ) -> (Rel, Vec<(ColumnId, Scalar)>) {
+    fn subqueries_below(&mut self, source: Rel, set: Vec<(ColumnId, Scalar)>) -> (Rel, Vec<(ColumnId, Scalar)>) {
         let mut made: Vec<(Col, Scalar)> = Vec::new();
         let set = set
             .into_iter()

@@ -504,9 +504,10 @@ impl Names<'_> {
 /// Sort keys of two clauses are the same.
 pub(super) fn keys_equal(left: &[SortKey], right: &[SortKey]) -> bool {
     left.len() == right.len()
-        && left.iter().zip(right).all(|(a, b)| {
-            a.descending == b.descending && a.nulls_first == b.nulls_first && equal(&a.expr, &b.expr)
-        })
+        && left
+            .iter()
+            .zip(right)
+            .all(|(a, b)| a.descending == b.descending && a.nulls_first == b.nulls_first && equal(&a.expr, &b.expr))
 }
 
 /// The arguments of a set call, for a stage's dependencies.

@@ -167,8 +167,7 @@ impl Binder<'_> {
             Int2 | Int4 | Int8 | Float4 | Float8 => self.of_type(scalar, ty, word, position),
             Date | Time | Timestamp | Timestamptz => self.of_type(scalar, Interval, word, position),
             _ => {
-                let message =
-                    format!("RANGE with offset PRECEDING/FOLLOWING is not supported for column type {ty}");
+                let message = format!("RANGE with offset PRECEDING/FOLLOWING is not supported for column type {ty}");
                 Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message).at(position))
             }
         }

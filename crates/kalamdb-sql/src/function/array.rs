@@ -157,9 +157,10 @@ fn replaced(row: &[Datum], call: &Call<'_>, by: fn(&[Datum]) -> Option<Datum>) -
         return Ok(Datum::Null);
     }
     let found = places(&row[0], &row[1], 0)?;
-    let kept = items(&row[0]).iter().enumerate().filter_map(|(place, item)| {
-        if found.binary_search(&place).is_ok() { by(row) } else { Some(item.clone()) }
-    });
+    let kept = items(&row[0])
+        .iter()
+        .enumerate()
+        .filter_map(|(place, item)| if found.binary_search(&place).is_ok() { by(row) } else { Some(item.clone()) });
     Ok(array(kept.collect(), call.returns))
 }
 

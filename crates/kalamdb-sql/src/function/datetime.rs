@@ -18,7 +18,7 @@ pub(super) const Y2K_DAYS: i64 = 10_957;
 const Y2K_US: i64 = Y2K_DAYS * DAY_US;
 /// The days of a date: 4714-11-24 BC to 5874897-12-31.
 const DATE_MIN: i64 = -2_440_588;
-const DATE_MAX: i64 = 2_145_031_948;
+const DATE_MAX: i64 = 2_145_042_905;
 /// 4714-11-24 BC; the largest is what 64 bits hold (294247-01-10).
 const TIMESTAMP_MIN: i64 = DATE_MIN * DAY_US;
 
@@ -172,9 +172,9 @@ pub(super) fn date_to_timestamp(date: i32) -> Result<i64> {
     match date {
         i32::MAX => Ok(i64::MAX),
         i32::MIN => Ok(i64::MIN),
-        _ => i64::from(date).checked_mul(DAY_US).ok_or_else(|| {
-            SqlError::new(SqlState::DATETIME_VALUE_OUT_OF_RANGE, "date out of range for timestamp")
-        }),
+        _ => i64::from(date)
+            .checked_mul(DAY_US)
+            .ok_or_else(|| SqlError::new(SqlState::DATETIME_VALUE_OUT_OF_RANGE, "date out of range for timestamp")),
     }
 }
 
@@ -326,7 +326,7 @@ pub(super) fn divided(a: Interval, divisor: f64) -> Result<Interval> {
 }
 
 /// Every part by a factor; fractions of months become days of a month of 30, fractions of days become time.
-fn scaled(a: Interval, by: impl Fn(f64) -> f64) -> Result<Interval> {
+pub(super) fn scaled(a: Interval, by: impl Fn(f64) -> f64) -> Result<Interval> {
     let to_microseconds = |value: f64| (value * 1e6).round_ties_even() / 1e6;
     let whole = |value: f64| {
         let in_range = (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&value);
@@ -415,8 +415,7 @@ fn age(a: i64, b: i64) -> Result<Interval> {
     }
     let (later, earlier, sign) = if a >= b { (a, b, 1) } else { (b, a, -1) };
     let (x, y) = (Civil::of(later), Civil::of(earlier));
-    let (mut months, mut days, mut us) =
-        ((x.year - y.year) * 12 + x.month - y.month, x.day - y.day, x.us - y.us);
+    let (mut months, mut days, mut us) = ((x.year - y.year) * 12 + x.month - y.month, x.day - y.day, x.us - y.us);
     if us < 0 {
         us += DAY_US;
         days -= 1;
@@ -600,9 +599,8 @@ fn naive(timestamp: i64) -> chrono::NaiveDateTime {
 
 /// A zone by its name (any case), an abbreviation or a POSIX-like offset.
 pub(super) fn zone_named(name: &str) -> Result<TimeZone> {
-    types_zone(name).ok_or_else(|| {
-        SqlError::new(SqlState::INVALID_PARAMETER_VALUE, format!("time zone \"{name}\" not recognized"))
-    })
+    types_zone(name)
+        .ok_or_else(|| SqlError::new(SqlState::INVALID_PARAMETER_VALUE, format!("time zone \"{name}\" not recognized")))
 }
 
 fn types_zone(name: &str) -> Option<TimeZone> {

@@ -2,8 +2,8 @@
 
 use super::Function;
 use super::datetime::{
-    Civil, DAY_US, HOUR_US, MINUTE_US, SECOND_US, civil_date, day_number, is_finite, local_of,
-    offset_at, to_local, to_utc, utc_of, zone_named,
+    Civil, DAY_US, HOUR_US, MINUTE_US, SECOND_US, civil_date, day_number, is_finite, local_of, offset_at, to_local,
+    to_utc, utc_of, zone_named,
 };
 use super::rows::{f, interval_native};
 use kalamdb_commons::numeric::arithmetic::Op;
@@ -111,7 +111,9 @@ enum Field {
     Decimal(i64, u16),
     /// Days and microseconds of a day.
     Julian(i64, i64),
-    Infinite { negative: bool },
+    Infinite {
+        negative: bool,
+    },
 }
 
 impl Field {
@@ -132,7 +134,13 @@ impl Field {
             Field::Whole(value) => value as f64,
             Field::Decimal(value, scale) => value as f64 / 10_f64.powi(i32::from(scale)),
             Field::Julian(days, us) => days as f64 + us as f64 / DAY_US as f64,
-            Field::Infinite { negative } => if negative { f64::NEG_INFINITY } else { f64::INFINITY },
+            Field::Infinite { negative } => {
+                if negative {
+                    f64::NEG_INFINITY
+                } else {
+                    f64::INFINITY
+                }
+            }
         })
     }
 }
@@ -335,8 +343,7 @@ fn truncate_interval(name: &str, value: Interval) -> Result<Interval> {
         Unit::Second => time(SECOND_US),
         Unit::Milliseconds => time(1000),
         Unit::Microseconds => Ok(value),
-        Unit::Week => Err(not_supported(name, SqlType::Interval)
-            .with_detail("Months usually have fractional weeks.")),
+        Unit::Week => Err(not_supported(name, SqlType::Interval).with_detail("Months usually have fractional weeks.")),
         _ => Err(not_supported(name, SqlType::Interval)),
     }
 }

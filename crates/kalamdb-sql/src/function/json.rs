@@ -55,7 +55,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         edit(tree(&row[0])?, &texts(&row[1]), &Edit::Insert { new, after }).map(|value| Datum::text(value.to_string()))
     })),
     f!(3262 "jsonb_strip_nulls" (a: Jsonb) -> Jsonb { Ok(strip_nulls(Json::parse(a)?).to_string()) }),
-    f!(3261 "json_strip_nulls" (a: Json) -> Json { Ok(strip_nulls(Json::parse(a)?).to_string().replace(": ", ":").replace(", ", ",")) }),
+    f!(3261 "json_strip_nulls" (a: Json) -> Json { Ok(compact(&strip_nulls(Json::parse(a)?))) }),
     f!(3306 "jsonb_pretty" (a: Jsonb) -> Text { Ok(pretty(&Json::parse(a)?)) }),
     f!(3210 "jsonb_typeof" (a: Jsonb) -> Text { Ok(kind(&Json::parse(a)?)) }),
     f!(3968 "json_typeof" (a: Json) -> Text { Ok(kind(&Json::parse(a)?)) }),
@@ -331,9 +331,7 @@ fn without_item(value: Json, at: i32) -> Result<Json> {
             }
             Ok(Json::Array(items))
         }
-        Json::Object(_) => {
-            fail(SqlState::INVALID_PARAMETER_VALUE, "cannot delete from object using integer index")
-        }
+        Json::Object(_) => fail(SqlState::INVALID_PARAMETER_VALUE, "cannot delete from object using integer index"),
         _ => scalar_edit("delete from"),
     }
 }
@@ -396,13 +394,7 @@ fn edit_member(
     Ok(Json::Object(members))
 }
 
-fn edit_item(
-    mut items: Vec<Json>,
-    step: &str,
-    rest: &[Option<String>],
-    depth: usize,
-    what: &Edit,
-) -> Result<Json> {
+fn edit_item(mut items: Vec<Json>, step: &str, rest: &[Option<String>], depth: usize, what: &Edit) -> Result<Json> {
     let Ok(index) = step.trim().parse::<i64>() else {
         let message = format!("path element at position {depth} is not an integer: \"{step}\"");
         return fail(SqlState::INVALID_TEXT_REPRESENTATION, message);
@@ -438,6 +430,18 @@ fn strip_nulls(value: Json) -> Json {
         ),
         Json::Array(items) => Json::Array(items.into_iter().map(strip_nulls).collect()),
         other => other,
+    }
+}
+
+/// Without blanks.
+fn compact(value: &Json) -> String {
+    match value {
+        Json::Array(items) => format!("[{}]", items.iter().map(compact).collect::<Vec<_>>().join(",")),
+        Json::Object(members) => {
+            let members = members.iter().map(|(key, value)| format!("{}:{}", quoted(key), compact(value)));
+            format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+        }
+        scalar => scalar.to_string(),
     }
 }
 
@@ -495,9 +499,7 @@ fn array_length(text: &str) -> Result<i32> {
 fn items(args: &[Datum], what: &str) -> Result<Vec<Json>> {
     match tree(&args[0])? {
         Json::Array(items) => Ok(items),
-        Json::Object(_) => {
-            fail(SqlState::INVALID_PARAMETER_VALUE, format!("cannot extract {what} from an object"))
-        }
+        Json::Object(_) => fail(SqlState::INVALID_PARAMETER_VALUE, format!("cannot extract {what} from an object")),
         _ => fail(SqlState::INVALID_PARAMETER_VALUE, format!("cannot extract {what} from a scalar")),
     }
 }
@@ -648,9 +650,7 @@ fn even(row: &[Datum], function: &str) -> Result<()> {
         return Ok(());
     }
     let error = SqlError::new(SqlState::INVALID_PARAMETER_VALUE, "argument list must have even number of elements");
-    Err(error.with_hint(format!(
-        "The arguments of {function}() must consist of alternating keys and values."
-    )))
+    Err(error.with_hint(format!("The arguments of {function}() must consist of alternating keys and values.")))
 }
 
 fn build_object(row: &[Datum], call: &Call<'_>) -> Result<Datum> {
@@ -659,8 +659,9 @@ fn build_object(row: &[Datum], call: &Call<'_>) -> Result<Datum> {
     for (place, pair) in row.chunks_exact(2).enumerate() {
         if pair[0].is_null() {
             let message = format!("argument {} cannot be null", 2 * place + 1);
-            return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message)
-                .with_hint("Object keys should be text."));
+            return Err(
+                SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message).with_hint("Object keys should be text.")
+            );
         }
         let types = &call.arg_types[2 * place..];
         let key = quoted(&text_of(&pair[0], types[0], call)?);

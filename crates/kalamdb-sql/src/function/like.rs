@@ -215,7 +215,8 @@ pub(super) fn similar_to_escape(pattern: &str, escape: &str) -> Result<String> {
                         0 => out.push_str("){1,1}?("),
                         1 => out.push_str("){1,1}(?:"),
                         _ => {
-                            let message = "SQL regular expression may not contain more than two escape-double-quote separators";
+                            let message =
+                                "SQL regular expression may not contain more than two escape-double-quote separators";
                             return fail(SqlState::INVALID_USE_OF_ESCAPE_CHARACTER, message);
                         }
                     }
@@ -242,8 +243,7 @@ pub(super) fn similar_to_escape(pattern: &str, escape: &str) -> Result<String> {
                     out.extend(chars.next());
                 }
                 if chars.peek() == Some(&']') {
-                    chars.next();
-                    out.push_str("\\]");
+                    out.extend(chars.next());
                 }
             }
             '%' => out.push_str(".*"),

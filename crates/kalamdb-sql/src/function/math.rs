@@ -46,7 +46,6 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(2169 "power" (a: Numeric, b: Numeric) -> Numeric { series::power(&a, &b) }),
     f!(1738 "pow" (a: Numeric, b: Numeric) -> Numeric { series::power(&a, &b) }),
     f!(1739 "numeric_power" (a: Numeric, b: Numeric) -> Numeric { series::power(&a, &b) }),
-    f!(1973 "div" (a: Numeric, b: Numeric) -> Numeric { a.div_trunc(&b) }),
     f!(5044 "gcd" (a: Int4, b: Int4) -> Int4 { gcd::<i32>(i64::from(a), i64::from(b), "integer") }),
     f!(5045 "gcd" (a: Int8, b: Int8) -> Int8 { gcd::<i64>(a, b, "bigint") }),
     f!(5046 "lcm" (a: Int4, b: Int4) -> Int4 { lcm::<i32>(i64::from(a), i64::from(b), "integer") }),

@@ -22,6 +22,7 @@ mod math;
 mod names;
 pub mod nowhere;
 mod operators;
+mod picture;
 mod privilege;
 mod regular;
 mod rows;
@@ -37,9 +38,7 @@ mod window;
 
 pub use invoke::{AroundExtension, sql_error, to_udf, to_udf_around};
 pub(crate) use nowhere::Nowhere;
-pub use table::{
-    all, all_operators, by_name, by_oid, cast, casts, comparison_type, length_cast, operators, sort_key,
-};
+pub use table::{all, all_operators, by_name, by_oid, cast, casts, comparison_type, length_cast, operators, sort_key};
 
 use arrow_array::ArrayRef;
 use datafusion_expr::{AggregateUDF, WindowUDF};

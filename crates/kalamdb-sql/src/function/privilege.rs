@@ -116,9 +116,11 @@ enum What {
 /// 42704
 pub(super) fn role(datum: &Datum, call: &Call<'_>) -> Result<Oid> {
     match datum.as_str() {
-        Some(name) => call.around.catalog().role_by_name(name).ok_or_else(|| {
-            SqlError::new(SqlState::UNDEFINED_OBJECT, format!("role \"{name}\" does not exist"))
-        }),
+        Some(name) => call
+            .around
+            .catalog()
+            .role_by_name(name)
+            .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_OBJECT, format!("role \"{name}\" does not exist"))),
         None => Ok(datum.as_i64().and_then(|oid| Oid::try_from(oid).ok()).unwrap_or(0)),
     }
 }
@@ -160,17 +162,14 @@ fn has_privilege(args: &[ArrayRef], call: &Call<'_>, what: What, with_user: bool
 fn schema(datum: &Datum, call: &Call<'_>) -> Result<Oid> {
     let Some(name) = datum.as_str() else { return Ok(oid(datum)) };
     let bare = split_name(name)?.pop().unwrap_or_default();
-    call.around.catalog().namespace_by_name(&bare).ok_or_else(|| {
-        SqlError::new(SqlState::UNDEFINED_SCHEMA, format!("schema \"{name}\" does not exist"))
-    })
+    call.around
+        .catalog()
+        .namespace_by_name(&bare)
+        .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_SCHEMA, format!("schema \"{name}\" does not exist")))
 }
 
 /// `'SELECT, UPDATE WITH GRANT OPTION'`: true when any of them is held.
-fn any_of(
-    list: &str,
-    what: What,
-    mut held: impl FnMut(&str) -> Result<Option<bool>>,
-) -> Result<Datum> {
+fn any_of(list: &str, what: What, mut held: impl FnMut(&str) -> Result<Option<bool>>) -> Result<Datum> {
     let known: &[&str] = match what {
         What::Table => &["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "RULE", "USAGE"],
         What::Column => &["SELECT", "INSERT", "UPDATE", "REFERENCES"],

@@ -6,11 +6,11 @@
 
 use super::Call;
 use crate::types;
-use arrow_array::builder::{BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, ListBuilder, PrimitiveBuilder, StringBuilder};
-use arrow_array::types::*;
-use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, StringArray,
+use arrow_array::builder::{
+    BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, ListBuilder, PrimitiveBuilder, StringBuilder,
 };
+use arrow_array::types::*;
+use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, StringArray};
 use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -239,9 +239,10 @@ impl Write for Interval {
 /// # Errors
 /// 22008 beyond 292 years of microseconds.
 pub(super) fn interval_native(value: kalamdb_commons::Interval) -> Result<IntervalMonthDayNano> {
-    let nanoseconds = value.us.checked_mul(1000).ok_or_else(|| {
-        SqlError::new(SqlState::DATETIME_VALUE_OUT_OF_RANGE, "interval out of range")
-    })?;
+    let nanoseconds = value
+        .us
+        .checked_mul(1000)
+        .ok_or_else(|| SqlError::new(SqlState::DATETIME_VALUE_OUT_OF_RANGE, "interval out of range"))?;
     Ok(IntervalMonthDayNano { months: value.months, days: value.days, nanoseconds })
 }
 

@@ -5,7 +5,7 @@ use super::{Call, Function, Kind, SetRows};
 use crate::types::oid::quoted_ident;
 use arrow_array::ArrayRef;
 use base64::Engine as _;
-use kalamdb_commons::{ArrayDatum, Datum, PgType, Result, SqlError, SqlState, SqlType};
+use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType};
 use ring::digest;
 use std::borrow::Cow;
 
@@ -288,10 +288,7 @@ fn chr(code: i32) -> Result<String> {
             let message = format!("requested character too large for encoding: {code}");
             fail(SqlState::PROGRAM_LIMIT_EXCEEDED, message)
         }
-        None => fail(
-            SqlState::PROGRAM_LIMIT_EXCEEDED,
-            format!("requested character not valid for encoding: {code}"),
-        ),
+        None => fail(SqlState::PROGRAM_LIMIT_EXCEEDED, format!("requested character not valid for encoding: {code}")),
     }
 }
 
@@ -427,7 +424,8 @@ fn convert_from(bytes: &[u8], name: &str) -> Result<String> {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.contains('\0') => Ok(text.to_owned()),
         other => {
-            let at = other.err().map_or_else(|| bytes.iter().position(|byte| *byte == 0).unwrap_or(0), |e| e.valid_up_to());
+            let at =
+                other.err().map_or_else(|| bytes.iter().position(|byte| *byte == 0).unwrap_or(0), |e| e.valid_up_to());
             let shown: Vec<String> = bytes[at..].iter().take(1).map(|byte| format!("0x{byte:02x}")).collect();
             let message = format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" "));
             fail(SqlState::CHARACTER_NOT_IN_REPERTOIRE, message)
@@ -584,8 +582,9 @@ fn format(pattern: &str, args: &[Datum], call: &Call<'_>) -> Result<String> {
         rest = &rest[kind.len_utf8()..];
         if !matches!(kind, 's' | 'I' | 'L') {
             let message = format!("unrecognized format() type specifier \"{kind}\"");
-            return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message)
-                .with_hint("For a single \"%\" use \"%%\"."));
+            return Err(
+                SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message).with_hint("For a single \"%\" use \"%%\".")
+            );
         }
         let at = position.map_or(next, |position| position - 1);
         next = at + 1;
@@ -639,11 +638,8 @@ fn string_to_array(args: &[ArrayRef], call: &Call<'_>) -> Result<ArrayRef> {
     use rows::{Builder as _, Push as _, Write as _};
     let mut out = TextArray::builder(call.rows);
     for row in 0..call.rows {
-        let datums: Vec<Datum> = args
-            .iter()
-            .zip(call.arg_types)
-            .map(|(arg, ty)| crate::types::datum_at(arg.as_ref(), row, *ty))
-            .collect();
+        let datums: Vec<Datum> =
+            args.iter().zip(call.arg_types).map(|(arg, ty)| crate::types::datum_at(arg.as_ref(), row, *ty)).collect();
         out.push(pieces(&datums));
     }
     Ok(out.done(call))
@@ -652,12 +648,6 @@ fn string_to_array(args: &[ArrayRef], call: &Call<'_>) -> Result<ArrayRef> {
 fn table_of(pieces: Option<Vec<Option<String>>>) -> SetRows {
     let pieces = pieces.unwrap_or_default();
     Box::new(pieces.into_iter().map(|piece| Ok(vec![piece.map_or(Datum::Null, Datum::text)])))
-}
-
-/// A text[] datum.
-pub(super) fn text_array(items: impl IntoIterator<Item = String>) -> Datum {
-    let items = items.into_iter().map(Datum::text).collect();
-    Datum::Array(Box::new(ArrayDatum { element: SqlType::Text, items }))
 }
 
 /// `\XXXX`, `\+XXXXXX`, `\uXXXX` and `\UXXXXXXXX`.
@@ -684,9 +674,9 @@ fn unistr(text: &str) -> Result<String> {
         };
         let code = rest.get(skip..skip + digits).filter(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let code = code.and_then(|hex| u32::from_str_radix(hex, 16).ok()).ok_or_else(invalid)?;
-        out.push(char::from_u32(code).ok_or_else(|| {
-            SqlError::new(SqlState::SYNTAX_ERROR, "invalid Unicode code point")
-        })?);
+        out.push(
+            char::from_u32(code).ok_or_else(|| SqlError::new(SqlState::SYNTAX_ERROR, "invalid Unicode code point"))?,
+        );
         rest = &rest[skip + digits..];
     }
     out.push_str(rest);

@@ -15,6 +15,7 @@ struct Table {
 
 static FUNCTIONS: &[&[Function]] = &[
     super::aggregate::FUNCTIONS,
+    super::aggregate::ordered::FUNCTIONS,
     super::arithmetic::FUNCTIONS,
     super::array::FUNCTIONS,
     super::casts::FUNCTIONS,
@@ -26,6 +27,7 @@ static FUNCTIONS: &[&[Function]] = &[
     super::json::FUNCTIONS,
     super::like::FUNCTIONS,
     super::math::FUNCTIONS,
+    super::picture::FUNCTIONS,
     super::privilege::FUNCTIONS,
     super::regular::FUNCTIONS,
     super::series::FUNCTIONS,

@@ -2,8 +2,8 @@
 //! [`super::picture`].
 
 use super::datetime::{
-    Civil, DAY_US, HOUR_US, MINUTE_US, SECOND_US, day_number, days_in_month, date_to_timestamp,
-    is_finite, offset_at, to_local, to_utc,
+    Civil, DAY_US, HOUR_US, MINUTE_US, SECOND_US, date_to_timestamp, day_number, days_in_month, is_finite, offset_at,
+    to_local, to_utc,
 };
 use super::field::{century, iso_week, iso_year_start};
 use super::rows::{f, fail};
@@ -187,7 +187,17 @@ fn prefix<'a>(text: &'a str, word: &str) -> Option<&'a str> {
 }
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -254,7 +264,10 @@ fn offset_text(offset_s: i64) -> String {
 /// A word in the case in which the pattern was written: ABC, Abc or abc.
 fn cased(word: &str, written: &str) -> String {
     let mut letters = written.chars().filter(|c| c.is_ascii_alphabetic());
-    match (letters.next().is_some_and(|c| c.is_ascii_uppercase()), letters.next().is_some_and(|c| c.is_ascii_uppercase())) {
+    match (
+        letters.next().is_some_and(|c| c.is_ascii_uppercase()),
+        letters.next().is_some_and(|c| c.is_ascii_uppercase()),
+    ) {
         (true, true) => word.to_uppercase(),
         (true, false) => word.to_owned(),
         _ => word.to_lowercase(),
@@ -315,9 +328,7 @@ fn print_key(key: Key, written: &str, fill: bool, moment: &Moment, out: &mut Str
         Key::Month => (moment.month, 2),
         Key::Day => (moment.day, 2),
         Key::DayOfYear => (day_of_year, 3),
-        Key::IsoDayOfYear => {
-            (days.zip(iso).map_or(0, |(days, (year, _))| days - iso_year_start(year) + 1), 3)
-        }
+        Key::IsoDayOfYear => (days.zip(iso).map_or(0, |(days, (year, _))| days - iso_year_start(year) + 1), 3),
         Key::DayOfWeek => (weekday + 1, 1),
         Key::IsoDayOfWeek => (if weekday == 0 { 7 } else { weekday }, 1),
         Key::Week => ((day_of_year - 1) / 7 + 1, 2),

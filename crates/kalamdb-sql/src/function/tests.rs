@@ -127,10 +127,9 @@ fn result_type(function: &Function, types: &[PgType]) -> PgType {
     let some = |wanted: fn(SqlType) -> bool| types.iter().map(|ty| ty.ty).find(|ty| wanted(*ty));
     match function.returns {
         Anyelement | Anycompatible | Anynonarray => types.first().map_or(Text, |ty| element(ty.ty)).into(),
-        Anyarray | Anycompatiblearray => some(SqlType::is_array)
-            .or_else(|| types.first().and_then(|ty| ty.ty.array()))
-            .unwrap_or(TextArray)
-            .into(),
+        Anyarray | Anycompatiblearray => {
+            some(SqlType::is_array).or_else(|| types.first().and_then(|ty| ty.ty.array())).unwrap_or(TextArray).into()
+        }
         returns => returns.into(),
     }
 }
@@ -164,7 +163,8 @@ fn answer(text: &str, around: &Around) -> Result<String> {
                 .collect(),
         };
         let lines = rows(datums, &call)?.map(|row| {
-            let cells = row?.iter().zip(&columns).map(|(cell, ty)| shown(cell, *ty, around)).collect::<Result<Vec<_>>>()?;
+            let cells =
+                row?.iter().zip(&columns).map(|(cell, ty)| shown(cell, *ty, around)).collect::<Result<Vec<_>>>()?;
             Ok(cells.join(","))
         });
         return Ok(lines.collect::<Result<Vec<_>>>()?.join(" | "));
@@ -206,23 +206,14 @@ fn aggregated(text: &str, around: &Around) -> Result<String> {
     };
     let Kind::Aggregate(make) = function.kind else { return Err(SqlError::internal("no aggregate")) };
     let udaf = make(&types);
-    let fields: Vec<_> = types.iter().enumerate().map(|(n, ty)| Field::new(format!("c{n}"), ty.ty.arrow(), true)).collect();
+    let fields: Vec<_> =
+        types.iter().enumerate().map(|(n, ty)| Field::new(format!("c{n}"), ty.ty.arrow(), true)).collect();
     let schema = Schema::new(fields);
     let exprs: Vec<Arc<dyn datafusion_physical_expr::PhysicalExpr>> =
         (0..types.len()).map(|n| Arc::new(Column::new(&format!("c{n}"), n)) as _).collect();
     let expr_fields: Vec<_> = schema.fields().iter().cloned().collect();
     let made = |sliding: bool| -> Result<Box<dyn Accumulator>> {
-        let args = AccumulatorArgs {
-            return_field: Arc::new(Field::new("r", returns.ty.arrow(), true)),
-            schema: &schema,
-            ignore_nulls: false,
-            order_bys: &[],
-            is_reversed: false,
-            name: "a",
-            is_distinct: distinct,
-            exprs: &exprs,
-            expr_fields: &expr_fields,
-        };
+        let args = accumulator_args(&schema, &exprs, &expr_fields, returns, distinct);
         if sliding { udaf.create_sliding_accumulator(args) } else { udaf.accumulator(args) }.map_err(sql_error)
     };
     let rows = columns[0].len();
@@ -235,7 +226,9 @@ fn aggregated(text: &str, around: &Around) -> Result<String> {
     let mut whole = made(false)?;
     whole.update_batch(&columns).map_err(sql_error)?;
     let answer = text_of(whole.as_mut())?;
-    let part = |from: usize, to: usize| -> Vec<ArrayRef> { columns.iter().map(|column| column.slice(from, to - from)).collect() };
+    let part = |from: usize, to: usize| -> Vec<ArrayRef> {
+        columns.iter().map(|column| column.slice(from, to - from)).collect()
+    };
     let mut merged = made(false)?;
     for (from, to) in [(0, rows / 2), (rows / 2, rows)] {
         let mut half = made(false)?;
@@ -256,7 +249,98 @@ fn aggregated(text: &str, around: &Around) -> Result<String> {
         let again = text_of(sliding.as_mut())?;
         assert!(again == answer || matches!(returns.ty, SqlType::Float8), "{text}: moved {again}, whole {answer}");
     }
+    if udaf.groups_accumulator_supported(accumulator_args(&schema, &exprs, &expr_fields, returns, distinct)) {
+        grouped(&udaf, accumulator_args(&schema, &exprs, &expr_fields, returns, distinct), &columns, |value| {
+            let again = shown(&types::datum_at(value, 1, returns), returns, around)?;
+            assert!(
+                again == answer || matches!(returns.ty, SqlType::Float8),
+                "{text}: grouped {again}, whole {answer}"
+            );
+            Ok(())
+        })?;
+    }
     Ok(answer)
+}
+
+fn accumulator_args<'a>(
+    schema: &'a Schema,
+    exprs: &'a [Arc<dyn datafusion_physical_expr::PhysicalExpr>],
+    expr_fields: &'a [arrow_schema::FieldRef],
+    returns: PgType,
+    is_distinct: bool,
+) -> AccumulatorArgs<'a> {
+    AccumulatorArgs {
+        return_field: Arc::new(Field::new("r", returns.ty.arrow(), true)),
+        schema,
+        ignore_nulls: false,
+        order_bys: &[],
+        is_reversed: false,
+        name: "a",
+        is_distinct,
+        exprs,
+        expr_fields,
+    }
+}
+
+/// All rows in the second of two groups: as they are, and each made a state that is merged.
+fn grouped(
+    udaf: &datafusion_expr::AggregateUDF,
+    args: AccumulatorArgs<'_>,
+    columns: &[ArrayRef],
+    check: impl Fn(&dyn Array) -> Result<()>,
+) -> Result<()> {
+    use datafusion_expr::EmitTo;
+    let groups = vec![1; columns[0].len()];
+    let mut whole = udaf.create_groups_accumulator(args).map_err(sql_error)?;
+    let states = whole.convert_to_state(columns, None).map_err(sql_error)?;
+    whole.update_batch(columns, &groups, None, 2).map_err(sql_error)?;
+    check(whole.evaluate(EmitTo::All).map_err(sql_error)?.as_ref())?;
+    whole.merge_batch(&states, &groups, 2).map_err(sql_error)?;
+    let states = whole.state(EmitTo::All).map_err(sql_error)?;
+    whole.merge_batch(&states, &[0, 1], 2).map_err(sql_error)?;
+    check(whole.evaluate(EmitTo::All).map_err(sql_error)?.as_ref())
+}
+
+#[test]
+fn ordered_sets_pick_by_place() {
+    let cases: [(&str, f64, &[f64], &str); 7] = [
+        ("percentile_cont", 0.5, &[1.0, 2.0, 4.0], "2"),
+        ("percentile_cont", 0.25, &[4.0, 1.0, 2.0], "1.5"),
+        ("percentile_disc", 0.5, &[8.0, 1.0, 2.0, 4.0], "2"),
+        ("percentile_disc", 0.0, &[2.0, 1.0], "1"),
+        ("percentile_cont", 1.0, &[], ""),
+        ("percentile_cont", 1.5, &[1.0], "22003"),
+        ("mode", 0.0, &[1.0, 2.0, 2.0], "2"),
+    ];
+    let float: PgType = SqlType::Float8.into();
+    for (name, percentile, values, expected) in cases {
+        let direct = usize::from(name != "mode");
+        let types = vec![float; direct + 1];
+        let function = resolve(name, &types).unwrap_or_else(|error| panic!("{error}"));
+        let Kind::Aggregate(make) = function.kind else { panic!("{name} is no aggregate") };
+        let fields: Vec<_> = (0..types.len()).map(|n| Field::new(format!("c{n}"), float.ty.arrow(), true)).collect();
+        let schema = Schema::new(fields);
+        let expr_fields: Vec<_> = schema.fields().iter().cloned().collect();
+        let column =
+            |n: usize| Arc::new(Column::new(&format!("c{n}"), n)) as Arc<dyn datafusion_physical_expr::PhysicalExpr>;
+        let exprs: Vec<_> = (0..types.len()).map(column).collect();
+        let order = [datafusion_physical_expr::PhysicalSortExpr::new_default(column(direct))];
+        let args =
+            AccumulatorArgs { order_bys: &order, ..accumulator_args(&schema, &exprs, &expr_fields, float, false) };
+        let mut accumulator = make(&types).accumulator(args).unwrap_or_else(|error| panic!("{error}"));
+        let ordered: ArrayRef = Arc::new(arrow_array::Float64Array::from(values.to_vec()));
+        let constant: ArrayRef = Arc::new(arrow_array::Float64Array::from(vec![percentile; values.len()]));
+        let mut columns = vec![constant; direct];
+        // The ordered argument, and once more as what the engine orders by.
+        columns.extend([ordered.clone(), ordered]);
+        accumulator.update_batch(&columns).unwrap_or_else(|error| panic!("{error}"));
+        let found = match accumulator.evaluate() {
+            Ok(value) if value.is_null() => String::new(),
+            Ok(value) => value.to_string(),
+            Err(error) => sql_error(error).state().code().to_owned(),
+        };
+        assert_eq!(found, expected, "{name} {percentile} of {values:?}");
+    }
 }
 
 #[test]
@@ -311,7 +395,28 @@ fn keys_keep_the_order() {
         ("int4[]", &["{}", "{-1}", "{1}", "{1,1}", "{1,2}", "{1,NULL}", "{2}", "{NULL}"]),
         ("text[]", &["{}", "{a}", "{a,b}", "{ab}", "{b}"]),
         ("bpchar", &["a", "ab ", "b   "]),
-        ("jsonb", &["[]", "null", "\"a\"", "\"b\"", "1", "2", "10.5", "false", "true", "[1]", "[2]", "[1, 1]", "{}", "{\"a\": 1}", "{\"a\": 2}", "{\"b\": 1}", "{\"a\": 1, \"b\": 1}"]),
+        (
+            "jsonb",
+            &[
+                "[]",
+                "null",
+                "\"a\"",
+                "\"b\"",
+                "1",
+                "2",
+                "10.5",
+                "false",
+                "true",
+                "[1]",
+                "[2]",
+                "[1, 1]",
+                "{}",
+                "{\"a\": 1}",
+                "{\"a\": 2}",
+                "{\"b\": 1}",
+                "{\"a\": 1, \"b\": 1}",
+            ],
+        ),
     ];
     for (type_name, values) in ordered {
         let ty = types::oid::type_by_name(type_name).unwrap_or(SqlType::Text.into());
@@ -320,7 +425,8 @@ fn keys_keep_the_order() {
             values.iter().map(|value| types::from_text(value, ty, &around.0, &Nowhere).unwrap_or_default()).collect();
         let array = types::array_of(ty, &datums).unwrap_or_else(|error| panic!("{error}"));
         let returns = if ty.ty == SqlType::Float8 { ty } else { function.returns.into() };
-        let keys = call(function, &[array], values.len(), &[ty], returns, &around).unwrap_or_else(|error| panic!("{error}"));
+        let keys =
+            call(function, &[array], values.len(), &[ty], returns, &around).unwrap_or_else(|error| panic!("{error}"));
         let order = arrow_ord::sort::sort_to_indices(&keys, None, None).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(order.values().to_vec(), (0..values.len() as u32).collect::<Vec<_>>(), "{type_name}");
     }

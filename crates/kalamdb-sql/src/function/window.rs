@@ -8,9 +8,7 @@ use arrow_cast::cast;
 use arrow_schema::{DataType, FieldRef, SortOptions};
 use datafusion_common::ScalarValue;
 use datafusion_expr::function::{ExpressionArgs, PartitionEvaluatorArgs, WindowUDFFieldArgs};
-use datafusion_expr::{
-    LimitEffect, PartitionEvaluator, ReversedUDWF, Signature, WindowUDF, WindowUDFImpl,
-};
+use datafusion_expr::{LimitEffect, PartitionEvaluator, ReversedUDWF, Signature, WindowUDF, WindowUDFImpl};
 use datafusion_functions_window::{cume_dist, lead_lag, nth_value, ntile, rank, row_number};
 use datafusion_physical_expr::PhysicalExpr;
 use kalamdb_commons::{PgType, SqlType};

@@ -7,6 +7,7 @@ pub mod faulty;
 pub mod memory;
 pub mod rocksdb;
 
+pub use crate::error::KvError;
 use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
@@ -106,20 +107,6 @@ impl Batch {
             self.ops.push(Op::DeleteRange(family, prefix.to_vec(), end));
         }
     }
-}
-
-/// What an engine reports.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum KvError {
-    /// What is stored does not agree with its checksums or its own index.
-    #[error("stored data is damaged: {0}")]
-    Damaged(String),
-    /// The disk, the file system or the network.
-    #[error("storage failed: {0}")]
-    Io(String),
-    /// The engine was taken away (a crash in a test, a newer writer).
-    #[error("storage is gone")]
-    Gone,
 }
 
 /// A storage engine.

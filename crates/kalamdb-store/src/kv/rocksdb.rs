@@ -67,7 +67,8 @@ impl RocksDbBackend {
     /// [`KvError::Damaged`] when what is there does not agree with itself, [`KvError::Io`] otherwise.
     pub fn open(folder: &Path, cache_bytes: usize) -> Result<Self, KvError> {
         let cache = Cache::new_lru_cache(cache_bytes);
-        let descriptors = Family::ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), of_family(family, &cache)));
+        let descriptors =
+            Family::ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), of_family(family, &cache)));
         let db = DB::open_cf_descriptors(&of_database(), folder, descriptors)?;
         let mut families = Vec::with_capacity(Family::ALL.len());
         for family in Family::ALL {

@@ -80,7 +80,8 @@ fn check_version(folder: &Path) -> Result<(), StoreError> {
     match fs::read_to_string(&path) {
         Ok(text) => {
             let number = text.strip_prefix(VERSION_WORD).and_then(|rest| rest.trim().parse().ok());
-            let found: u32 = number.ok_or_else(|| StoreError::Damaged(format!("\"{}\" is unreadable", path.display())))?;
+            let found: u32 =
+                number.ok_or_else(|| StoreError::Damaged(format!("\"{}\" is unreadable", path.display())))?;
             if found > FORMAT_VERSION {
                 return Err(StoreError::NewerFormat { found, supported: FORMAT_VERSION });
             }
@@ -105,9 +106,9 @@ fn check_rows(folder: &Path, rows: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     let has_files = match fs::read_dir(rows) {
-        Ok(entries) => entries.flatten().any(|entry| {
-            entry.path().extension().is_some_and(|end| ENGINE_FILES.iter().any(|known| end == *known))
-        }),
+        Ok(entries) => entries
+            .flatten()
+            .any(|entry| entry.path().extension().is_some_and(|end| ENGINE_FILES.iter().any(|known| end == *known))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => folder.join(SEGMENTS_FOLDER).exists(),
         Err(error) => return Err(StoreError::io(rows, error)),
     };

@@ -302,6 +302,7 @@ impl Committer {
         }
         group.finish();
         let Group { next, batch, followed, .. } = group;
+        let rows = next.seq - self.now.seq;
         if self.write_and_publish(batch, next, durability).is_err() {
             for Taken { answer, .. } in taken {
                 let _ = answer.send(Err(Refused::Error(StoreError::OutcomeUnknown)));
@@ -311,6 +312,7 @@ impl Committer {
         let counters = &self.shared.counters;
         counters.groups.fetch_add(1, Ordering::Relaxed);
         counters.commits.fetch_add(taken.len() as i64, Ordering::Relaxed);
+        counters.rows.fetch_add(rows as i64, Ordering::Relaxed);
         for Taken { answer, committed, locks, charge } in taken {
             // Locks before the answer: who is told of the commit finds them free.
             drop((locks, charge));
@@ -455,7 +457,8 @@ impl Committer {
         }
         self.sync();
         let exact = stored::encode(&Seq(self.now.seq));
-        let outcome = self.apply_marks(vec![Op::Put(Family::Meta, stored::RESERVED_KEY.into(), exact)], Durability::Synced);
+        let outcome =
+            self.apply_marks(vec![Op::Put(Family::Meta, stored::RESERVED_KEY.into(), exact)], Durability::Synced);
         self.failed = true;
         outcome
     }

@@ -62,7 +62,9 @@ impl CommitRecord {
     /// About how much memory it holds.
     fn bytes(&self) -> usize {
         let rows = |change: &RowChange| {
-            128 + change.key.len() + change.old.as_ref().map_or(0, Bytes::len) + change.new.as_ref().map_or(0, Bytes::len)
+            128 + change.key.len()
+                + change.old.as_ref().map_or(0, Bytes::len)
+                + change.new.as_ref().map_or(0, Bytes::len)
         };
         let texts = |note: &Notification| 64 + note.channel.len() + note.payload.len();
         256 + self.changes.iter().map(rows).sum::<usize>()

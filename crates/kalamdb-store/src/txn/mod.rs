@@ -3,16 +3,16 @@
 //! The [`Engine`] is what all of them share: the newest published state, the locks, the feed, the way to the
 //! committer. It is complete when it is made, and ends its committer when the last one lets go of it.
 
-pub mod snapshot;
-pub(crate) mod write_set;
-pub mod lock;
-mod deadlock;
-mod validate;
-pub mod read_view;
-pub mod feed;
-pub mod note;
 pub mod committer;
+mod deadlock;
+pub mod feed;
+pub mod lock;
+pub mod note;
+pub mod read_view;
+pub mod snapshot;
 pub mod transaction;
+mod validate;
+pub(crate) mod write_set;
 
 use crate::catalog::stored::{self, Given};
 use crate::error::StoreError;
@@ -139,10 +139,8 @@ impl Engine {
     pub(crate) fn start(parts: Parts) -> Result<Arc<Self>, StoreError> {
         let watchers = Arc::new(Watchers::default());
         let ring = Ring::new(parts.feed_bytes_max);
-        let numbers = Arc::new(Numbers {
-            oid: AtomicU32::new(parts.given.oid),
-            segment: AtomicU64::new(parts.given.segment),
-        });
+        let numbers =
+            Arc::new(Numbers { oid: AtomicU32::new(parts.given.oid), segment: AtomicU64::new(parts.given.segment) });
         let (notes, counters) = (Notes::default(), Arc::new(Counters::default()));
         let (failing, failed) = watch::channel(false);
         let (requests, inbox) = crossbeam_channel::unbounded();
@@ -188,7 +186,8 @@ impl Engine {
         ReadView::of(self.clone(), self.published())
     }
 
-    /// The feed, from now on.
+    /// The feed, from about now: a commit that is being answered may come or be told as missed. Exactly from a state on
+    /// it begins inside [`Engine::fixed_point`].
     pub fn feed(&self) -> Feed {
         self.ring.subscribe()
     }

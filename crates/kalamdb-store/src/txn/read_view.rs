@@ -258,8 +258,7 @@ impl ReadView {
         let range = KeyRange::of_prefix(&table.id.0.to_be_bytes());
         let start = from.unwrap_or(&range.start);
         let mut found = Vec::new();
-        let mut cursor =
-            self.published.snapshot.scan(family_of(table), start, range.end.as_deref(), ScanSize::Long)?;
+        let mut cursor = self.published.snapshot.scan(family_of(table), start, range.end.as_deref(), ScanSize::Long)?;
         while let Some((key, row)) = cursor.current().filter(|_| found.len() < limit) {
             if seq_of(row).is_some_and(|seq| seq <= files.mark) {
                 found.push(Key::from(key));
@@ -329,7 +328,8 @@ impl ReadView {
         if emptied == 0 && !full.is_empty() {
             // A tombstone's key goes on behind the row's, so the range's own end would cut it: `end` is looked at.
             let end = key::after_prefix(&prefix);
-            let scan = self.published.snapshot.scan(Family::Tombstones, &full.start, end.as_deref(), ScanSize::Short)?;
+            let scan =
+                self.published.snapshot.scan(Family::Tombstones, &full.start, end.as_deref(), ScanSize::Short)?;
             rows.cursor = Some(scan);
         }
         Ok(rows)
@@ -592,7 +592,8 @@ impl TombstoneRows {
             self.given = Given::Own;
             return Ok(self.own.front().map(|(key, row)| (&key[self.prefix..], &row[..])));
         }
-        while self.cursor.as_ref().and_then(|cursor| cursor.current()).is_some_and(|(key, _)| self.taken.contains(key)) {
+        while self.cursor.as_ref().and_then(|cursor| cursor.current()).is_some_and(|(key, _)| self.taken.contains(key))
+        {
             self.advance()?;
         }
         self.given = Given::Committed;

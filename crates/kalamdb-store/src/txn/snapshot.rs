@@ -84,8 +84,7 @@ impl Manifest {
         let mut manifest = Self::default();
         for (_, value) in pairs(snapshot, Family::Meta, b"m")? {
             let record: SegmentRecord = stored::decode("a segment record", &value)?;
-            let mut deletes =
-                snapshot.scan(Family::Meta, &stored::deletes_prefix(record.id), None, ScanSize::Short)?;
+            let mut deletes = snapshot.scan(Family::Meta, &stored::deletes_prefix(record.id), None, ScanSize::Short)?;
             let any = deletes.current().is_some_and(|(key, _)| key.starts_with(&stored::deletes_prefix(record.id)));
             if any {
                 deletes.advance()?;

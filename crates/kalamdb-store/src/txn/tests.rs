@@ -131,7 +131,8 @@ async fn who_sees_what() {
     let view = store.read_view();
     assert_eq!(all(&view, &t), ["two", "three", "old"]);
     assert_eq!(view.row_count(t.table.id), 3);
-    let deleted: Vec<_> = view.tombstone_scan(&t, &KeyRange::all(), &[ColumnId(2), ColumnId::SEQ], 10).expect("a scan").collect();
+    let deleted: Vec<_> =
+        view.tombstone_scan(&t, &KeyRange::all(), &[ColumnId(2), ColumnId::SEQ], 10).expect("a scan").collect();
     assert_eq!(deleted.len(), 1);
     assert_eq!(deleted[0].as_ref().expect("a batch").num_rows(), 1);
 }
@@ -147,7 +148,8 @@ async fn after_a_lock_the_newest_row_counts() {
     change(&mut other, &t, 1, Some("b"), LockWait::NoWait).await.expect("an update");
     change(&mut other, &t, 2, None, LockWait::NoWait).await.expect("a delete");
 
-    let (mut committed, mut repeatable) = (store.begin(Isolation::ReadCommitted), store.begin(Isolation::RepeatableRead));
+    let (mut committed, mut repeatable) =
+        (store.begin(Isolation::ReadCommitted), store.begin(Isolation::RepeatableRead));
     committed.begin_statement().expect("a statement");
     repeatable.begin_statement().expect("a statement");
     let busy = committed.row_lock(&t, &key_of(1), LockStrength::KeyShare, LockWait::NoWait).await;
@@ -179,8 +181,9 @@ async fn commits_come_in_one_order() {
     let scene = Scene::new();
     let store = scene.open();
     let t = create(&store, &def(TableType::User)).await;
-    let mut feed = store.feed();
-    let first = store.published().seq;
+    let engine = store.engine().clone();
+    let (mut feed, first) =
+        store.fixed_point(move |published| (engine.feed(), published.seq)).await.expect("a fixed point");
     let mut tasks = Vec::new();
     for session in 0..8i64 {
         let (store, t) = (store.clone(), t.clone());
@@ -312,10 +315,12 @@ async fn a_dropped_session_releases_nothing_early() {
     let (inside, begun) = crossbeam_channel::bounded::<()>(0);
     let engine = store.engine().clone();
     let stop = tokio::spawn(async move {
-        engine.fixed_point(move |_| {
-            let _ = inside.send(());
-            let _ = held.recv();
-        }).await
+        engine
+            .fixed_point(move |_| {
+                let _ = inside.send(());
+                let _ = held.recv();
+            })
+            .await
     });
     begun.recv().expect("the committer stands still");
     let mut txn = store.begin(Isolation::ReadCommitted);

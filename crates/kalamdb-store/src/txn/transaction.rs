@@ -341,8 +341,13 @@ impl Transaction {
         let mut set = self.own.write();
         let writes = set.tables.entry(table.id).or_insert_with(|| TableWrites::of(table, schema_version));
         let mut base = None;
-        if let Some(RowVersion { row, place: place @ (Place::Hot | Place::Cold { .. }), seq: Some(seq), place_number, .. }) =
-            replaces
+        if let Some(RowVersion {
+            row,
+            place: place @ (Place::Hot | Place::Cold { .. }),
+            seq: Some(seq),
+            place_number,
+            ..
+        }) = replaces
         {
             writes.place_number = Some(writes.place_number.map_or(place_number, |least| least.min(place_number)));
             base = Some(Base { row, seq, place });
@@ -431,11 +436,7 @@ impl Transaction {
     }
 
     fn mark(&self) -> Mark {
-        Mark {
-            writes: self.own.read().mark(),
-            changes: self.changes.len(),
-            notifications: self.notifications.len(),
-        }
+        Mark { writes: self.own.read().mark(), changes: self.changes.len(), notifications: self.notifications.len() }
     }
 
     /// A place to go back to.
@@ -448,7 +449,8 @@ impl Transaction {
     /// Undoes what came after the mark. Locks stay.
     pub fn rollback_to(&mut self, mark: Mark) {
         self.own.write().undo(mark.writes);
-        for undone in self.notifications.drain(mark.notifications..) {
+        let kept = mark.notifications.min(self.notifications.len());
+        for undone in self.notifications.drain(kept..) {
             self.notified.remove(&undone);
         }
         if self.changes.len() > mark.changes {
@@ -498,7 +500,8 @@ async fn look_up_places(engine: &Arc<Engine>, mut payload: Box<Payload>) -> Resu
     let view = ReadView::of(engine.clone(), engine.published());
     let moved: Vec<TableId> = {
         let number = |table: &TableId| engine.published().manifest.place_number(*table);
-        let stale = payload.set.tables.iter().filter(|(id, writes)| writes.place_number.is_some_and(|n| n != number(id)));
+        let stale =
+            payload.set.tables.iter().filter(|(id, writes)| writes.place_number.is_some_and(|n| n != number(id)));
         stale.map(|(id, _)| *id).collect()
     };
     for table in moved {

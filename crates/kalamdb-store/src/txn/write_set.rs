@@ -352,7 +352,8 @@ mod tests {
     /// The net effect of every short history of a key: (base, versions) → (removed, tombstone, row).
     #[test]
     fn outcomes() {
-        type Case = (Option<&'static str>, &'static [Option<&'static str>], bool, Option<&'static str>, Option<&'static str>);
+        type Case =
+            (Option<&'static str>, &'static [Option<&'static str>], bool, Option<&'static str>, Option<&'static str>);
         let cases: &[Case] = &[
             (None, &[Some("n")], false, None, Some("n")),
             (None, &[Some("n"), None], false, None, None),

@@ -15,7 +15,7 @@ use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature};
 use datafusion_physical_expr::PhysicalSortExpr;
-use kalamdb_commons::{PgType, Result, SqlType};
+use kalamdb_commons::{PgType, Result, SqlError, SqlState, SqlType};
 use rustc_hash::FxHashSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -27,7 +27,12 @@ pub(super) type Finish = fn(&[ArrayRef], &[PgType]) -> Result<ScalarValue>;
 
 /// The engine's aggregate over gathered rows.
 pub(super) fn gathered(name: &'static str, types: &[PgType], returns: SqlType, finish: Finish) -> Arc<AggregateUDF> {
-    Arc::new(AggregateUDF::new_from_impl(Gathered { name, types: types.into(), returns, finish }))
+    Arc::new(AggregateUDF::new_from_impl(Gathered { name, types: types.into(), returns, finish, within_group: false }))
+}
+
+/// As [`gathered`], for aggregates that mean nothing without WITHIN GROUP.
+pub(super) fn ordered_set(name: &'static str, types: &[PgType], returns: SqlType, finish: Finish) -> Arc<AggregateUDF> {
+    Arc::new(AggregateUDF::new_from_impl(Gathered { name, types: types.into(), returns, finish, within_group: true }))
 }
 
 #[derive(Debug)]
@@ -36,6 +41,7 @@ struct Gathered {
     types: Box<[PgType]>,
     returns: SqlType,
     finish: Finish,
+    within_group: bool,
 }
 
 impl PartialEq for Gathered {
@@ -70,6 +76,10 @@ impl AggregateUDFImpl for Gathered {
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Engine<Box<dyn Accumulator>> {
+        if self.within_group && args.order_bys.is_empty() {
+            let message = format!("WITHIN GROUP is required for ordered-set aggregate {}", self.name);
+            return Err(external(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message)));
+        }
         Ok(Box::new(Gathering::new(&self.types, args.order_bys, args.is_distinct, self.finish)))
     }
 
@@ -251,10 +261,7 @@ impl Accumulator for Gathering {
 
     fn state(&mut self) -> Engine<Vec<ScalarValue>> {
         let columns = self.columns()?;
-        Ok(columns
-            .into_iter()
-            .map(|column| ScalarValue::List(Arc::new(single_list(column))))
-            .collect())
+        Ok(columns.into_iter().map(|column| ScalarValue::List(Arc::new(single_list(column)))).collect())
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Engine<()> {

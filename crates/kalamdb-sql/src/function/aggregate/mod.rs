@@ -2,11 +2,12 @@
 
 mod fold;
 mod gather;
+pub(super) mod ordered;
 mod sums;
 
 pub(super) use fold::ANY;
 
-use super::compare::{key_function, key_of};
+use super::compare::key_of;
 use super::json::{json_text, json_value};
 use super::rows::{fail, k};
 use super::{Function, Kind, nowhere};
@@ -15,9 +16,7 @@ use crate::types::json::{Json, write_string};
 use arrow_array::{Array, ArrayRef};
 use datafusion_common::ScalarValue;
 use datafusion_expr::AggregateUDF;
-use datafusion_functions_aggregate::{
-    bit_and_or_xor, bool_and_or, correlation, count, covariance, min_max, regr,
-};
+use datafusion_functions_aggregate::{bit_and_or_xor, bool_and_or, correlation, count, covariance, min_max, regr};
 use fold::folded;
 use gather::gathered;
 use kalamdb_commons::{Datum, PgType, Result, SqlState, SqlType};
@@ -27,7 +26,8 @@ use sums::*;
 #[rustfmt::skip]
 pub(super) static FUNCTIONS: &[Function] = &[
     k!(2803 lax "count" () -> Int8 = Kind::Aggregate(|_| count::count_udaf())),
-    k!(2147 lax "count" (Any) -> Int8 = Kind::Aggregate(counted)),
+    // DISTINCT goes by sort keys where a type has one: the plan gives them as the argument then.
+    k!(2147 lax "count" (Any) -> Int8 = Kind::Aggregate(|_| count::count_udaf())),
 
     k!(2109 lax "sum" (Int2) -> Int8 = Kind::Aggregate(folded_short::<OfInt2>)),
     k!(2108 lax "sum" (Int4) -> Int8 = Kind::Aggregate(folded_short::<OfInt4>)),
@@ -144,12 +144,6 @@ pub(super) static FUNCTIONS: &[Function] = &[
 
 fn folded_short<T: Integer>(types: &[PgType]) -> Arc<AggregateUDF> {
     folded::<ShortSum<T>>("sum", types)
-}
-
-/// The engine's count, unless DISTINCT would look at bytes that are not the value.
-fn counted(types: &[PgType]) -> Arc<AggregateUDF> {
-    let keyed = types.iter().any(|ty| key_function(ty.ty).is_some());
-    if keyed { folded::<Count>("count", types) } else { count::count_udaf() }
 }
 
 /// The largest or smallest by key, for types whose Arrow order is not PostgreSQL's.

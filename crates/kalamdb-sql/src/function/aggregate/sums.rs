@@ -275,14 +275,8 @@ impl<S: Statistic> Numerics<S> {
 impl<S: Statistic> Step for Numerics<S> {
     type Columns<'a> = &'a BinaryArray;
     const RETRACTS: bool = true;
-    const STATE: &'static [DataType] = &[
-        DataType::Int64,
-        DataType::Int64,
-        DataType::Int64,
-        DataType::Int64,
-        DataType::Binary,
-        DataType::Binary,
-    ];
+    const STATE: &'static [DataType] =
+        &[DataType::Int64, DataType::Int64, DataType::Int64, DataType::Int64, DataType::Binary, DataType::Binary];
 
     fn returns(_: &[PgType]) -> SqlType {
         SqlType::Numeric
@@ -405,14 +399,8 @@ impl<T, S> Floats<T, S> {
 impl<T: Real, S: FloatStatistic> Step for Floats<T, S> {
     type Columns<'a> = &'a PrimitiveArray<T::Arrow>;
     const RETRACTS: bool = true;
-    const STATE: &'static [DataType] = &[
-        DataType::Float64,
-        DataType::Float64,
-        DataType::Float64,
-        DataType::Int64,
-        DataType::Int64,
-        DataType::Int64,
-    ];
+    const STATE: &'static [DataType] =
+        &[DataType::Float64, DataType::Float64, DataType::Float64, DataType::Int64, DataType::Int64, DataType::Int64];
 
     fn returns(_: &[PgType]) -> SqlType {
         SqlType::Float8
@@ -602,46 +590,5 @@ impl<const MEAN: bool> Step for Intervals<MEAN> {
         };
         let value = if MEAN { super::super::datetime::divided(sum, self.n as f64)? } else { sum };
         Ok(ScalarValue::IntervalMonthDayNano(Some(super::super::rows::interval_native(value)?)))
-    }
-}
-
-/// `count(x)` for types whose DISTINCT goes by keys.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Count(i64);
-
-impl Step for Count {
-    type Columns<'a> = ();
-    const RETRACTS: bool = true;
-    const STATE: &'static [DataType] = &[DataType::Int64];
-
-    fn returns(_: &[PgType]) -> SqlType {
-        SqlType::Int8
-    }
-
-    fn columns(_: &[ArrayRef]) -> Result<()> {
-        Ok(())
-    }
-
-    fn add(&mut self, (): &(), _: usize) -> Result<()> {
-        self.0 += 1;
-        Ok(())
-    }
-
-    fn remove(&mut self, (): &(), _: usize) -> Result<()> {
-        self.0 -= 1;
-        Ok(())
-    }
-
-    fn state(&self) -> Result<Vec<ScalarValue>> {
-        Ok(vec![ScalarValue::Int64(Some(self.0))])
-    }
-
-    fn merge(&mut self, state: &[ScalarValue]) -> Result<()> {
-        self.0 += int64(&state[0])?;
-        Ok(())
-    }
-
-    fn finish(&self) -> Result<ScalarValue> {
-        Ok(ScalarValue::Int64(Some(self.0)))
     }
 }
