@@ -70,13 +70,16 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "error",
             "settings",
+            "snowflake",
             "registry",
+            "plan",
+            "reply",
             "system",
             "relation",
             "resolve",
+            "hall",
             "jobs",
             "standing",
-            "plan",
             "statement",
             "login",
             "session",
@@ -200,7 +203,11 @@ fn rule_1_edges_and_heavy_crates() {
 #[test]
 fn rule_2_rocksdb_has_one_file_and_apply_one_caller() {
     let sources = sources();
-    none(strays(&sources, "rocksdb::", &["kalamdb-store/kv/rocksdb.rs", "kalamdb-store/kv/mod.rs"]), "rocksdb::");
+    let allowed = ["kalamdb-store/kv/rocksdb.rs", "kalamdb-store/kv/mod.rs"];
+    // Our own module is called so too.
+    let crate_paths =
+        strays(&sources, "rocksdb::", &allowed).into_iter().filter(|line| !line.contains("kv::rocksdb::"));
+    none(crate_paths.collect(), "rocksdb::");
     let allowed = ["kalamdb-store/txn/committer", "kalamdb-store/kv/", "kalamdb-store/codec/"];
     let in_store: Vec<Source> = sources.into_iter().filter(|source| source.krate == "kalamdb-store").collect();
     let calls = strays(&in_store, "backend.apply(", &allowed);
@@ -233,8 +240,12 @@ fn rule_3_permission_is_asked_in_one_place() {
 #[test]
 fn rule_4_one_parser_and_no_error_text() {
     let sources = sources();
-    none(strays(&sources, "Parser::new(", &["kalamdb-sql/parse.rs"]), "the parser is made in parse.rs");
-    none(strays(&sources, "Tokenizer::new(", &["kalamdb-sql/parse"]), "text is tokenised by parse");
+    // jsonb has a parser of its own: only files that know the SQL library can make its.
+    let (with_library, _): (Vec<Source>, Vec<Source>) =
+        sources.into_iter().partition(|it| it.text.contains("sqlparser"));
+    none(strays(&with_library, "Parser::new(", &["kalamdb-sql/parse.rs"]), "the parser is made in parse.rs");
+    none(strays(&with_library, "Tokenizer::new(", &["kalamdb-sql/parse"]), "text is tokenised by parse");
+    let sources = self::sources();
     for word in
         [".to_string().contains(", ".message().contains(", ".message().starts_with(", "to_string().starts_with("]
     {
@@ -250,7 +261,7 @@ fn rule_5_the_database_is_met_at_the_doors() {
     let named: Vec<String> = strays(&sources, "Database", &allowed)
         .into_iter()
         // A variant or a type of another crate is another word.
-        .filter(|line| !line.contains("::Database") && !line.contains("Database,") && !line.contains("Database =>"))
+        .filter(|line| !line.contains("::Database") && !line.ends_with(": Database,"))
         .collect();
     none(named, "Database is named in core::database, the doors and server");
     let doors: Vec<Source> =

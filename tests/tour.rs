@@ -187,10 +187,17 @@ impl Stage<'_> {
             // root's command is printed by the server itself.
             let command = match user {
                 "root" => {
-                    let log = self.server.log();
-                    let line =
-                        log.lines().find(|line| line.contains("PGPASSFILE=")).expect("the server prints a command");
-                    line[line.find("PGPASSFILE=").expect("it was found")..].trim().to_owned()
+                    // It is printed right behind the opening of the port.
+                    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+                    loop {
+                        let log = self.server.log();
+                        if let Some(at) = log.find("PGPASSFILE=") {
+                            let line = log[at..].lines().next().unwrap_or_default();
+                            break line.trim().to_owned();
+                        }
+                        assert!(std::time::Instant::now() < deadline, "the server prints a command: {log}");
+                        std::thread::yield_now();
+                    }
                 }
                 _ => self.with_port(command_of(self.readme, user).expect("README tells how to log in")),
             };

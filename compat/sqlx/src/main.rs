@@ -104,8 +104,10 @@ async fn transactions(pool: &PgPool) -> Outcome {
         sqlx::query(sql("INSERT INTO TABLE (id) VALUES ($1)")).bind(id).execute(&mut *kept).await?;
     }
     kept.commit().await?;
-    let streamed: Vec<i64> =
-        sqlx::query_scalar::<_, i64>(sql("SELECT id FROM TABLE WHERE id >= 100 ORDER BY id")).fetch(pool).try_collect().await?;
+    let streamed: Vec<i64> = sqlx::query_scalar::<_, i64>(sql("SELECT id FROM TABLE WHERE id >= 100 ORDER BY id"))
+        .fetch(pool)
+        .try_collect()
+        .await?;
     assert_eq!(streamed, (100..200).collect::<Vec<_>>());
     Ok(())
 }

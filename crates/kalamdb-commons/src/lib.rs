@@ -4,6 +4,8 @@
 //! The one surprising thing: numerics have a memcomparable form, because keys, Arrow columns and
 //! comparisons all lean on the same bytes.
 
+#![forbid(unsafe_code)]
+
 pub mod clock;
 pub mod datum;
 pub mod error;

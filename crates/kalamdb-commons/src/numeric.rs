@@ -23,7 +23,7 @@ pub const SCALE_MAX: u16 = 16_383;
 pub const INTEGER_DIGITS_MAX: u64 = 131_072;
 
 /// A numeric value.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Numeric {
     /// NaN: equal to itself, above all others.
     NaN,
@@ -42,6 +42,19 @@ pub enum ParseNumericError {
     Syntax,
     /// 22003: too many digits before or behind the point.
     Overflow,
+}
+
+/// The same value, printed the same: `1.0` is another numeric than `1.00`. SQL's equality compares keys.
+impl PartialEq for Numeric {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Numeric::Finite(a), Numeric::Finite(b)) => a.fractional_digit_count() == b.fractional_digit_count() && a == b,
+            (Numeric::NaN, Numeric::NaN)
+            | (Numeric::Infinity, Numeric::Infinity)
+            | (Numeric::NegInfinity, Numeric::NegInfinity) => true,
+            _ => false,
+        }
+    }
 }
 
 impl serde::Serialize for Numeric {

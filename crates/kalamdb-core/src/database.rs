@@ -1,31 +1,20 @@
 //! The database: everything that is one for all sessions, complete when it is constructed.
 
-use crate::jobs::{self, Running};
-use crate::login::LoginRules;
+use crate::hall::{Hall, LoginRules, Running};
+use crate::jobs;
+use crate::login::{self, Challenge, Peer};
 use crate::plan::{Engine, EngineOptions};
 use crate::registry::Registry;
-use crate::standing::Standing;
-use crate::system;
+use crate::snowflake::Snowflakes;
 use ipnet::IpNet;
 use kalamdb_auth::token::Issuer;
 use kalamdb_commons::ids::ROOT;
-use kalamdb_commons::{Result, Role, SqlError, UserName, clock};
+use kalamdb_commons::{Result, Role, UserName, clock};
 use kalamdb_live::Live;
-use crate::snowflake::Snowflakes;
-use kalamdb_store::{Change, Durability, Isolation, Login, ReadView, Store, UserDef};
+use kalamdb_store::{Change, Durability, Isolation, Login, Store, UserDef};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The one database's name.
-pub const DATABASE_NAME: &str = "kalamdb";
-/// The name that tools connect to by default; it means the same database.
-pub const DATABASE_ALIAS: &str = "postgres";
-
-/// What `version()` says.
-pub fn version_text() -> String {
-    format!("PostgreSQL 15.0 (KalamDB {}) on {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH)
-}
 
 /// How a database is opened.
 #[derive(Debug, Clone)]
@@ -62,18 +51,6 @@ pub fn loopback() -> Vec<IpNet> {
     let v4 = ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::LOCALHOST, 8).trunc();
     let v6 = ipnet::Ipv6Net::new_assert(std::net::Ipv6Addr::LOCALHOST, 128);
     vec![IpNet::V4(v4), IpNet::V6(v6)]
-}
-
-/// What statements use of the database: rooms, not a way around them.
-pub(crate) struct Hall {
-    pub store: Store,
-    pub engine: Engine,
-    pub registry: Arc<Registry>,
-    pub live: Live,
-    pub login: LoginRules,
-    pub running: Running,
-    pub snowflake: Snowflakes,
-    pub started_at: i64,
 }
 
 /// An open database.
@@ -162,48 +139,11 @@ impl Database {
         self.hall.store.shutdown().await;
     }
 
-    pub(crate) fn hall(&self) -> &Arc<Hall> {
-        &self.hall
-    }
-}
-
-/// What computed relations show: gathered once for each statement that reads one.
-#[derive(Clone)]
-pub(crate) struct SystemFacts {
-    facts: Arc<dyn Fn() -> system::Facts + Send + Sync>,
-}
-
-impl std::fmt::Debug for SystemFacts {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SystemFacts")
-    }
-}
-
-impl SystemFacts {
-    /// The facts, read now.
-    pub fn gather(&self) -> system::Facts {
-        (self.facts)()
-    }
-}
-
-/// The facts as a statement of this session sees them.
-pub(crate) fn system_facts(standing: &mut Standing, view: &ReadView) -> SystemFacts {
-    let hall = standing.hall.clone();
-    let identity = standing.identity.clone();
-    let catalog = view.catalog().clone();
-    let settings = standing.settings.clone();
-    let path = settings.lock().search_path(identity.name.as_str());
-    SystemFacts {
-        facts: Arc::new(move || system::Facts {
-            catalog: catalog.clone(),
-            identity: identity.clone(),
-            sessions: hall.registry.facts(),
-            live: hall.live.queries(),
-            jobs: hall.store.jobs(),
-            store: hall.store.clone(),
-            settings: settings.lock().clone(),
-            search_path: path.clone(),
-            started_at: hall.started_at,
-        }),
+    /// What this user must show from this place.
+    ///
+    /// # Errors
+    /// 28000 when no user name was given.
+    pub fn challenge(&self, user_name: &str, peer: &Peer) -> Result<Challenge> {
+        login::challenge(&self.hall, user_name, peer)
     }
 }

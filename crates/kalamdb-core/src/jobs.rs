@@ -3,7 +3,7 @@
 //! A job is recorded before it works, one runs for each table and kind, and a job found running at start (a crash) is
 //! taken up again.
 
-use crate::database::Hall;
+use crate::hall::Hall;
 use kalamdb_commons::{Result, SqlError, TableId, clock};
 use kalamdb_store::{Catalog, JobRecord, TableDef, upkeep};
 use parking_lot::Mutex;
@@ -12,12 +12,6 @@ use std::sync::Arc;
 
 /// How often a failed job is tried.
 const ATTEMPTS_MAX: i32 = 3;
-
-/// The jobs that run now, by table.
-#[derive(Default)]
-pub(crate) struct Running {
-    flushes: Mutex<HashMap<TableId, String>>,
-}
 
 /// Starts a flush of a table, or names the one that runs.
 ///
@@ -112,14 +106,17 @@ const TIDY_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Finishes what a crash left of flushes, then tidies from time to time, until the store is closed.
 pub(crate) fn keep_tidy(hall: &Arc<Hall>) {
-    let engine = hall.store.engine().clone();
-    let hall = Arc::downgrade(hall);
+    let engine = Arc::downgrade(hall.store.engine());
     tokio::spawn(async move {
-        if let Err(error) = upkeep::recover(&engine).await {
+        if let Some(engine) = engine.upgrade()
+            && let Err(error) = upkeep::recover(&engine).await
+        {
             tracing::warn!(%error, "interrupted flushes could not be cleaned up");
         }
-        while hall.upgrade().is_some() {
+        loop {
             tokio::time::sleep(TIDY_EVERY).await;
+            // The store is held only while there is work: it must be closed when the server stops.
+            let Some(engine) = engine.upgrade() else { return };
             match upkeep::tidy(&engine).await {
                 Ok(_) => {}
                 Err(kalamdb_store::StoreError::Closed) => return,

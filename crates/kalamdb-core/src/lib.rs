@@ -8,14 +8,16 @@
 
 pub mod error;
 pub mod settings;
-pub mod registry;
-pub mod system;
 mod snowflake;
+pub mod registry;
+pub mod plan;
+mod reply;
+pub mod system;
 mod relation;
 mod resolve;
+mod hall;
 mod jobs;
 mod standing;
-pub mod plan;
 mod statement;
 pub mod login;
 pub mod session;

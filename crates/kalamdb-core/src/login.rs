@@ -3,7 +3,8 @@
 //! A failed login looks the same whatever failed: the user's name, the password, the token, a lock, the place it came
 //! from. An unknown user is asked for SCRAM with a stable false verifier, so that nobody can tell by asking.
 
-use crate::database::{DATABASE_ALIAS, DATABASE_NAME, Database, Hall};
+use crate::hall::Hall;
+use crate::settings::{DATABASE_ALIAS, DATABASE_NAME};
 use crate::session::{Session, Startup};
 use crate::settings::Settings;
 use crate::standing::Standing;
@@ -38,30 +39,6 @@ impl Peer {
     }
 }
 
-/// What logins are judged by.
-pub(crate) struct LoginRules {
-    issuers: Vec<Issuer>,
-    system_login_from: Vec<IpNet>,
-    throttle: Throttle,
-    false_secret: [u8; 32],
-}
-
-impl LoginRules {
-    pub fn new(issuers: Vec<Issuer>, system_login_from: Vec<IpNet>) -> Self {
-        Self { issuers, system_login_from, throttle: Throttle::default(), false_secret: rand::random() }
-    }
-
-    /// The cost of a password's hashes.
-    pub fn hash_cost(&self) -> password::Cost {
-        password::Cost::default()
-    }
-
-    /// ALTER USER … UNLOCK
-    pub fn unlock(&self, user: &str) {
-        self.throttle.unlock(user);
-    }
-}
-
 /// What a client must show.
 pub enum Challenge {
     /// SCRAM-SHA-256 with the verifier.
@@ -80,52 +57,49 @@ pub struct Pending {
     admissible: bool,
 }
 
-impl Database {
-    /// What this user must show from this place.
-    ///
-    /// # Errors
-    /// 28000 when no user name was given.
-    pub fn challenge(&self, user_name: &str, peer: &Peer) -> Result<Challenge> {
-        if user_name.is_empty() {
-            return Err(SqlError::new(
-                SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
-                "no PostgreSQL user name specified in startup packet",
-            ));
-        }
-        let hall = self.hall().clone();
-        let user = hall.store.published().catalog.user_by_name(user_name).cloned();
-        let rules = &hall.login;
-        let mut admissible = user.is_some() && rules.throttle.admit(user_name, peer.ip(), clock::now_us()).is_ok();
-        if user.as_ref().is_some_and(|user| user.role == Role::System) {
-            admissible &= rules.system_login_from.iter().any(|network| network.contains(&peer.ip()));
-        }
-        let false_verifier = || Verifier::of_nobody(&rules.false_secret, user_name, scram::ITERATIONS_MIN);
-        let (verifier, by_token) = match user.as_ref().map(|user| &user.login) {
-            Some(Login::Password { scram, .. }) => match Verifier::parse(scram) {
-                Some(verifier) => (verifier, false),
-                None => {
-                    admissible = false;
-                    (false_verifier(), false)
-                }
-            },
-            Some(Login::Oauth { .. }) => (false_verifier(), peer.encrypted || peer.is_loopback()),
-            Some(Login::Internal) | None => {
+/// What this user must show from this place.
+///
+/// # Errors
+/// 28000 when no user name was given.
+pub(crate) fn challenge(hall: &Arc<Hall>, user_name: &str, peer: &Peer) -> Result<Challenge> {
+    if user_name.is_empty() {
+        return Err(SqlError::new(
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+            "no PostgreSQL user name specified in startup packet",
+        ));
+    }
+    let user = hall.store.published().catalog.user_by_name(user_name).cloned();
+    let rules = &hall.login;
+    let mut admissible = user.is_some() && rules.throttle.admit(user_name, peer.ip(), clock::now_us()).is_ok();
+    if user.as_ref().is_some_and(|user| user.role == Role::System) {
+        admissible &= rules.system_login_from.iter().any(|network| network.contains(&peer.ip()));
+    }
+    let false_verifier = || Verifier::of_nobody(&rules.false_secret, user_name, scram::ITERATIONS_MIN);
+    let (verifier, by_token) = match user.as_ref().map(|user| &user.login) {
+        Some(Login::Password { scram, .. }) => match Verifier::parse(scram) {
+            Some(verifier) => (verifier, false),
+            None => {
                 admissible = false;
                 (false_verifier(), false)
             }
-        };
-        let is_token_user = matches!(user.as_ref().map(|user| &user.login), Some(Login::Oauth { .. }));
-        let pending = Pending {
-            hall: hall.clone(),
-            user_name: user_name.to_string(),
-            user,
-            verifier,
-            peer: *peer,
-            // A token must not cross the network in the clear: such a login can only fail.
-            admissible: admissible && (!is_token_user || by_token),
-        };
-        Ok(if by_token { Challenge::Token(pending) } else { Challenge::Scram(pending) })
-    }
+        },
+        Some(Login::Oauth { .. }) => (false_verifier(), peer.encrypted || peer.is_loopback()),
+        Some(Login::Internal) | None => {
+            admissible = false;
+            (false_verifier(), false)
+        }
+    };
+    let is_token_user = matches!(user.as_ref().map(|user| &user.login), Some(Login::Oauth { .. }));
+    let pending = Pending {
+        hall: hall.clone(),
+        user_name: user_name.to_string(),
+        user,
+        verifier,
+        peer: *peer,
+        // A token must not cross the network in the clear: such a login can only fail.
+        admissible: admissible && (!is_token_user || by_token),
+    };
+    Ok(if by_token { Challenge::Token(pending) } else { Challenge::Scram(pending) })
 }
 
 impl Pending {

@@ -2,7 +2,7 @@
 //!
 //! Made by `resolve` alone. Its fields are private: a row cannot be reached without the grant that was checked.
 
-use crate::database::SystemFacts;
+use crate::system::SystemFacts;
 use crate::plan::{Blocking, KeyShape, KeySpan, Keys, Part, ScanRequest, Source};
 use crate::system;
 use futures::{StreamExt, TryStreamExt};

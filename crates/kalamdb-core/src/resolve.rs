@@ -8,7 +8,7 @@ use crate::relation::Relation;
 use crate::system;
 use kalamdb_auth::authorize::{AdminAction, Granted, ObjectFacts, RowAction, authorize, authorize_admin};
 use kalamdb_auth::Identity;
-use kalamdb_commons::{Result, Scope, SqlError, SqlState, TableId, TableType};
+use kalamdb_commons::{Result, Scope, SqlError, SqlState, TableType};
 use kalamdb_sql::bind::bound::{Action, Need};
 use kalamdb_store::{Catalog, Partition, TableDef};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(crate) enum Resolved {
     /// The relation, with its proof inside.
     Relation(Relation),
     /// The relation is gone or another version than binding saw: bind again.
-    Stale(TableId),
+    Stale,
 }
 
 /// Turns a need into a relation for this identity, by this catalog.
@@ -32,9 +32,9 @@ pub(crate) fn relation(catalog: &Arc<Catalog>, identity: &Arc<Identity>, need: &
         }
         return Ok(Resolved::Relation(Relation::computed(need.table)));
     }
-    let Some(table) = catalog.table(need.table) else { return Ok(Resolved::Stale(need.table)) };
+    let Some(table) = catalog.table(need.table) else { return Ok(Resolved::Stale) };
     if table.schema_version != need.schema_version {
-        return Ok(Resolved::Stale(need.table));
+        return Ok(Resolved::Stale);
     }
     let action = match need.action {
         Action::Select => RowAction::Select,
@@ -75,4 +75,9 @@ pub(crate) fn rewritten(table: &Arc<TableDef>, identity: &Arc<Identity>) -> Resu
     let is_owner = table.owner == identity.user;
     let granted = permit(identity, AdminAction::AlterTable { is_owner }, &format!("table {}", table.name))?;
     Ok(Relation::stored(Partition { table: table.clone(), scope: Scope::Shared }, granted, false))
+}
+
+/// What would be decided: for `has_table_privilege`, which opens nothing.
+pub(crate) fn would_allow(identity: &Identity, action: RowAction, facts: &ObjectFacts) -> bool {
+    authorize(identity, action, facts).is_ok()
 }

@@ -5,6 +5,8 @@
 //! Results come as [`Rows`]: a stream that the door pulls, so that a slow client slows its own query and nobody else.
 //! Dropping the session at any point rolls back and gives every lock back.
 
+pub use crate::reply::{CopyChunk, CopyOut, OutputColumn, Rows, TransactionStatus};
+use crate::reply::RowsTag;
 use crate::standing::{Portal, PortalState, Prepared, Standing};
 use crate::statement::{self, Guard, copy::CopyIn};
 use arrow_array::RecordBatch;
@@ -25,28 +27,6 @@ pub struct Startup {
     pub database: String,
     /// Settings from the startup message, `options` (`-c name=value`) included.
     pub settings: Vec<(String, String)>,
-}
-
-/// PostgreSQL's transaction indicator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TransactionStatus {
-    /// `I`
-    Idle,
-    /// `T`
-    InBlock,
-    /// `E`
-    Failed,
-}
-
-/// One column of a result, as RowDescription tells it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OutputColumn {
-    /// The name.
-    pub name: String,
-    /// The type.
-    pub ty: PgType,
-    /// The table column behind it.
-    pub origin: Option<(TableId, ColumnId)>,
 }
 
 /// One statement of a script (a Query message).
@@ -71,75 +51,6 @@ pub enum Reply {
     CopyOut(CopyOut),
     /// An empty statement.
     Empty,
-}
-
-/// A result being read.
-pub struct Rows {
-    pub(crate) columns: Arc<[OutputColumn]>,
-    pub(crate) batches: BoxStream<'static, Result<RecordBatch>>,
-    pub(crate) tag: RowsTag,
-}
-
-/// The command tag of rows.
-#[derive(Debug, Clone)]
-pub(crate) enum RowsTag {
-    /// `SELECT n`, `FETCH n`: the word and how many rows were sent.
-    Counted(&'static str),
-    /// A tag known already (`INSERT 0 3`, `EXPLAIN`, `SHOW`).
-    Fixed(String),
-}
-
-impl Rows {
-    /// The columns.
-    pub fn columns(&self) -> &Arc<[OutputColumn]> {
-        &self.columns
-    }
-    /// The next batch; `None` at the end. After an error there is nothing more. Safe to drop while pending.
-    pub async fn next_batch(&mut self) -> Option<Result<RecordBatch>> {
-        futures::StreamExt::next(&mut self.batches).await
-    }
-    /// The command tag when `sent` rows were sent by this Execute (or Query).
-    pub fn tag(&self, sent: u64) -> String {
-        match &self.tag {
-            RowsTag::Counted(word) => format!("{word} {sent}"),
-            RowsTag::Fixed(tag) => tag.clone(),
-        }
-    }
-}
-
-/// A COPY … TO STDOUT being read: whole lines (or binary tuples), each chunk one CopyData or more rows.
-pub struct CopyOut {
-    /// Text (false) or binary.
-    pub binary: bool,
-    /// The number of columns.
-    pub columns: usize,
-    pub(crate) chunks: BoxStream<'static, Result<CopyChunk>>,
-    pub(crate) rows: u64,
-}
-
-/// Some rows of a COPY as bytes.
-pub struct CopyChunk {
-    /// Whole rows, ready for CopyData.
-    pub bytes: Bytes,
-    /// How many rows.
-    pub rows: u64,
-    /// Whether to flush to the socket now (a commit's end in a live COPY).
-    pub flush: bool,
-}
-
-impl CopyOut {
-    /// The next chunk; `None` at the end. Safe to drop while pending.
-    pub async fn next_chunk(&mut self) -> Option<Result<CopyChunk>> {
-        let chunk = futures::StreamExt::next(&mut self.chunks).await;
-        if let Some(Ok(chunk)) = &chunk {
-            self.rows += chunk.rows;
-        }
-        chunk
-    }
-    /// The command tag.
-    pub fn tag(&self) -> String {
-        format!("COPY {}", self.rows)
-    }
 }
 
 /// Something that reaches a session from outside.

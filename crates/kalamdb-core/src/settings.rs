@@ -8,6 +8,16 @@ use kalamdb_sql::types::{DateFormat, DateOrder, DateStyle, IntervalStyle, Style,
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// The one database's name.
+pub const DATABASE_NAME: &str = "kalamdb";
+/// The name that tools connect to by default; it means the same database.
+pub const DATABASE_ALIAS: &str = "postgres";
+
+/// What `version()` says.
+pub fn version_text() -> String {
+    format!("PostgreSQL 15.0 (KalamDB {}) on {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH)
+}
+
 /// A row of the table of settings.
 pub struct Setting {
     /// Its name, as SHOW ALL prints it.

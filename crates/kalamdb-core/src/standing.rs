@@ -5,12 +5,13 @@
 //! ROLLBACK TO leads on. Everything that a rollback takes back besides rows (settings, pending LISTENs and NOTIFYs)
 //! is marked and cut here, so that no statement can forget it.
 
-use crate::database::Hall;
+use crate::hall::Hall;
 use crate::error;
 use crate::registry::{Activity, Registered};
-use crate::session::{OutputColumn, Rows, TransactionStatus};
+use crate::reply::{OutputColumn, Rows, TransactionStatus};
+use crate::resolve;
 use crate::settings::{Settings, SettingsMark};
-use crate::system::names::CatalogView;
+use crate::system::{self, SystemFacts, names::CatalogView};
 use arrow_array::RecordBatch;
 use kalamdb_auth::Identity;
 use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType, clock};
@@ -328,7 +329,29 @@ impl Standing {
     /// Names as the session sees them.
     pub fn names(&self) -> CatalogView {
         let path = self.settings.lock().search_path(self.identity.name.as_str());
-        CatalogView::new(self.catalog(), path, self.identity.clone(), self.hall.store.clone())
+        CatalogView::new(self.catalog(), path, self.identity.clone(), self.hall.store.clone(), resolve::would_allow)
+    }
+
+    /// The facts as a statement of this session sees them.
+    pub fn system_facts(&self, view: &ReadView) -> SystemFacts {
+        let hall = self.hall.clone();
+        let identity = self.identity.clone();
+        let catalog = view.catalog().clone();
+        let settings = self.settings.clone();
+        let path = settings.lock().search_path(identity.name.as_str());
+        SystemFacts {
+            facts: Arc::new(move || system::Facts {
+                catalog: catalog.clone(),
+                identity: identity.clone(),
+                sessions: hall.registry.facts(),
+                live: hall.live.queries(),
+                jobs: hall.store.jobs(),
+                store: hall.store.clone(),
+                settings: settings.lock().clone(),
+                search_path: path.clone(),
+                started_at: hall.started_at,
+            }),
+        }
     }
 
     /// What binding depends on now.
@@ -540,7 +563,15 @@ impl Standing {
         match self.block {
             Block::None => self.portals.retain(|_, portal| portal.cursor.is_some()),
             Block::Implicit => self.rollback(),
-            Block::Explicit | Block::Failed => self.block = Block::Failed,
+            Block::Explicit | Block::Failed => {
+                self.block = Block::Failed;
+                // PostgreSQL gives a failed transaction's locks back at once; with a savepoint it may live again.
+                if self.savepoints.is_empty()
+                    && let Some(transaction) = self.transaction.take()
+                {
+                    transaction.rollback();
+                }
+            }
         }
     }
 

@@ -21,5 +21,5 @@ mod startup;
 mod tls;
 mod wire;
 
-pub use listener::{Listener, Stop};
+pub use listener::{Listener, Port, Stop};
 pub use tls::{Tls, TlsError};

@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -40,11 +40,19 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The first byte of a TLS handshake record.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// An open port. Clients that come before `serve` is called wait.
-pub struct Listener {
-    listener: TcpListener,
+/// A port that is ours. It answers from `serve` on: who finds it open finds a server that is ready.
+pub struct Port {
+    socket: TcpSocket,
     address: SocketAddr,
 }
+
+/// An open port.
+pub struct Listener {
+    listener: TcpListener,
+}
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
 
 /// What every connection needs.
 struct House {
@@ -75,15 +83,18 @@ impl Stop {
     }
 }
 
-impl Listener {
-    /// Opens a port.
+impl Port {
+    /// Takes a port.
     ///
     /// # Errors
     /// The operating system's: mostly that the port is in use.
-    pub async fn bind(address: SocketAddr) -> io::Result<Listener> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        Ok(Listener { listener, address })
+    pub fn bind(address: SocketAddr) -> io::Result<Port> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // As the standard library's listeners do: a port that was just closed can be opened again.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let address = socket.local_addr()?;
+        Ok(Port { socket, address })
     }
 
     /// Where it listens: the port that was given, when port 0 was asked for.
@@ -91,9 +102,19 @@ impl Listener {
         self.address
     }
 
+    /// Opens it.
+    ///
+    /// # Errors
+    /// The operating system's: that the port is in use.
+    pub fn listen(self) -> io::Result<Listener> {
+        Ok(Listener { listener: self.socket.listen(BACKLOG)? })
+    }
+}
+
+impl Listener {
     /// Accepts connections until the stop, then waits for the last one to end.
     pub async fn serve(self, database: Database, tls: Option<Tls>, stop: Stop) {
-        let Listener { listener, .. } = self;
+        let Listener { listener } = self;
         let logins = Semaphore::new(LOGINS_MAX);
         let house = Arc::new(House { database, tls, logins, stop, tasks: TaskTracker::new() });
         loop {

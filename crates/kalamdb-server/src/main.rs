@@ -11,7 +11,7 @@ mod first_start;
 
 use configuration::Configuration;
 use kalamdb_core::{Database, Options};
-use kalamdb_pgwire::{Listener, Stop, Tls};
+use kalamdb_pgwire::{Port, Stop, Tls};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -56,16 +56,17 @@ fn start_log(filter: &str) -> Result<(), String> {
 async fn run(configuration: Configuration) -> Result<(), String> {
     let tls = configuration.tls.as_ref().map(|(certificate, key)| read_tls(certificate, key)).transpose()?;
     let listen = configuration.listen;
-    let listener = Listener::bind(listen).await.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    let port = Port::bind(listen).map_err(|error| format!("cannot listen on {listen}: {error}"))?;
     let database = open(&configuration)?;
     first_start::bootstrap(&database, &configuration.data_dir).await.map_err(|error| error.to_string())?;
 
-    let address = listener.address();
+    let address = port.address();
     if tls.is_none() && !address.ip().is_loopback() {
         tracing::warn!("listening on {address} without TLS: what clients send can be read on the way");
     }
     let (mut terminate, mut interrupt) = signals()?;
     let stop = Stop::default();
+    let listener = port.listen().map_err(|error| format!("cannot listen on {listen}: {error}"))?;
     let mut serving = tokio::spawn(listener.serve(database.clone(), tls, stop.clone()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening on {address}");
     announce(&first_start::psql_command(address, &configuration.data_dir));

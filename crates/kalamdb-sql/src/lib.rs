@@ -4,6 +4,8 @@
 //! `function::Surroundings`) and answers with values. The surprising thing: binding grants nothing. A bound tree
 //! lists what it *needs*; `kalamdb-core` turns each need into a relation, or refuses, at every execution.
 
+#![forbid(unsafe_code)]
+
 pub mod bind;
 pub mod dialect;
 pub mod function;

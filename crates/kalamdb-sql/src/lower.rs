@@ -104,11 +104,20 @@ fn lower_one(scalar: &Scalar, filling: &mut dyn Filling) -> Result<Expr> {
             })),
         }),
         Scalar::Coalesce(items, ty) => coalesce(items, *ty, filling)?,
+        Scalar::Array(items, ty) if items.is_empty() => {
+            let element = ty.ty.element().unwrap_or(kalamdb_commons::SqlType::Text);
+            literal(&Datum::Array(Box::new(kalamdb_commons::ArrayDatum { element, items: Vec::new() })), *ty)?
+        }
         Scalar::Array(items, ty) => {
             let items = items.iter().map(|item| lower(item, filling)).collect::<Result<_>>()?;
             udf(ArrayWork { work: Work::Build, ty: *ty, around: filling.around() }).call(items)
         }
+        // oid and int4 are the same bits and other Arrow types.
+        Scalar::Relabel(operand, ty) if operand.ty().ty.arrow() != ty.ty.arrow() => {
+            datafusion_expr::cast(lower(operand, filling)?, ty.ty.arrow())
+        }
         Scalar::Relabel(operand, _) => lower(operand, filling)?,
+
         Scalar::ThroughText(operand, ty) => {
             let source = operand.ty();
             let operand = lower(operand, filling)?;

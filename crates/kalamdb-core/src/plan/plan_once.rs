@@ -1,16 +1,15 @@
 //! Subqueries that read nothing of the query around them: run once, before the plan is made.
 //!
 //! Their values stand in the plan as constants, so that `WHERE id = (SELECT max(id) …)` is a look-up by key. EXPLAIN
-//! without ANALYZE runs nothing: there some value of the type stands for them.
+//! without ANALYZE runs nothing: there a parameter stands for each, as an outer column does in an inner plan.
 
 use super::lower::Lowering;
-use super::running::{Statement, reads_outer_work};
+use super::running::{Statement, outer_parameter, reads_outer_work};
 use arrow_array::RecordBatch;
-use datafusion::common::ScalarValue;
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
-use kalamdb_commons::{ArrayDatum, Datum, PgType, Result, SqlError, SqlState, SqlType};
-use kalamdb_sql::bind::bound::{ColId, Rel, Scalar, Subquery, SubqueryKind};
+use kalamdb_commons::{ArrayDatum, Datum, PgType, Result, SqlError, SqlState};
+use kalamdb_sql::bind::bound::{Col, ColId, Rel, Scalar, Subquery, SubqueryKind};
 use kalamdb_sql::bind::walk;
 use kalamdb_sql::types;
 use std::borrow::Cow;
@@ -21,13 +20,13 @@ use std::sync::Arc;
 pub(super) enum Once {
     /// They are run.
     Run,
-    /// Some value stands for each.
+    /// A parameter with the mark's number stands for each, which no rule can take for a value.
     Pretend,
 }
 
 /// A subquery that runs once, and the column that stood for it while it was collected.
 pub(super) struct OnceSubquery {
-    mark: ColId,
+    pub(super) mark: ColId,
     pub(super) subquery: Subquery,
 }
 
@@ -51,11 +50,12 @@ pub(super) async fn with_values<'a>(
     let mut values: Vec<(ColId, Scalar)> = Vec::new();
     for once_subquery in &mut found {
         fill_rel(&mut once_subquery.subquery.rel, &values);
+        let ty = once_subquery.subquery.ty;
         let value = match once {
-            Once::Run => run(&once_subquery.subquery, statement).await?,
-            Once::Pretend => pretended(once_subquery.subquery.ty),
+            Once::Run => Scalar::Const(run(&once_subquery.subquery, statement).await?, ty),
+            Once::Pretend => outer_parameter(Col { id: once_subquery.mark, ty, nullable: true }),
         };
-        values.push((once_subquery.mark, Scalar::Const(value, once_subquery.subquery.ty)));
+        values.push((once_subquery.mark, value));
     }
     fill_rel(&mut rel, &values);
     Ok((Cow::Owned(rel), found))
@@ -144,14 +144,4 @@ fn element(subquery: &Subquery) -> Result<PgType> {
 fn items(batch: &RecordBatch, ty: PgType) -> Result<Vec<Datum>> {
     let column = batch.columns().first().ok_or_else(|| SqlError::internal("a subquery without a column"))?;
     Ok((0..column.len()).map(|row| types::datum_at(column.as_ref(), row, ty)).collect())
-}
-
-/// Some value of a type that is not NULL where possible: NULL would let the optimizer throw the plan away.
-fn pretended(ty: PgType) -> Datum {
-    if ty.ty == SqlType::Bool {
-        return Datum::Bool(true);
-    }
-    ScalarValue::new_default(&ty.ty.arrow())
-        .and_then(|value| value.to_array())
-        .map_or(Datum::Null, |array| types::datum_at(array.as_ref(), 0, ty))
 }

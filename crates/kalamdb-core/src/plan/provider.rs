@@ -39,7 +39,7 @@ use datafusion::physical_plan::{
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError};
-use kalamdb_sql::bind::bound::Col;
+use kalamdb_sql::bind::bound::{Col, ColId};
 use kalamdb_sql::function::sort_key;
 use kalamdb_sql::lower::column_name;
 use std::fmt;
@@ -55,6 +55,11 @@ const KEYS_READ_INLINE: usize = 64;
 pub trait Source: Send + Sync + fmt::Debug {
     /// Its name, for EXPLAIN.
     fn name(&self) -> String;
+
+    /// A column's name, for EXPLAIN.
+    fn column_name(&self, column: ColumnId) -> String {
+        format!("column{}", column.0)
+    }
 
     /// Its primary key, if it has one that ranges can be asked of.
     fn key(&self) -> Option<KeyShape> {
@@ -291,6 +296,22 @@ impl ScanExec {
     pub(super) fn index(&self) -> Option<String> {
         let by_key = self.keys != Keys::All || !self.later.is_empty();
         self.leaf.source.key().filter(|_| by_key).map(|key| key.name)
+    }
+
+    /// The keys that are read, as far as they are known before the plan runs.
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The primary key's first columns, as far as the statement reads them.
+    pub(super) fn key_columns(&self) -> Vec<(String, PgType)> {
+        let columns = self.leaf.key.iter().map(|place| &self.leaf.columns[*place]);
+        columns.map(|(id, col)| (self.leaf.source.column_name(*id), col.ty)).collect()
+    }
+
+    /// The relation's columns at this place of the statement: their numbers and their names.
+    pub(super) fn column_names(&self) -> Vec<(ColId, String)> {
+        self.leaf.columns.iter().map(|(id, col)| (col.id, self.leaf.source.column_name(*id))).collect()
     }
 
     /// About how many rows it gives.

@@ -229,6 +229,11 @@ pub(super) fn outer_parameter(col: Col) -> Scalar {
     Scalar::Param(OUTER + col.id.0 as usize, col.ty)
 }
 
+/// The outer column that a placeholder stands for.
+pub(super) fn outer_column(placeholder: &Placeholder) -> Option<ColId> {
+    placeholder.id.strip_prefix("$o")?.parse().ok().map(ColId)
+}
+
 /// Whether a scalar is an outer column in the form of a parameter.
 pub(super) fn is_outer(scalar: &Scalar) -> bool {
     matches!(scalar, Scalar::Param(number, _) if *number >= OUTER)
@@ -264,11 +269,17 @@ pub(super) fn outer_parameters(rel: &Rel) -> Vec<(ColId, PgType)> {
 /// # Errors
 /// 2201W and 2201X for a LIMIT that turns out to be negative.
 pub(super) fn filled_in(plan: &LogicalPlan, outer: &[ColId], values: &[ScalarValue]) -> Result<LogicalPlan> {
-    let values: HashMap<String, ScalarAndMetadata> = outer
-        .iter()
-        .zip(values)
-        .map(|(id, value)| (format!("o{}", id.0), ScalarAndMetadata::from(value.clone())))
-        .collect();
+    let values = outer.iter().zip(values);
+    filled_with(plan, values.map(|(id, value)| (*id, ScalarAndMetadata::from(value.clone()))).collect())
+}
+
+/// As [`filled_in`], with values that may carry notes.
+///
+/// # Errors
+/// As [`filled_in`].
+pub(super) fn filled_with(plan: &LogicalPlan, values: Vec<(ColId, ScalarAndMetadata)>) -> Result<LogicalPlan> {
+    let values: HashMap<String, ScalarAndMetadata> =
+        values.into_iter().map(|(id, value)| (format!("o{}", id.0), value)).collect();
     let plan = plan.clone().replace_params_with_values(&ParamValues::Map(values)).map_err(engine_error)?;
     let plan = plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Limit(limit) => {

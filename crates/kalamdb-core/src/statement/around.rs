@@ -1,6 +1,6 @@
 //! What functions and hidden parameters may ask of the session: one value, made once for each statement.
 
-use crate::database::Hall;
+use crate::hall::Hall;
 use crate::settings::{self, Settings};
 use crate::standing::Standing;
 use crate::system::names::CatalogView;
@@ -72,12 +72,12 @@ impl crate::plan::SessionValues for Around {
             SessionValue::LocalTimestamp => Datum::Timestamp(local(self.transaction_start)),
             SessionValue::CurrentUser | SessionValue::SessionUser => Datum::text(self.identity.name.as_str()),
             SessionValue::CurrentUserId => Datum::Oid(self.identity.user.0),
-            SessionValue::CurrentDatabase => Datum::text(crate::database::DATABASE_NAME),
+            SessionValue::CurrentDatabase => Datum::text(crate::settings::DATABASE_NAME),
             SessionValue::CurrentSchema => {
                 self.names.search_path(false).first().map_or(Datum::Null, |name| Datum::text(name.as_str()))
             }
             SessionValue::BackendPid => Datum::Int4(self.pid),
-            SessionValue::Version => Datum::text(crate::database::version_text()),
+            SessionValue::Version => Datum::text(crate::settings::version_text()),
             SessionValue::ClientAddress => self.address.as_deref().map_or(Datum::Null, Datum::text),
         }
     }

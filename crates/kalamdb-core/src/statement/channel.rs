@@ -6,7 +6,7 @@ use crate::error;
 use crate::plan;
 use crate::relation::Relation;
 use crate::resolve::permit;
-use crate::session::{Rows, RowsTag};
+use crate::reply::{Rows, RowsTag};
 use crate::standing::{ListenChange, Prepared, Standing};
 use kalamdb_auth::authorize::AdminAction;
 use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState};
@@ -224,7 +224,7 @@ pub(super) async fn follow(
     standing.listen_count += 1;
     // The initial rows are those of the registration's state, not of this transaction's snapshot.
     let mut execution = query::execution(standing, &bound, &relations, values, guard)?;
-    let facts = crate::database::system_facts(standing, &view);
+    let facts = standing.system_facts(&view);
     execution.leaves = relations.iter().map(|relation| relation.source(&view, &facts)).collect();
     let BoundKind::Query(rel) = &bound.kind else { return Err(SqlError::internal("not a query")) };
     let outputs: Vec<ColId> = bound.outputs.iter().map(|output| output.col).collect();

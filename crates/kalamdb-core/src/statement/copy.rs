@@ -7,7 +7,7 @@ use super::write::{program, values_of};
 use super::{Guard, Outcome, batch_of, prepared};
 use crate::relation::Relation;
 use crate::resolve::{self, Resolved};
-use crate::session::{CopyChunk, CopyOut};
+use crate::reply::{CopyChunk, CopyOut};
 use crate::standing::Standing;
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::Schema;
@@ -137,7 +137,7 @@ async fn live(standing: &mut Standing, parsed: Parsed, options: &CopyOptions, gu
     let follow = followed.follow("", &text, with)?;
     let (view, changes) = standing.outbox.stream(follow).await?;
     let mut execution = query::execution(standing, &bound, &relations, Arc::default(), guard)?;
-    let facts = crate::database::system_facts(standing, &view);
+    let facts = standing.system_facts(&view);
     execution.leaves = relations.iter().map(|relation| relation.source(&view, &facts)).collect();
     let BoundKind::Query(rel) = &bound.kind else { return Err(SqlError::internal("not a query")) };
     let outputs: Vec<_> = bound.outputs.iter().map(|output| output.col).collect();
@@ -226,7 +226,7 @@ impl CopyIn {
         let target = bind::bind_copy(name, columns, "", &prepared::BindingNames::new(standing))?;
         let relation = match resolve::relation(&standing.catalog(), &standing.identity, &target.need)? {
             Resolved::Relation(relation) => Arc::new(relation),
-            Resolved::Stale(_) => return Err(crate::error::no_relation(&name.name)),
+            Resolved::Stale => return Err(crate::error::no_relation(&name.name)),
         };
         let table = relation.table()?.clone();
         let empty = Bound {

@@ -4,7 +4,7 @@
 //! that a cursor sees the state of its declaration follow from that. Its bound is the query memory of one statement.
 
 use super::{Guard, Outcome, batch_of, prepared, query, rows_of};
-use crate::session::RowsTag;
+use crate::reply::RowsTag;
 use crate::standing::{CursorFacts, Portal, PortalState, Standing};
 use arrow_array::RecordBatch;
 use futures::StreamExt;

@@ -2,7 +2,7 @@
 
 use super::{Guard, Outcome, prepared, query, text_rows};
 use crate::plan::{self, ExplainFormat, ExplainOptions};
-use crate::session::{OutputColumn, RowsTag};
+use crate::reply::{OutputColumn, RowsTag};
 use crate::standing::{Prepared, Standing};
 use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlType};
 use kalamdb_sql::Statement;

@@ -26,7 +26,7 @@ mod write;
 pub(crate) use prepared::{prepare, refresh};
 
 use crate::error;
-use crate::session::{CopyOut, OutputColumn, Rows, RowsTag};
+use crate::reply::{CopyOut, OutputColumn, Rows, RowsTag};
 use crate::standing::{Prepared, Standing};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema};
@@ -187,7 +187,7 @@ async fn carry_out(
         Statement::CreateTable(create) => guard.watch(table::create(standing, create)).await,
         Statement::DropTable { names, if_exists, .. } => guard.watch(table::drop(standing, names, *if_exists)).await,
         Statement::AlterTable(alter) => guard.watch(table::alter(standing, alter)).await,
-        Statement::Truncate { names } => guard.watch(table::truncate(standing, names)).await,
+        Statement::Truncate { names } => guard.watch(table::truncate(standing, names, guard)).await,
         Statement::Lock { names, mode, nowait } => guard.watch(table::lock(standing, names, mode, *nowait)).await,
         Statement::Vacuum { names, .. } => {
             standing.outside_block("VACUUM", single)?;

@@ -5,7 +5,7 @@ use super::{Guard, prepared};
 use crate::plan::{self, Execution};
 use crate::relation::Relation;
 use crate::resolve::{self, Resolved};
-use crate::session::{OutputColumn, Rows, RowsTag};
+use crate::reply::{OutputColumn, Rows, RowsTag};
 use crate::standing::{Prepared, Standing};
 use arrow_array::RecordBatch;
 use futures::StreamExt;
@@ -46,7 +46,7 @@ pub(super) async fn relations(
         for need in &bound.needs {
             match resolve::relation(&catalog, &standing.identity, need)? {
                 Resolved::Relation(relation) => relations.push(Arc::new(relation)),
-                Resolved::Stale(_) => break,
+                Resolved::Stale => break,
             }
         }
         if relations.len() == bound.needs.len() {
@@ -144,7 +144,7 @@ pub(super) fn execution(
 ) -> Result<Execution> {
     let around = Around::new(standing);
     let view = standing.view();
-    let facts = crate::database::system_facts(standing, &view);
+    let facts = standing.system_facts(&view);
     let leaves = relations.iter().map(|relation| relation.source(&view, &facts)).collect();
     Ok(Execution {
         engine: standing.hall.engine.clone(),

@@ -1,7 +1,7 @@
 //! CREATE, ALTER, DROP, TRUNCATE and LOCK TABLE.
 
 use super::prepared::BindingNames;
-use super::{Outcome, query::lock_wait};
+use super::{Guard, Outcome, query::lock_wait};
 use crate::error;
 use crate::resolve::{self, Resolved, permit};
 use crate::standing::Standing;
@@ -412,12 +412,23 @@ pub(super) async fn drop_one(standing: &mut Standing, table: &Arc<TableDef>) -> 
 ///
 /// # Errors
 /// 42501, 42P01
-pub(super) async fn truncate(standing: &mut Standing, names: &[Name]) -> Result<Outcome> {
+pub(super) async fn truncate(standing: &mut Standing, names: &[Name], guard: &Guard) -> Result<Outcome> {
     standing.writable("TRUNCATE TABLE")?;
     for name in names {
         let Some(table) = lock_for_change(standing, name).await? else {
             return Err(error::no_relation(shown(name)).at(name.position));
         };
+        if table.is_per_user() {
+            // The table is everybody's, the rows are the user's own: those go, one by one, without tombstones.
+            let namespace = namespace_name(&standing.catalog(), table.namespace);
+            let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+            let sql = format!("DELETE FROM {}.{} WITH (PURGE)", quote(&namespace), quote(table.name.as_str()));
+            let parsed = kalamdb_sql::parse::parse(&sql)?.pop();
+            let parsed = parsed.ok_or_else(|| SqlError::internal("no DELETE for TRUNCATE"))?;
+            let prepared = Arc::new(super::prepare(standing, parsed, Vec::new(), false)?);
+            super::bound(standing, &prepared, Arc::default(), guard).await?;
+            continue;
+        }
         let need = Need {
             table: table.id,
             schema_version: table.schema_version,
@@ -427,7 +438,7 @@ pub(super) async fn truncate(standing: &mut Standing, names: &[Name]) -> Result<
         };
         match resolve::relation(&standing.catalog(), &standing.identity, &need)? {
             Resolved::Relation(relation) => relation.truncate(standing.transaction())?,
-            Resolved::Stale(_) => return Err(error::no_relation(shown(name))),
+            Resolved::Stale => return Err(error::no_relation(shown(name))),
         }
     }
     done("TRUNCATE TABLE")

@@ -5,7 +5,7 @@ use super::query::{self, Relations};
 use super::{Guard, Outcome, batch_of, rows_of};
 use crate::plan::{Locker, SessionValues};
 use crate::resolve;
-use crate::session::{OutputColumn, Rows, RowsTag};
+use crate::reply::{OutputColumn, Rows, RowsTag};
 use crate::standing::Standing;
 use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, UInt32Array};
 use async_trait::async_trait;

@@ -2,7 +2,7 @@
 
 use super::relational::{namespace_name, shape_namespace};
 use super::{Facts, Rows, SHAPES, cells};
-use crate::database::DATABASE_NAME;
+use crate::settings::DATABASE_NAME;
 use kalamdb_commons::{PgType, SqlType};
 use kalamdb_store::{KeyDef, TableDef};
 use std::sync::Arc;

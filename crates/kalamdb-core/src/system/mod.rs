@@ -49,6 +49,25 @@ pub struct Facts {
     pub started_at: i64,
 }
 
+/// What computed relations show: gathered once for each statement that reads one.
+#[derive(Clone)]
+pub(crate) struct SystemFacts {
+    pub(crate) facts: Arc<dyn Fn() -> Facts + Send + Sync>,
+}
+
+impl std::fmt::Debug for SystemFacts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SystemFacts")
+    }
+}
+
+impl SystemFacts {
+    /// The facts, read now.
+    pub fn gather(&self) -> Facts {
+        (self.facts)()
+    }
+}
+
 /// The computed relations by name and OID.
 pub struct SystemRelations {
     by_name: HashMap<&'static str, HashMap<&'static str, RelationShape>>,

@@ -1,7 +1,7 @@
 //! What pg_catalog says of the server: databases, roles, settings, sessions, statistics.
 
 use super::{Facts, Rows, at, at_maybe, cells, list};
-use crate::database::DATABASE_NAME;
+use crate::settings::DATABASE_NAME;
 use crate::settings::{self, Effect, SETTINGS, SettingKind, Unit};
 use kalamdb_commons::ids::ROOT;
 use kalamdb_commons::{Datum, Role, SqlType};

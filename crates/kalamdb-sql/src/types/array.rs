@@ -129,7 +129,7 @@ impl<'a> Literal<'a> {
                     self.rest = self.rest[at + 1..].trim_start_matches(super::is_blank);
                     return match self.rest.chars().next() {
                         Some(',' | '}') | None => Ok(item),
-                        Some(_) => Err(self.malformed("Incorrectly quoted array element.")),
+                        Some(_) => Err(self.malformed("Unexpected array element.")),
                     };
                 }
                 '\\' => match chars.next() {
@@ -156,7 +156,7 @@ impl<'a> Literal<'a> {
                     break;
                 }
                 '{' => return Err(self.unexpected('{')),
-                '"' => return Err(self.malformed("Incorrectly quoted array element.")),
+                '"' => return Err(self.malformed("Unexpected array element.")),
                 '\\' => match chars.next() {
                     Some((_, next)) => {
                         item.push(next);

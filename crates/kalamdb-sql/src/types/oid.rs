@@ -142,14 +142,15 @@ fn procedure_by_signature(text: &str) -> Result<Option<u32>> {
 /// # Errors
 /// 42704 when there is none, 42601 when it is no type name.
 pub fn type_by_name(text: &str) -> Result<PgType> {
-    let syntax = || {
-        SqlError::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{}\"", trim(text)))
-            .with_context(format!("invalid type name \"{text}\""))
+    let syntax = |message: String| {
+        SqlError::new(SqlState::SYNTAX_ERROR, message).with_context(format!("invalid type name \"{text}\""))
     };
     // A NULL of the type is an expression that the parser reads in one way only.
     match crate::parse::expression(&format!("CAST(NULL AS {text})")) {
         Ok(sqlparser::ast::Expr::Cast { data_type, .. }) => crate::parse::type_of(&data_type),
-        _ => Err(syntax()),
+        Ok(_) => Err(syntax(format!("syntax error at or near \"{}\"", trim(text)))),
+        Err(error) if error.state() == SqlState::SYNTAX_ERROR => Err(syntax(error.message().to_owned())),
+        Err(error) => Err(error),
     }
 }
 

@@ -125,7 +125,27 @@ fn same(datum: &Datum) -> String {
 }
 
 /// Where we differ from PostgreSQL, and why.
-const DIFFERENT: &[(&str, &str, &str)] = &[];
+const DIFFERENT: &[(&str, &str, &str)] = &[
+    // Our copy of the zone database keeps only the present abbreviations of zones that were merged.
+    ("timestamptz", "1900-07-04 12:00:01.5", "OK 04/07/1900 12:00:01.5 WET"),
+];
+
+/// The text of a case: `\n`, `\t` and `\\` stand for what they usually do.
+fn unescaped(text: &str) -> String {
+    let mut out = String::new();
+    let mut chars = text.chars();
+    while let Some(ch) = chars.next() {
+        match (ch, ch == '\\') {
+            (_, true) => out.push(match chars.next() {
+                Some('n') => '\n',
+                Some('t') => '\t',
+                _ => '\\',
+            }),
+            (plain, false) => out.push(plain),
+        }
+    }
+    out
+}
 
 #[test]
 fn texts_mean_what_they_mean_to_postgresql() {
@@ -144,8 +164,7 @@ fn texts_mean_what_they_mean_to_postgresql() {
         if line == "set " || name.is_empty() {
             continue;
         }
-        let text = text.replace("\\n", "\u{1}").replace("\\t", "\u{2}").replace("\\\\", "\\");
-        let text = text.replace('\u{1}', "\n").replace('\u{2}', "\t");
+        let text = unescaped(text);
         let found = outcome(&text, ty(name), &style);
         if found != expected && !DIFFERENT.contains(&(name, &text, &found)) {
             wrong.push(format!("{name} {text:?}\n  expected {expected}\n  found    {found}"));

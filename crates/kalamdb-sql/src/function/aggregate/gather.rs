@@ -90,6 +90,11 @@ impl AggregateUDFImpl for Gathered {
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
         AggregateOrderSensitivity::SoftRequirement
     }
+
+    fn with_beneficial_ordering(self: Arc<Self>, _: bool) -> Engine<Option<Arc<dyn AggregateUDFImpl>>> {
+        // The rows are sorted at the end whatever order they came in.
+        Ok(Some(self))
+    }
 }
 
 /// A list for each argument and each ORDER BY column.

@@ -230,7 +230,6 @@ fn iso(text: &str) -> Result<Sum, Fault> {
         designated(date, false, &mut sum)?;
     }
     match time {
-        Some("") => return Err(Fault::Format),
         Some(time) if time.contains(':') => {
             alternative(time, ':', &[Unit::Us(HOUR_US), Unit::Us(MINUTE_US), Unit::Us(SECOND_US)], &mut sum)?;
         }
@@ -253,6 +252,23 @@ fn alternative(text: &str, mark: char, sizes: &[Unit], sum: &mut Sum) -> Result<
 }
 
 fn designated(mut text: &str, is_time: bool, sum: &mut Sum) -> Result<(), Fault> {
+    // The basic form has digits only: YYYYMMDD, HHMMSS; fewer of them are years or hours.
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let (width, units) = if is_time {
+            (2, [Unit::Us(HOUR_US), Unit::Us(MINUTE_US), Unit::Us(SECOND_US)])
+        } else {
+            (4, [Unit::Months(12), Unit::Months(1), Unit::Days(1)])
+        };
+        if text.len() != width + 4 {
+            sum.add(units[0], int(text)?, 0.0);
+            return Ok(());
+        }
+        let parts = [&text[..width], &text[width..width + 2], &text[width + 2..]];
+        for (part, unit) in parts.into_iter().zip(units) {
+            sum.add(unit, int(part)?, 0.0);
+        }
+        return Ok(());
+    }
     while !text.is_empty() {
         let end = text.find(|ch: char| ch.is_ascii_alphabetic()).ok_or(Fault::Format)?;
         let unit = match (text.as_bytes()[end].to_ascii_uppercase(), is_time) {

@@ -26,7 +26,7 @@ const JULIAN_1970: i64 = 2_440_588;
 /// 4714-11-24 BC, the first day of both types.
 const FIRST_DAY: i64 = -JULIAN_1970;
 /// 5874897-12-31, the last date.
-const LAST_DAY: i64 = 2_145_031_948;
+const LAST_DAY: i64 = 2_145_042_905;
 
 /// Days since 1970-01-01 of a day of the calendar.
 pub fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
@@ -67,7 +67,7 @@ pub(super) fn read(text: &str, ty: PgType, style: &Style) -> Result<Datum> {
         return interval::read(text, style.interval_style).map(Datum::Interval);
     }
     let report = |fault| report(fault, text, ty.ty);
-    let written = parse::read(text, style.date_style.order).map_err(report)?;
+    let written = parse::read(text, style.date_style.order, ty.ty == SqlType::Time).map_err(report)?;
     match ty.ty {
         SqlType::Date => {
             date(&written, style).and_then(|days| days.ok_or(Fault::Format)).map(Datum::Date).map_err(report)

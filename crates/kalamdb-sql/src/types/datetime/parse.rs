@@ -192,7 +192,7 @@ fn month(word: &str) -> Option<u32> {
 }
 
 fn is_weekday(word: &str) -> bool {
-    const NAMES: [&str; 19] = [
+    const NAMES: [&str; 18] = [
         "sunday",
         "sun",
         "monday",
@@ -211,15 +211,15 @@ fn is_weekday(word: &str) -> bool {
         "fri",
         "saturday",
         "sat",
-        "sundays",
     ];
-    NAMES[..18].contains(&word)
+    NAMES.contains(&word)
 }
 
 /// What has been read so far.
 #[derive(Default)]
 struct Reader {
     order: Option<DateOrder>,
+    time_only: bool,
     year: Option<i64>,
     month: Option<u32>,
     day: Option<u32>,
@@ -240,8 +240,10 @@ struct Reader {
 pub(super) struct Clock(pub i64, pub i64, pub i64, pub i64);
 
 /// Reads a text.
-pub(super) fn read(text: &str, order: DateOrder) -> Result<Written, Fault> {
-    let mut reader = Reader { order: Some(order), ..Reader::default() };
+///
+/// With `time_only` a bare number is a time (`101112`), otherwise it is a date first.
+pub(super) fn read(text: &str, order: DateOrder, time_only: bool) -> Result<Written, Fault> {
+    let mut reader = Reader { order: Some(order), time_only, ..Reader::default() };
     let found = fields(text)?;
     if found.is_empty() {
         return Err(Fault::Format);
@@ -259,6 +261,8 @@ impl Reader {
         }
         match kind {
             Kind::Date if self.has_date() || (self.month.is_some() && self.day.is_some()) => self.after_date(field),
+            // PostgreSQL takes a time before a date only when the date is not one field.
+            Kind::Date if self.clock.is_some() => Err(Fault::Format),
             Kind::Date => self.date(field),
             Kind::Time => {
                 once(&self.clock)?;
@@ -321,6 +325,9 @@ impl Reader {
     fn number(&mut self, field: &str) -> Result<(), Fault> {
         let whole = field.find('.').unwrap_or(field.len());
         let has_point = whole < field.len();
+        if self.time_only && self.year.is_none() && self.month.is_none() {
+            return self.run_together(field);
+        }
         let no_date = self.year.is_none() && self.month.is_none() && self.day.is_none() && !self.has_date();
         if has_point && no_date {
             return self.date(field);
@@ -339,7 +346,7 @@ impl Reader {
             return Err(Fault::Format);
         }
         let value = |from: usize, to: usize| digits[from..to].parse::<i64>().map_err(|_| Fault::Field);
-        if whole == field.len() && !self.has_date() && whole >= 6 {
+        if whole == field.len() && !self.has_date() && !self.time_only && whole >= 6 {
             once(&self.year)?;
             self.day = Some(value(whole - 2, whole)? as u32);
             self.month = Some(value(whole - 4, whole - 2)? as u32);
