@@ -48,7 +48,9 @@ pub enum ParseNumericError {
 impl PartialEq for Numeric {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Numeric::Finite(a), Numeric::Finite(b)) => a.fractional_digit_count() == b.fractional_digit_count() && a == b,
+            (Numeric::Finite(a), Numeric::Finite(b)) => {
+                a.fractional_digit_count() == b.fractional_digit_count() && a == b
+            }
             (Numeric::NaN, Numeric::NaN)
             | (Numeric::Infinity, Numeric::Infinity)
             | (Numeric::NegInfinity, Numeric::NegInfinity) => true,

@@ -55,4 +55,3 @@ impl LoginRules {
 pub(crate) struct Running {
     pub flushes: Mutex<HashMap<TableId, String>>,
 }
-

@@ -6,8 +6,6 @@
 use crate::hall::Hall;
 use kalamdb_commons::{Result, SqlError, TableId, clock};
 use kalamdb_store::{Catalog, JobRecord, TableDef, upkeep};
-use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// How often a failed job is tried.

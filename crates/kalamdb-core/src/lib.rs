@@ -6,22 +6,22 @@
 
 #![forbid(unsafe_code)]
 
+pub mod database;
 pub mod error;
-pub mod settings;
-mod snowflake;
-pub mod registry;
-pub mod plan;
-mod reply;
-pub mod system;
-mod relation;
-mod resolve;
 mod hall;
 mod jobs;
+pub mod login;
+pub mod plan;
+pub mod registry;
+mod relation;
+mod reply;
+mod resolve;
+pub mod session;
+pub mod settings;
+mod snowflake;
 mod standing;
 mod statement;
-pub mod login;
-pub mod session;
-pub mod database;
+pub mod system;
 
 pub use database::{Database, Options};
 pub use login::{Challenge, Peer, Pending};

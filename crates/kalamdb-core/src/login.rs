@@ -4,15 +4,13 @@
 //! from. An unknown user is asked for SCRAM with a stable false verifier, so that nobody can tell by asking.
 
 use crate::hall::Hall;
-use crate::settings::{DATABASE_ALIAS, DATABASE_NAME};
 use crate::session::{Session, Startup};
 use crate::settings::Settings;
+use crate::settings::{DATABASE_ALIAS, DATABASE_NAME};
 use crate::standing::Standing;
 use kalamdb_auth::scram::Verifier;
-use kalamdb_auth::throttle::Throttle;
-use kalamdb_auth::token::{self, Issuer};
-use kalamdb_auth::{Identity, LoginFailed, password, scram};
-use ipnet::IpNet;
+use kalamdb_auth::token::{self};
+use kalamdb_auth::{Identity, LoginFailed, scram};
 use kalamdb_commons::{Result, Role, SqlError, SqlState, clock};
 use kalamdb_store::{Login, UserDef};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -2,16 +2,17 @@
 //!
 //! Made by `resolve` alone. Its fields are private: a row cannot be reached without the grant that was checked.
 
-use crate::system::SystemFacts;
 use crate::plan::{Blocking, KeyShape, KeySpan, Keys, Part, ScanRequest, Source};
 use crate::system;
-use futures::{StreamExt, TryStreamExt};
+use crate::system::SystemFacts;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use kalamdb_auth::authorize::Granted;
 use kalamdb_commons::{ColumnId, Datum, Result, Scope, SqlError, SqlType, TableId};
 use kalamdb_store::codec::key;
 use kalamdb_store::{
-    Change, ColdSegment, KeyRange, LockStrength, LockWait, Locked, Partition, ReadView, RowVersion, TableDef, Transaction,
+    Change, ColdSegment, KeyRange, LockStrength, LockWait, Locked, Partition, ReadView, RowVersion, TableDef,
+    Transaction,
 };
 use std::ops::Bound;
 use std::sync::Arc;
@@ -80,11 +81,9 @@ impl Relation {
     /// Its rows as one view shows them.
     pub fn source(&self, view: &ReadView, facts: &SystemFacts) -> Arc<dyn Source> {
         match &self.place {
-            Place::Stored { partition, with_deleted, .. } => Arc::new(StoredRows {
-                view: view.clone(),
-                partition: partition.clone(),
-                with_deleted: *with_deleted,
-            }),
+            Place::Stored { partition, with_deleted, .. } => {
+                Arc::new(StoredRows { view: view.clone(), partition: partition.clone(), with_deleted: *with_deleted })
+            }
             Place::Computed(table) => Arc::new(ComputedRows { table: *table, facts: facts.clone() }),
         }
     }
@@ -123,12 +122,7 @@ impl Relation {
     ///
     /// # Errors
     /// 40P01, 55P03
-    pub async fn claim(
-        &self,
-        transaction: &mut Transaction,
-        key: &[u8],
-        wait: LockWait,
-    ) -> Result<Option<RowVersion>> {
+    pub async fn claim(&self, transaction: &mut Transaction, key: &[u8], wait: LockWait) -> Result<Option<RowVersion>> {
         Ok(transaction.row_claim(self.partition()?, key, wait).await?.newest)
     }
 
@@ -144,13 +138,7 @@ impl Relation {
     ///
     /// # Errors
     /// 53200
-    pub fn replace(
-        &self,
-        transaction: &mut Transaction,
-        key: &[u8],
-        row: Vec<u8>,
-        old: RowVersion,
-    ) -> Result<()> {
+    pub fn replace(&self, transaction: &mut Transaction, key: &[u8], row: Vec<u8>, old: RowVersion) -> Result<()> {
         Ok(transaction.row_put(self.partition()?, key, row, Some(old))?)
     }
 
@@ -169,8 +157,9 @@ impl Relation {
     pub fn truncate(&self, transaction: &mut Transaction) -> Result<()> {
         let partition = self.partition()?;
         if partition.scope != Scope::Shared {
-            return Err(SqlError::unsupported("TRUNCATE of a USER or STREAM table")
-                .with_hint("DELETE removes your own rows."));
+            return Err(
+                SqlError::unsupported("TRUNCATE of a USER or STREAM table").with_hint("DELETE removes your own rows.")
+            );
         }
         Ok(transaction.define(Change::TruncateTable(partition.table.id))?)
     }
@@ -186,7 +175,12 @@ impl Relation {
 }
 
 /// The parts of a partition's rows: hot ones, each cold segment's, and tombstones where they were asked for.
-fn stored_parts(view: &ReadView, partition: &Partition, with_deleted: bool, request: &ScanRequest) -> Result<Vec<Part>> {
+fn stored_parts(
+    view: &ReadView,
+    partition: &Partition,
+    with_deleted: bool,
+    request: &ScanRequest,
+) -> Result<Vec<Part>> {
     let mut parts = Vec::new();
     for range in ranges(partition, &request.keys)? {
         for segment in view.cold(partition.table.id)? {
@@ -267,7 +261,9 @@ fn cold_part(
 fn ranges(partition: &Partition, keys: &Keys) -> Result<Vec<KeyRange>> {
     let Keys::Spans(spans) = keys else { return Ok(vec![KeyRange::all()]) };
     let columns: Vec<SqlType> = match &partition.table.primary_key {
-        Some(key) => key.columns.iter().filter_map(|id| partition.table.column(*id)).map(|column| column.ty.ty).collect(),
+        Some(key) => {
+            key.columns.iter().filter_map(|id| partition.table.column(*id)).map(|column| column.ty.ty).collect()
+        }
         None => Vec::new(),
     };
     spans.iter().map(|span| range(&columns, span)).collect()
@@ -277,7 +273,8 @@ fn range(columns: &[SqlType], span: &KeySpan) -> Result<KeyRange> {
     let prefix = key::encode(columns.iter().copied().zip(&span.prefix))?;
     let mut range = KeyRange::of_prefix(&prefix);
     let Some(next) = columns.get(span.prefix.len()) else { return Ok(range) };
-    let bound = |value: &Datum| -> Result<Vec<u8>> { Ok([prefix.as_slice(), &key::encode([(*next, value)])?].concat()) };
+    let bound =
+        |value: &Datum| -> Result<Vec<u8>> { Ok([prefix.as_slice(), &key::encode([(*next, value)])?].concat()) };
     match &span.low {
         Bound::Included(low) => range.start = bound(low)?,
         // Behind every key that begins with the bound.
@@ -314,6 +311,12 @@ impl Source for StoredRows {
         self.view.estimated_rows(&self.partition)
     }
 
+    fn column_name(&self, id: ColumnId) -> String {
+        let own = self.partition.table.column(id).map(|column| column.name.to_string());
+        own.or_else(|| kalamdb_store::codec::arrow::system_name(id).map(str::to_string))
+            .unwrap_or_else(|| format!("column{id}"))
+    }
+
     fn scan(&self, request: ScanRequest) -> Result<Vec<Part>> {
         stored_parts(&self.view, &self.partition, self.with_deleted, &request)
     }
@@ -335,6 +338,12 @@ impl Source for ComputedRows {
         None
     }
 
+    fn column_name(&self, id: ColumnId) -> String {
+        let shape = system::relations().by_oid(self.table);
+        let column = shape.and_then(|shape| shape.columns.iter().find(|column| column.id == id));
+        column.map_or_else(|| format!("column{id}"), |column| column.name.clone())
+    }
+
     fn key(&self) -> Option<KeyShape> {
         system::key_of(self.table).map(|columns| KeyShape { name: format!("{}_key", self.name()), columns })
     }
@@ -344,4 +353,3 @@ impl Source for ComputedRows {
         Ok(vec![Part::Ready(vec![batch])])
     }
 }
-

@@ -98,4 +98,3 @@ impl CopyOut {
         format!("COPY {}", self.rows)
     }
 }
-

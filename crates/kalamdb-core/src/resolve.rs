@@ -6,8 +6,8 @@
 use crate::error;
 use crate::relation::Relation;
 use crate::system;
-use kalamdb_auth::authorize::{AdminAction, Granted, ObjectFacts, RowAction, authorize, authorize_admin};
 use kalamdb_auth::Identity;
+use kalamdb_auth::authorize::{AdminAction, Granted, ObjectFacts, RowAction, authorize, authorize_admin};
 use kalamdb_commons::{Result, Scope, SqlError, SqlState, TableType};
 use kalamdb_sql::bind::bound::{Action, Need};
 use kalamdb_store::{Catalog, Partition, TableDef};

@@ -5,14 +5,13 @@
 //! Results come as [`Rows`]: a stream that the door pulls, so that a slow client slows its own query and nobody else.
 //! Dropping the session at any point rolls back and gives every lock back.
 
-pub use crate::reply::{CopyChunk, CopyOut, OutputColumn, Rows, TransactionStatus};
 use crate::reply::RowsTag;
+pub use crate::reply::{CopyChunk, CopyOut, OutputColumn, Rows, TransactionStatus};
 use crate::standing::{Portal, PortalState, Prepared, Standing};
 use crate::statement::{self, Guard, copy::CopyIn};
 use arrow_array::RecordBatch;
 use bytes::Bytes;
-use futures::stream::BoxStream;
-use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState, SqlType, TableId, clock};
+use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType, clock};
 use kalamdb_sql::Statement;
 use kalamdb_sql::function::CatalogNames;
 use kalamdb_sql::parse::{self, Parsed};
@@ -228,11 +227,8 @@ impl Session {
                 "cannot insert multiple commands into a prepared statement",
             ));
         }
-        let parsed = statements.pop().unwrap_or_else(|| Parsed {
-            statement: Statement::Empty,
-            text: String::new(),
-            offset: 0,
-        });
+        let parsed =
+            statements.pop().unwrap_or_else(|| Parsed { statement: Statement::Empty, text: String::new(), offset: 0 });
         if !statement::may_run_in_failed(&parsed.statement) {
             self.standing.not_failed()?;
         }
@@ -297,13 +293,7 @@ impl Session {
         self.standing.keep_portal(portal, portal_value)
     }
 
-    fn values(
-        &self,
-        prepared: &Prepared,
-        name: &str,
-        formats: &[i16],
-        values: &[Option<Bytes>],
-    ) -> Result<Vec<Datum>> {
+    fn values(&self, prepared: &Prepared, name: &str, formats: &[i16], values: &[Option<Bytes>]) -> Result<Vec<Datum>> {
         let violation = |message: String| SqlError::new(SqlState::PROTOCOL_VIOLATION, message);
         let expected = prepared.parameters.len();
         if values.len() != expected || values.len() > PARAMETERS_MAX {
@@ -490,9 +480,9 @@ impl Session {
 fn declared_type(oid: u32) -> Result<Option<SqlType>> {
     match oid {
         0 | 705 => Ok(None),
-        oid => SqlType::from_oid(oid).map(Some).ok_or_else(|| {
-            SqlError::new(SqlState::UNDEFINED_OBJECT, format!("type with OID {oid} does not exist"))
-        }),
+        oid => SqlType::from_oid(oid)
+            .map(Some)
+            .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_OBJECT, format!("type with OID {oid} does not exist"))),
     }
 }
 

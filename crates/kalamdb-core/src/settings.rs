@@ -357,10 +357,7 @@ fn normalise(setting: &Setting, value: &str) -> Result<String> {
             if !(low..=high).contains(&number) {
                 return Err(SqlError::new(
                     SqlState::INVALID_PARAMETER_VALUE,
-                    format!(
-                        "{number} is outside the valid range for parameter \"{}\" ({low} .. {high})",
-                        setting.name
-                    ),
+                    format!("{number} is outside the valid range for parameter \"{}\" ({low} .. {high})", setting.name),
                 ));
             }
             Ok(number.to_string())

@@ -5,8 +5,8 @@
 //! ROLLBACK TO leads on. Everything that a rollback takes back besides rows (settings, pending LISTENs and NOTIFYs)
 //! is marked and cut here, so that no statement can forget it.
 
-use crate::hall::Hall;
 use crate::error;
+use crate::hall::Hall;
 use crate::registry::{Activity, Registered};
 use crate::reply::{OutputColumn, Rows, TransactionStatus};
 use crate::resolve;
@@ -483,6 +483,13 @@ impl Standing {
         let transaction = self.transaction.take();
         let notifies = std::mem::take(&mut *self.notifies.lock());
         let listens = std::mem::take(&mut self.listens);
+        // Listening begins before the commit, so that its own notifications are heard; a failed commit ends it again.
+        let heard_before = self.outbox.channels();
+        for change in &listens {
+            if let ListenChange::Listen(channel) = change {
+                self.outbox.listen(channel);
+            }
+        }
         let durability = match self.settings.lock().get("synchronous_commit").as_deref() {
             Some("off") => Durability::Unsynced,
             _ => Durability::Synced,
@@ -501,6 +508,13 @@ impl Standing {
             }
         };
         if let Err(error) = result {
+            for change in &listens {
+                if let ListenChange::Listen(channel) = change
+                    && !heard_before.contains(channel)
+                {
+                    self.outbox.unlisten(channel);
+                }
+            }
             self.rollback();
             return Err(error.into());
         }

@@ -162,7 +162,7 @@ fn floats_keep_the_digits_that_postgresql_keeps() {
     assert_eq!(Numeric::from_f64(1e20).to_string(), "100000000000000000000");
     assert_eq!(Numeric::from_f64(1e-5).to_string(), "0.00001");
     assert_eq!(Numeric::from_f64(0.0).to_string(), "0");
-    assert_eq!(Numeric::from_f64(1234567890.123456789).to_string(), "1234567890.12346");
+    assert_eq!(Numeric::from_f64(1_234_567_890.123_456_7).to_string(), "1234567890.12346");
     assert_eq!(Numeric::from_f32(0.1).to_string(), "0.1");
     assert_eq!(Numeric::from_f32(123456789.0).to_string(), "123457000");
     assert_eq!(n("0.1").to_f64(), Ok(0.1));

@@ -228,7 +228,8 @@ fn operand_of(test: &Arc<dyn PhysicalExpr>, inner: usize) -> Option<Arc<dyn Phys
     if *binary.op() != Operator::Eq {
         return None;
     }
-    let is_first = |expr: &Arc<dyn PhysicalExpr>| expr.downcast_ref::<Column>().is_some_and(|column| column.index() == 0);
+    let is_first =
+        |expr: &Arc<dyn PhysicalExpr>| expr.downcast_ref::<Column>().is_some_and(|column| column.index() == 0);
     let is_around = |expr: &Arc<dyn PhysicalExpr>| {
         datafusion::physical_expr::utils::collect_columns(expr).iter().all(|column| column.index() >= inner)
     };
@@ -253,7 +254,10 @@ enum Found {
     Truth(bool),
     /// An array of one.
     Value(ArrayRef),
-    Rows { rows: RecordBatch, set: Option<Set> },
+    Rows {
+        rows: RecordBatch,
+        set: Option<Set>,
+    },
 }
 
 /// Values to be looked for.

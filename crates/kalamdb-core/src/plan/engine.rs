@@ -89,11 +89,8 @@ impl Engine {
             .enable_all()
             .build()
             .map_err(SqlError::internal)?;
-        let rooms = Rooms {
-            small: state(1, runtime.clone()),
-            large: state(threads.max(2), runtime),
-            threads: Some(pool),
-        };
+        let rooms =
+            Rooms { small: state(1, runtime.clone()), large: state(threads.max(2), runtime), threads: Some(pool) };
         Ok(Engine { rooms: Arc::new(rooms) })
     }
 

@@ -978,7 +978,7 @@ fn node_value(node: &Node, options: &ExplainOptions) -> Value {
         put("Subplan Name", json!(label));
     }
     for (name, value) in &node.fields {
-        put(*name, json!(value));
+        put(name, json!(value));
     }
     if options.costs {
         put("Startup Cost", json!(0.0));
@@ -995,7 +995,7 @@ fn node_value(node: &Node, options: &ExplainOptions) -> Value {
     }
     for (name, fact) in &node.facts {
         put(
-            *name,
+            name,
             match fact {
                 Fact::Text(text) => json!(text),
                 Fact::List(items) => json!(items),

@@ -291,11 +291,9 @@ pub(super) fn chained(left: &Rel, right: &Rel) -> Option<Rel> {
             let columns = left.columns().into_iter().chain(columns.iter().copied()).collect();
             Rel::Narrow { input, columns }
         }
-        Rel::ProjectSet { input, calls, ordinality } => Rel::ProjectSet {
-            input: Box::new(chained(left, input)?),
-            calls: calls.clone(),
-            ordinality: *ordinality,
-        },
+        Rel::ProjectSet { input, calls, ordinality } => {
+            Rel::ProjectSet { input: Box::new(chained(left, input)?), calls: calls.clone(), ordinality: *ordinality }
+        }
         _ => return None,
     })
 }

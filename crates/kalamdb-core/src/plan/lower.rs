@@ -28,8 +28,8 @@ use datafusion::logical_expr::{
 };
 use kalamdb_commons::{ColumnId, PgType, Result, SqlError, SqlState, SqlType};
 use kalamdb_sql::bind::bound::{
-    AggregateCall, Col, ColId, Each, FrameBound, FrameUnits, JoinKind, LockTarget, Rel, Scalar, SetCall, SetOp, SortKey,
-    Subquery, SubqueryKind, WindowCall,
+    AggregateCall, Col, ColId, Each, FrameBound, FrameUnits, JoinKind, LockTarget, Rel, Scalar, SetCall, SetOp,
+    SortKey, Subquery, SubqueryKind, WindowCall,
 };
 use kalamdb_sql::bind::walk;
 use kalamdb_sql::function::{Kind, sort_key};
@@ -85,7 +85,9 @@ impl Lowering<'_> {
             }
             Rel::Filter { input, predicate } => self.filter(input, predicate),
             Rel::Join { kind, left, right, on, lateral } => self.join(*kind, left, right, on, *lateral),
-            Rel::Aggregate { input, keys, sets, aggregates } => self.aggregate(input, keys, sets.as_deref(), aggregates),
+            Rel::Aggregate { input, keys, sets, aggregates } => {
+                self.aggregate(input, keys, sets.as_deref(), aggregates)
+            }
             Rel::Window { input, calls } => self.window(input, calls),
             Rel::ProjectSet { input, calls, ordinality } => self.project_set(input, calls, *ordinality),
             Rel::Distinct { input, on: None } => {
@@ -212,7 +214,9 @@ impl Lowering<'_> {
             let guards: Vec<Expr> = parts
                 .iter()
                 .zip(&exprs)
-                .filter(|(guard, _)| walk::columns_used(guard).iter().any(|col| read.iter().any(|used| used.id == col.id)))
+                .filter(|(guard, _)| {
+                    walk::columns_used(guard).iter().any(|col| read.iter().any(|used| used.id == col.id))
+                })
                 .map(|(_, expr)| expr.clone())
                 .collect();
             let guard = datafusion::logical_expr::utils::conjunction(guards).filter(|_| may_fail(part));
@@ -265,16 +269,21 @@ impl Lowering<'_> {
         let (left_ids, right_ids) = (flatten::ids(left), flatten::ids(right));
         let mut parts = Vec::new();
         for part in flatten::conjuncts(on) {
-            let part = self.lift_where(part, &mut |subquery| {
-                let read = subquery_reads(subquery);
-                let reads_left = read.iter().any(|col| left_ids.contains(&col.id));
-                let reads_right = read.iter().any(|col| right_ids.contains(&col.id));
-                match (reads_left, reads_right) {
-                    (true, true) => None,
-                    (true, false) => Some(true),
-                    _ => Some(false),
-                }
-            }, &mut left_plan, &mut right_plan)?;
+            let part = self.lift_where(
+                part,
+                &mut |subquery| {
+                    let read = subquery_reads(subquery);
+                    let reads_left = read.iter().any(|col| left_ids.contains(&col.id));
+                    let reads_right = read.iter().any(|col| right_ids.contains(&col.id));
+                    match (reads_left, reads_right) {
+                        (true, true) => None,
+                        (true, false) => Some(true),
+                        _ => Some(false),
+                    }
+                },
+                &mut left_plan,
+                &mut right_plan,
+            )?;
             parts.push(part);
         }
         let on = self.condition(&Scalar::And(parts))?;
@@ -407,7 +416,8 @@ impl Lowering<'_> {
         sets: &[Vec<usize>],
         aggregates: &[(Col, AggregateCall)],
     ) -> Result<LogicalPlan> {
-        let columns: Vec<Col> = keys.iter().map(|(col, _)| *col).chain(aggregates.iter().map(|(col, _)| *col)).collect();
+        let columns: Vec<Col> =
+            keys.iter().map(|(col, _)| *col).chain(aggregates.iter().map(|(col, _)| *col)).collect();
         let others: Vec<Vec<usize>> = sets.iter().filter(|set| !set.is_empty()).cloned().collect();
         let mut inputs = Vec::new();
         if !others.is_empty() {
@@ -458,8 +468,7 @@ impl Lowering<'_> {
         let mut groups: Vec<(Vec<Expr>, Vec<Sort>, Vec<Expr>)> = Vec::new();
         for (col, call) in calls {
             let function = self.window_call(call, &mut plan)?;
-            let (partition_by, order_by) =
-                (function.params.partition_by.clone(), function.params.order_by.clone());
+            let (partition_by, order_by) = (function.params.partition_by.clone(), function.params.order_by.clone());
             let expr = Expr::WindowFunction(Box::new(function)).alias(column_name(col.id));
             match groups.iter_mut().find(|(partition, order, _)| *partition == partition_by && *order == order_by) {
                 Some((_, _, exprs)) => exprs.push(expr),
@@ -569,9 +578,7 @@ impl Lowering<'_> {
             let message = format!("frame {which} offset must not be negative");
             SqlError::new(SqlState::INVALID_PRECEDING_OR_FOLLOWING_SIZE, message)
         };
-        if value.data_type().is_numeric()
-            && value < ScalarValue::new_zero(&value.data_type()).map_err(engine_error)?
-        {
+        if value.data_type().is_numeric() && value < ScalarValue::new_zero(&value.data_type()).map_err(engine_error)? {
             return Err(negative());
         }
         value.cast_to(&target).map_err(|_| negative())
@@ -650,11 +657,7 @@ impl Lowering<'_> {
         Ok(LogicalPlan::Limit(Limit { skip, fetch, input: Arc::new(plan) }))
     }
 
-    fn count(
-        &mut self,
-        scalar: Option<&Scalar>,
-        value: fn(&Expr) -> Result<Option<i64>>,
-    ) -> Result<Option<Box<Expr>>> {
+    fn count(&mut self, scalar: Option<&Scalar>, value: fn(&Expr) -> Result<Option<i64>>) -> Result<Option<Box<Expr>>> {
         let Some(scalar) = scalar else { return Ok(None) };
         let mut reads_outer = false;
         walk::deep(scalar, &mut |inner| reads_outer |= running::is_outer(inner));
@@ -692,7 +695,8 @@ impl Lowering<'_> {
         }
         let (left, right) = if all {
             // The n-th of equal rows on one side answers to the n-th on the other.
-            let (nth, other) = (self.statement.column(SqlType::Int8.into()), self.statement.column(SqlType::Int8.into()));
+            let (nth, other) =
+                (self.statement.column(SqlType::Int8.into()), self.statement.column(SqlType::Int8.into()));
             let left = numbered(left, on.iter().map(|(a, _)| a.clone()).collect(), nth)?;
             let right = numbered(right, on.iter().map(|(_, b)| b.clone()).collect(), other)?;
             on.push((column(nth.id), column(other.id)));
@@ -857,10 +861,7 @@ impl Lowering<'_> {
             let groups = self.rel(&grouped.rel)?;
             let on = self.statement.expr(&Scalar::And(grouped.on))?;
             let joined = joined(plan.clone(), groups, JoinType::Left, Some(on))?;
-            *plan = grouped
-                .columns
-                .chunks(1)
-                .try_fold(joined, |plan, column| self.extend(plan, column))?;
+            *plan = grouped.columns.chunks(1).try_fold(joined, |plan, column| self.extend(plan, column))?;
             return Ok(grouped.value);
         }
         let result = self.statement.column(subquery.ty);
@@ -981,8 +982,7 @@ pub(super) fn column(id: ColId) -> Expr {
 }
 
 fn first_value(col: Col) -> Expr {
-    let call =
-        AggregateFunction::new_udf(first_value_udaf(), vec![column(col.id)], false, None, Vec::new(), None);
+    let call = AggregateFunction::new_udf(first_value_udaf(), vec![column(col.id)], false, None, Vec::new(), None);
     Expr::AggregateFunction(call)
 }
 
@@ -1021,9 +1021,10 @@ fn project(plan: LogicalPlan, exprs: Vec<Expr>) -> Result<LogicalPlan> {
 
 /// A scan's columns without the scan's name.
 fn unqualified(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let exprs = plan.schema().iter().map(|(qualifier, field)| {
-        Expr::Column(Column::new(qualifier.cloned(), field.name())).alias(field.name())
-    });
+    let exprs = plan
+        .schema()
+        .iter()
+        .map(|(qualifier, field)| Expr::Column(Column::new(qualifier.cloned(), field.name())).alias(field.name()));
     project(plan.clone(), exprs.collect())
 }
 

@@ -11,8 +11,8 @@ use super::lower::extension;
 use super::provider::batch;
 use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow_schema::SchemaRef;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::DFSchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result as EngineResult;
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
@@ -86,7 +86,8 @@ impl ProjectSet {
             }
         };
         let columns = calls.iter().flat_map(|(columns, _)| columns.iter().copied()).chain(ordinality).collect();
-        let calls = Calls { calls: calls.iter().map(one).collect(), columns, has_ordinality: ordinality.is_some(), around };
+        let calls =
+            Calls { calls: calls.iter().map(one).collect(), columns, has_ordinality: ordinality.is_some(), around };
         let args = args.into_iter().flatten().collect();
         Ok(extension(ProjectSet::new(Arc::new(input), Arc::new(calls), args).map_err(engine_error)?))
     }
@@ -242,12 +243,7 @@ impl ExecutionPlan for ProjectSetExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> EngineResult<SendableRecordBatchStream> {
         let input = self.input.execute(partition, context)?;
         let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let state = Run {
-            calls: self.calls.clone(),
-            args: self.args.clone(),
-            schema: self.schema(),
-            current: None,
-        };
+        let state = Run { calls: self.calls.clone(), args: self.args.clone(), schema: self.schema(), current: None };
         let batches = stream::unfold((input, state), |(mut input, mut state)| async move {
             loop {
                 // Gives way between batches: a filter above may drop them all and never let a cancelled plan end.

@@ -24,13 +24,13 @@ use datafusion::physical_expr::expressions::{Column, DynamicFilterPhysicalExpr};
 use datafusion::physical_expr::{
     EquivalenceProperties, Partitioning, PhysicalExpr, PhysicalSortExpr, create_physical_expr,
 };
-use datafusion::physical_plan::filter::FilterExec;
-use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::filter_pushdown::{
     ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation, PushedDown,
 };
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput};
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -235,7 +235,6 @@ impl TableProvider for Leaf {
         };
         Ok(constraints.iter().map(answer).collect())
     }
-
 }
 
 /// A scan of a leaf.
@@ -371,10 +370,9 @@ fn batches(part: Part, inline: bool) -> BoxStream<'static, Result<RecordBatch>> 
     match part {
         Part::Ready(batches) => stream::iter(batches.into_iter().map(Ok)).boxed(),
         Part::Stream(batches) => batches,
-        Part::Blocking(open) if inline => stream::once(async move { open() })
-            .map_ok(stream::iter)
-            .try_flatten()
-            .boxed(),
+        Part::Blocking(open) if inline => {
+            stream::once(async move { open() }).map_ok(stream::iter).try_flatten().boxed()
+        }
         Part::Blocking(open) => elsewhere(open),
     }
 }

@@ -12,8 +12,8 @@ use super::provider::{KeySpan, Keys};
 use datafusion::arrow::datatypes::Schema;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::execution::context::ExecutionProps;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::expr::{Between, InList};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{BinaryExpr, ColumnarValue, Expr, Operator};
 use datafusion::physical_expr::expressions::{BinaryExpr as PhysicalBinary, Column, InListExpr, Literal};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
@@ -124,8 +124,7 @@ pub(super) fn physical(
     place: &dyn Fn(usize) -> Option<usize>,
     found: &mut Vec<Constraint>,
 ) {
-    let column =
-        |expr: &Arc<dyn PhysicalExpr>| expr.downcast_ref::<Column>().and_then(|column| place(column.index()));
+    let column = |expr: &Arc<dyn PhysicalExpr>| expr.downcast_ref::<Column>().and_then(|column| place(column.index()));
     let known = |expr: &Arc<dyn PhysicalExpr>| {
         expr.downcast_ref::<Literal>().map(|literal| Value::Known(literal.value().clone()))
     };
@@ -151,9 +150,7 @@ pub(super) fn physical(
 pub(super) fn reach<'a>(key: &[usize], constraints: impl Iterator<Item = &'a Constraint> + Clone) -> usize {
     key.iter()
         .take_while(|place| {
-            constraints
-                .clone()
-                .any(|constraint| constraint.column == **place && matches!(constraint.test, Test::In(_)))
+            constraints.clone().any(|constraint| constraint.column == **place && matches!(constraint.test, Test::In(_)))
         })
         .count()
 }
@@ -324,9 +321,8 @@ pub(super) fn constant(expr: &Expr) -> Result<ScalarValue> {
         return Ok(value.clone());
     }
     let schema = DFSchema::empty();
-    let physical =
-        create_physical_expr(expr, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())
-            .map_err(engine_error)?;
+    let physical = create_physical_expr(expr, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())
+        .map_err(engine_error)?;
     let row = super::provider::batch(Arc::new(Schema::empty()), Vec::new(), 1)?;
     match physical.evaluate(&row).map_err(engine_error)? {
         ColumnarValue::Scalar(value) => Ok(value),

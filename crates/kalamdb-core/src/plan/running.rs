@@ -12,11 +12,11 @@ use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::TaskContext;
+use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, Limit, LogicalPlan};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use datafusion::execution::context::QueryPlanner;
 use futures::{StreamExt, stream};
 use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState};
 use kalamdb_sql::bind::bound::{Col, ColId, Rel, Scalar, Subquery};
@@ -342,4 +342,3 @@ pub(super) fn reads_outer_work(rel: &Rel) -> bool {
     visit(rel, &mut Vec::new(), &mut found);
     found
 }
-

@@ -240,13 +240,8 @@ fn series(args: Vec<Datum>, _: &Call<'_>) -> Result<SetRows> {
 static ADD: Function = function(90_001, "int8pl", &[INT, INT], INT, Kind::Scalar(add));
 static DIVIDE: Function = function(90_002, "int8div", &[INT, INT], INT, Kind::Scalar(divide));
 static SERIES: Function = function(90_003, "generate_series", &[INT, INT], INT, Kind::Set(series));
-static COUNT: Function = function(
-    90_004,
-    "count",
-    &[],
-    INT,
-    Kind::Aggregate(|_| datafusion::functions_aggregate::count::count_udaf()),
-);
+static COUNT: Function =
+    function(90_004, "count", &[], INT, Kind::Aggregate(|_| datafusion::functions_aggregate::count::count_udaf()));
 static SUM: Function =
     function(90_005, "sum", &[INT], INT, Kind::Aggregate(|_| datafusion::functions_aggregate::sum::sum_udaf()));
 static MAX: Function =
@@ -529,10 +524,8 @@ async fn no_arithmetic_of_the_engine() {
 async fn a_condition_guards_those_behind_it() {
     // x <> 0 AND 10 / x > 1
     let t = table("t", &[INT], &[], vec![vec![d(0)], vec![d(2)], vec![d(10)]]);
-    let guarded = Scalar::And(vec![
-        compare(CompareOp::Ne, int(1), lit(0)),
-        gt(call(&DIVIDE, vec![lit(10), int(1)]), lit(1)),
-    ]);
+    let guarded =
+        Scalar::And(vec![compare(CompareOp::Ne, int(1), lit(0)), gt(call(&DIVIDE, vec![lit(10), int(1)]), lit(1))]);
     assert_eq!(rows(&filter(scan(0, 1, &[INT]), guarded), &[1], &[t.clone()]).await, ["2"]);
     let bare = gt(call(&DIVIDE, vec![lit(10), int(1)]), lit(1));
     assert_eq!(failure(&filter(scan(0, 1, &[INT]), bare), &[1], &[t]).await, SqlState::DIVISION_BY_ZERO);
@@ -855,11 +848,8 @@ async fn a_subquery_two_levels_deep_sees_the_outermost() {
 async fn subqueries_inside_case_and_arrays() {
     let leaves = [people(), orders()];
     let mine = || filter(scan(1, 10, ORDERS), eq(int(11), int(1)));
-    let case = Scalar::Case {
-        branches: vec![(exists(mine()), lit(1))],
-        otherwise: Some(Box::new(lit(0))),
-        ty: INT.into(),
-    };
+    let case =
+        Scalar::Case { branches: vec![(exists(mine()), lit(1))], otherwise: Some(Box::new(lit(0))), ty: INT.into() };
     let tree = extend(scan(0, 1, &[INT]), 5, INT, case);
     assert_eq!(any_order(&tree, &[1, 5], &leaves).await, ["1 1", "2 1", "3 0"]);
     let array = subquery(SubqueryKind::Array, sort(mine(), int(10), true), vec![col(10, INT)], SqlType::Int8Array);
@@ -898,12 +888,8 @@ impl Locker for Recorder {
 
 #[tokio::test]
 async fn no_more_rows_are_locked_than_come_out() {
-    let target = LockTarget {
-        need: NeedId(0),
-        key: ColId(1),
-        strength: LockStrength::Update,
-        wait: LockWait::SkipLocked,
-    };
+    let target =
+        LockTarget { need: NeedId(0), key: ColId(1), strength: LockStrength::Update, wait: LockWait::SkipLocked };
     let sorted = Box::new(sort(scan(0, 1, ORDERS), int(1), false));
     let tree = limit(Rel::LockRows { input: sorted, targets: vec![target] }, None, Some(lit(1)));
     let recorder = Arc::new(Recorder::default());

@@ -56,7 +56,6 @@ impl Around {
             statement_start,
         })
     }
-
 }
 
 impl crate::plan::SessionValues for Around {
@@ -65,9 +64,7 @@ impl crate::plan::SessionValues for Around {
         match value {
             SessionValue::Now => Datum::Timestamptz(self.transaction_start),
             SessionValue::StatementTimestamp => Datum::Timestamptz(self.statement_start),
-            SessionValue::CurrentDate => {
-                Datum::Date(local(self.transaction_start).div_euclid(DAY_US) as i32)
-            }
+            SessionValue::CurrentDate => Datum::Date(local(self.transaction_start).div_euclid(DAY_US) as i32),
             SessionValue::LocalTime => Datum::Time(local(self.transaction_start).rem_euclid(DAY_US)),
             SessionValue::LocalTimestamp => Datum::Timestamp(local(self.transaction_start)),
             SessionValue::CurrentUser | SessionValue::SessionUser => Datum::text(self.identity.name.as_str()),

@@ -5,16 +5,16 @@ use super::{Guard, Outcome, query};
 use crate::error;
 use crate::plan;
 use crate::relation::Relation;
-use crate::resolve::permit;
 use crate::reply::{Rows, RowsTag};
+use crate::resolve::permit;
 use crate::standing::{ListenChange, Prepared, Standing};
 use kalamdb_auth::authorize::AdminAction;
 use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState};
 use kalamdb_live::Follow;
 use kalamdb_sql::Statement;
+use kalamdb_sql::bind::bound::{Bound, BoundKind, Col, ColId, Rel, Scalar};
 use kalamdb_sql::bind::walk;
 use kalamdb_sql::predicate::{Values, check_live_safe};
-use kalamdb_sql::bind::bound::{Bound, BoundKind, Col, ColId, Rel, Scalar};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -28,7 +28,9 @@ const SELF_DESCRIBING: &str = "live:";
 pub(super) fn listen(standing: &mut Standing, channel: &str) -> Result<Outcome> {
     check_message(channel, "")?;
     if channel.starts_with(SELF_DESCRIBING) {
-        return Err(SqlError::unsupported("a self-describing live channel").with_hint("Use LISTEN name FOR SELECT ...."));
+        return Err(
+            SqlError::unsupported("a self-describing live channel").with_hint("Use LISTEN name FOR SELECT ....")
+        );
     }
     standing.pend_listen(ListenChange::Listen(channel.to_string()));
     Ok(Outcome::Command("LISTEN".to_string()))
@@ -143,7 +145,8 @@ pub(super) fn followed(bound: &Bound, relations: &[Arc<Relation>]) -> Result<Fol
     let all_columns: HashMap<ColId, Col> = rel.columns().into_iter().map(|col| (col.id, col)).collect();
     let mut outputs = Vec::with_capacity(bound.outputs.len());
     for output in &bound.outputs {
-        let col = all_columns.get(&output.col).copied().ok_or_else(|| SqlError::internal("an output without a column"))?;
+        let col =
+            all_columns.get(&output.col).copied().ok_or_else(|| SqlError::internal("an output without a column"))?;
         outputs.push((output.name.clone(), resolve(&Scalar::Column(col))));
     }
     for scalar in predicate.iter().chain(outputs.iter().map(|(_, scalar)| scalar)) {
@@ -168,12 +171,7 @@ impl Followed {
     ///
     /// # Errors
     /// 0A000 for a computed relation.
-    pub fn follow(
-        &self,
-        channel: &str,
-        text: &str,
-        values: Values,
-    ) -> Result<Follow> {
+    pub fn follow(&self, channel: &str, text: &str, values: Values) -> Result<Follow> {
         let (table, scope) = self.relation.followed_place()?;
         Ok(Follow {
             channel: channel.to_string(),

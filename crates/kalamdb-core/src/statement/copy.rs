@@ -6,8 +6,8 @@ use super::query;
 use super::write::{program, values_of};
 use super::{Guard, Outcome, batch_of, prepared};
 use crate::relation::Relation;
-use crate::resolve::{self, Resolved};
 use crate::reply::{CopyChunk, CopyOut};
+use crate::resolve::{self, Resolved};
 use crate::standing::Standing;
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::Schema;
@@ -163,13 +163,11 @@ async fn live(standing: &mut Standing, parsed: Parsed, options: &CopyOptions, gu
         let batch = batch?;
         live_chunk(&mut row_writer, seq, "row", batch.columns(), batch.num_rows(), false)
     });
-    let empty: Vec<ArrayRef> =
-        kinds[2..].iter().map(|ty| arrow_array::new_null_array(&ty.ty.arrow(), 1)).collect();
+    let empty: Vec<ArrayRef> = kinds[2..].iter().map(|ty| arrow_array::new_null_array(&ty.ty.arrow(), 1)).collect();
     let mut ready_writer = head_writer;
     let ready_columns = empty.clone();
-    let ready = futures::stream::once(async move {
-        live_chunk(&mut ready_writer, seq, "ready", &ready_columns, 1, true)
-    });
+    let ready =
+        futures::stream::once(async move { live_chunk(&mut ready_writer, seq, "ready", &ready_columns, 1, true) });
     let later = futures::stream::unfold(Some((changes, change_writer, empty)), |state| async move {
         let (mut changes, mut writer, empty) = state?;
         let change = changes.next().await;
@@ -243,10 +241,8 @@ impl CopyIn {
         };
         let default_ids = target.defaults.iter().map(|(id, _)| *id).collect();
         let chosen = target.columns;
-        let column_names: Vec<String> = chosen
-            .iter()
-            .filter_map(|(id, _)| table.column(*id).map(|column| column.name.to_string()))
-            .collect();
+        let column_names: Vec<String> =
+            chosen.iter().filter_map(|(id, _)| table.column(*id).map(|column| column.name.to_string())).collect();
         Ok(Self {
             relation,
             reader: CopyReader::new(options, column_names)?,

@@ -26,8 +26,7 @@ pub(super) async fn declare(standing: &mut Standing, declare: &Declare, guard: &
     if !declare.hold {
         standing.inside_block("DECLARE CURSOR")?;
     }
-    let parsed =
-        Parsed { statement: Statement::Query(declare.query.clone()), text: declare.text.clone(), offset: 0 };
+    let parsed = Parsed { statement: Statement::Query(declare.query.clone()), text: declare.text.clone(), offset: 0 };
     let prepared = Arc::new(prepared::prepare(standing, parsed, Vec::new(), true)?);
     if !prepared.parameters.is_empty() {
         return Err(SqlError::new(SqlState::UNDEFINED_PARAMETER, "there is no parameter $1"));
@@ -37,8 +36,7 @@ pub(super) async fn declare(standing: &mut Standing, declare: &Declare, guard: &
     if !matches!(bound.kind, BoundKind::Query(_)) {
         return Err(SqlError::unsupported("a cursor over a statement that writes"));
     }
-    let mut rows =
-        query::run(standing, &bound, &relations, Arc::default(), prepared.columns.clone(), guard).await?;
+    let mut rows = query::run(standing, &bound, &relations, Arc::default(), prepared.columns.clone(), guard).await?;
     let (mut batches, mut bytes) = (Vec::new(), 0);
     while let Some(batch) = rows.batches.next().await {
         let batch = batch?;
@@ -66,12 +64,7 @@ pub(super) async fn declare(standing: &mut Standing, declare: &Declare, guard: &
 ///
 /// # Errors
 /// 34000; 55000 for backward movement of a NO SCROLL cursor.
-pub(super) fn fetch(
-    standing: &mut Standing,
-    name: &str,
-    direction: FetchDirection,
-    moving: bool,
-) -> Result<Outcome> {
+pub(super) fn fetch(standing: &mut Standing, name: &str, direction: FetchDirection, moving: bool) -> Result<Outcome> {
     let portal = standing.portal(name)?;
     let columns = portal.prepared.columns.clone();
     let Some(cursor) = &mut portal.cursor else {
@@ -100,11 +93,8 @@ fn step(cursor: &mut CursorFacts, direction: FetchDirection) -> Result<Vec<i64>>
         FetchDirection::Relative(n) => n < 0,
     };
     if backward && !cursor.scroll {
-        return Err(SqlError::new(
-            SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
-            "cursor can only scan forward",
-        )
-        .with_hint("Declare it with SCROLL option to enable backward scan."));
+        return Err(SqlError::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "cursor can only scan forward")
+            .with_hint("Declare it with SCROLL option to enable backward scan."));
     }
     let one = |cursor: &mut CursorFacts, place: i64| {
         cursor.position = place.clamp(0, count + 1);

@@ -1,9 +1,9 @@
 //! DELETE: as UPDATE, with tombstones in the place of new rows.
 
+use super::Guard;
 use super::query::{self, Relations};
 use super::update::{Finder, Found, LockedRows};
 use super::write::{Kept, RESTARTS_MAX, ReturningProgram, Written, values_of};
-use super::Guard;
 use crate::relation::Relation;
 use crate::standing::Standing;
 use futures::StreamExt;
@@ -27,7 +27,8 @@ pub(super) async fn run(
 ) -> Result<Written> {
     let relation = relations[delete.need.0].clone();
     let with = values_of(standing, bound, &values);
-    let finder = Finder::new(&relation, &delete.source, &delete.target, delete.recheck.as_ref(), delete.restarts, &with)?;
+    let finder =
+        Finder::new(&relation, &delete.source, &delete.target, delete.recheck.as_ref(), delete.restarts, &with)?;
     let returning = match &delete.returning {
         Some(returning) => Some(ReturningProgram::new(returning, &finder.columns, &with)?),
         None => None,

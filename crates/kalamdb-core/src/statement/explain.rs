@@ -63,7 +63,10 @@ pub(super) async fn run(
     if let Some((verb, name)) = target
         && !explain.json
     {
-        lines.iter_mut().enumerate().for_each(|(at, line)| *line = format!("{}{line}", if at == 0 { "  ->  " } else { "      " }));
+        lines
+            .iter_mut()
+            .enumerate()
+            .for_each(|(at, line)| *line = format!("{}{line}", if at == 0 { "  ->  " } else { "      " }));
         lines.insert(0, format!("{verb} on {name}"));
     }
     if explain.json {
@@ -77,4 +80,3 @@ pub(super) async fn run(
     let rows: Vec<_> = lines.into_iter().map(|line| vec![Some(line)]).collect();
     text_rows(&["QUERY PLAN"], &rows, "EXPLAIN")
 }
-

@@ -1,7 +1,9 @@
 //! INSERT
 
 use super::query::{self, Relations, lock_wait};
-use super::write::{self, Kept, ReturningProgram, Written, check_not_null, duplicate, keys_of, rows_in, take, values_of};
+use super::write::{
+    self, Kept, ReturningProgram, Written, check_not_null, duplicate, keys_of, rows_in, take, values_of,
+};
 use super::{Guard, batch_of};
 use crate::relation::Relation;
 use crate::standing::Standing;
@@ -11,7 +13,7 @@ use kalamdb_commons::{ColumnId, Datum, Result, SqlError, SqlState};
 use kalamdb_sql::bind::bound::{Bound, BoundInsert, Col, ColId, OnConflict, Scalar};
 use kalamdb_sql::predicate::{RowProgram, Values};
 use kalamdb_store::codec::arrow::BatchBuilder;
-use kalamdb_store::{LockStrength, RowVersion, TableDef};
+use kalamdb_store::{RowVersion, TableDef};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -31,7 +33,8 @@ pub(super) async fn run(
     let outputs: Vec<ColId> = insert.columns.iter().map(|(_, col)| col.id).collect();
     let columns: Vec<ColumnId> = insert.columns.iter().map(|(id, _)| *id).collect();
     let with = values_of(standing, bound, &values);
-    let returning = insert.returning.as_ref().map(|returning| ReturningProgram::new(returning, &[], &with)).transpose()?;
+    let returning =
+        insert.returning.as_ref().map(|returning| ReturningProgram::new(returning, &[], &with)).transpose()?;
     let mut arbiter = match &insert.on_conflict {
         None => Arbiter::Error,
         Some(OnConflict::DoNothing) => Arbiter::Nothing,
@@ -122,12 +125,14 @@ impl ConflictUpdate {
         };
         let columns: Vec<Col> = existing.iter().chain(excluded).map(|(_, col)| *col).collect();
         let place = |id: &ColumnId| {
-            proposed.iter().position(|column| column == id).ok_or_else(|| SqlError::internal("excluded has no such column"))
+            proposed
+                .iter()
+                .position(|column| column == id)
+                .ok_or_else(|| SqlError::internal("excluded has no such column"))
         };
         let scalars: Vec<Scalar> = set.iter().map(|(_, scalar)| scalar.clone()).collect();
-        let condition = condition.as_ref().map(|condition| {
-            write::program(std::slice::from_ref(condition), &columns, values)
-        });
+        let condition =
+            condition.as_ref().map(|condition| write::program(std::slice::from_ref(condition), &columns, values));
         Ok(Self {
             existing: existing.iter().map(|(id, _)| *id).collect(),
             excluded: excluded.iter().map(|(id, _)| place(id)).collect::<Result<_>>()?,
@@ -152,7 +157,9 @@ impl ConflictUpdate {
                 SqlState::CARDINALITY_VIOLATION,
                 "ON CONFLICT DO UPDATE command cannot affect row a second time",
             )
-            .with_hint("Ensure that no rows proposed for insertion within the same command have duplicate constrained values."));
+            .with_hint(
+                "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.",
+            ));
         }
         let mut builder = BatchBuilder::new(table, &self.existing)?;
         builder.push(key, &existing.row)?;
@@ -164,7 +171,8 @@ impl ConflictUpdate {
         {
             return Ok(None);
         }
-        let (columns, new) = merged(table, &[(key, existing.row.as_ref())], &self.set, &self.program.evaluate(&input)?)?;
+        let (columns, new) =
+            merged(table, &[(key, existing.row.as_ref())], &self.set, &self.program.evaluate(&input)?)?;
         check_not_null(standing, table, &new, &columns)?;
         if keys_of(standing, table, &new, &columns)?.first().is_none_or(|new| new != key) {
             return Err(SqlError::unsupported("ON CONFLICT DO UPDATE that changes the primary key"));

@@ -1,7 +1,7 @@
 //! SHOW NAMESPACES, TABLES … and DESCRIBE: queries over the system tables, so that both always agree.
 
 use super::{Guard, Outcome, prepared};
-use crate::session::OutputColumn;
+use crate::reply::OutputColumn;
 use crate::standing::{Prepared, Standing};
 use kalamdb_commons::{Datum, Result, SqlError, SqlType};
 use kalamdb_sql::Statement;

@@ -125,12 +125,7 @@ pub(crate) fn may_run_in_failed(statement: &Statement) -> bool {
 ///
 /// # Errors
 /// The statement's.
-pub(crate) async fn run_text(
-    standing: &mut Standing,
-    parsed: &Parsed,
-    single: bool,
-    guard: &Guard,
-) -> Result<Outcome> {
+pub(crate) async fn run_text(standing: &mut Standing, parsed: &Parsed, single: bool, guard: &Guard) -> Result<Outcome> {
     if let Statement::Begin(_)
     | Statement::Commit { .. }
     | Statement::Rollback { .. }
@@ -244,9 +239,7 @@ async fn carry_out(
         Statement::FlushAll(namespace) => storage::flush_all(standing, namespace.as_deref()).await,
         Statement::KillJob(_) => Err(SqlError::unsupported("KILL JOB")),
         Statement::ShowObjects(what) => guard.watch(listing::show(standing, what, guard)).await,
-        Statement::Describe { name, history } => {
-            guard.watch(listing::describe(standing, name, *history, guard)).await
-        }
+        Statement::Describe { name, history } => guard.watch(listing::describe(standing, name, *history, guard)).await,
         Statement::Unsupported(subject) => Err(SqlError::unsupported(subject)),
         Statement::Empty => Ok(Outcome::Empty),
     }
@@ -307,8 +300,7 @@ pub(crate) fn text_rows(names: &[&str], rows: &[Vec<Option<String>>], tag: &str)
 
 /// Text columns of these names.
 pub(crate) fn text_columns(names: &[&str]) -> Arc<[OutputColumn]> {
-    let column =
-        |name: &&str| OutputColumn { name: (*name).to_string(), ty: PgType::new(SqlType::Text), origin: None };
+    let column = |name: &&str| OutputColumn { name: (*name).to_string(), ty: PgType::new(SqlType::Text), origin: None };
     names.iter().map(column).collect()
 }
 
@@ -317,8 +309,11 @@ pub(crate) fn text_columns(names: &[&str]) -> Arc<[OutputColumn]> {
 /// # Errors
 /// XX000 when the columns' lengths differ.
 pub(crate) fn batch_of(arrays: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
-    let fields: Vec<_> =
-        arrays.iter().enumerate().map(|(at, array)| Field::new(format!("c{at}"), array.data_type().clone(), true)).collect();
+    let fields: Vec<_> = arrays
+        .iter()
+        .enumerate()
+        .map(|(at, array)| Field::new(format!("c{at}"), array.data_type().clone(), true))
+        .collect();
     let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options).map_err(SqlError::internal)
 }

@@ -83,12 +83,7 @@ pub(super) async fn describe(standing: &mut Standing, name: &str, description: &
 ///
 /// # Errors
 /// 42501, 3F000, 2BP01 while it holds tables, unless CASCADE.
-pub(super) async fn drop(
-    standing: &mut Standing,
-    names: &[String],
-    if_exists: bool,
-    cascade: bool,
-) -> Result<Outcome> {
+pub(super) async fn drop(standing: &mut Standing, names: &[String], if_exists: bool, cascade: bool) -> Result<Outcome> {
     standing.writable("DROP SCHEMA")?;
     for name in names {
         permit(&standing.identity, AdminAction::ManageNamespaces, &format!("namespace {name}"))?;

@@ -1,7 +1,7 @@
 //! Prepared statements: by Parse and by PREPARE, one name space; and their binding, renewed when its ground moved.
 
 use super::{Outcome, listing, text_columns};
-use crate::session::OutputColumn;
+use crate::reply::OutputColumn;
 use crate::standing::{Prepared, Standing};
 use crate::system;
 use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState, SqlType, clock};
@@ -154,11 +154,7 @@ pub(super) fn prepare_by_sql(
 ///
 /// # Errors
 /// 26000, 42601 for a wrong count, and those of the arguments.
-pub(super) fn execute(
-    standing: &mut Standing,
-    name: &str,
-    arguments: &[Expr],
-) -> Result<(Arc<Prepared>, Vec<Datum>)> {
+pub(super) fn execute(standing: &mut Standing, name: &str, arguments: &[Expr]) -> Result<(Arc<Prepared>, Vec<Datum>)> {
     let prepared = standing.prepared(name)?;
     let prepared = refresh(standing, &prepared)?;
     let scalars = bind::bind_constants(arguments, &prepared.parameters, name, "", &BindingNames::new(standing))?;
@@ -204,7 +200,7 @@ impl BindingNames {
         }
         let namespace = self.catalog.namespace_by_name(namespace)?;
         let table = self.catalog.table_by_name(namespace.id, name)?;
-        Some(shape_of(&table, namespace.name.as_str()))
+        Some(shape_of(table, namespace.name.as_str()))
     }
 }
 

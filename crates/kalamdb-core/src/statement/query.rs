@@ -4,8 +4,8 @@ use super::around::Around;
 use super::{Guard, prepared};
 use crate::plan::{self, Execution};
 use crate::relation::Relation;
-use crate::resolve::{self, Resolved};
 use crate::reply::{OutputColumn, Rows, RowsTag};
+use crate::resolve::{self, Resolved};
 use crate::standing::{Prepared, Standing};
 use arrow_array::RecordBatch;
 use futures::StreamExt;
@@ -26,10 +26,7 @@ pub(super) type Relations = Vec<Arc<Relation>>;
 ///
 /// # Errors
 /// 42501, 42P01, 25006, and those of locks.
-pub(super) async fn relations(
-    standing: &mut Standing,
-    prepared: &Arc<Prepared>,
-) -> Result<(Arc<Prepared>, Relations)> {
+pub(super) async fn relations(standing: &mut Standing, prepared: &Arc<Prepared>) -> Result<(Arc<Prepared>, Relations)> {
     let mut prepared = prepared::refresh(standing, prepared)?;
     for _ in 0..REBINDS_MAX {
         let Some(bound) = prepared.bound.clone() else { return Ok((prepared, Vec::new())) };
@@ -128,7 +125,7 @@ pub(super) async fn stream(
     guard: &Guard,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let execution = execution(standing, bound, relations, values, guard)?;
-    Ok(plan::run(rel, outputs, execution).await?)
+    plan::run(rel, outputs, execution).await
 }
 
 /// What a plan runs with.

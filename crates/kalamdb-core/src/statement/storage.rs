@@ -39,7 +39,7 @@ pub(super) async fn flush_all(standing: &mut Standing, namespace: Option<&str>) 
     for namespace in namespaces {
         for table in catalog.tables_of(namespace.id) {
             if table.kind != TableType::Stream {
-                rows.push(vec![Some(jobs::flush(&standing.hall, &catalog, &table)?)]);
+                rows.push(vec![Some(jobs::flush(&standing.hall, &catalog, table)?)]);
             }
         }
     }

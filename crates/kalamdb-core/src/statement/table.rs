@@ -55,13 +55,15 @@ pub(super) async fn create(standing: &mut Standing, create: &CreateTable) -> Res
 /// Where a new relation goes: the named namespace, or the first of the search path that exists.
 fn creation_namespace(standing: &Standing, name: &Name) -> Result<Arc<NamespaceDef>> {
     let catalog = standing.catalog();
-    let missing = |name: &str| SqlError::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist"));
+    let missing =
+        |name: &str| SqlError::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist"));
     let namespace = match &name.namespace {
         Some(namespace) => catalog.namespace_by_name(namespace).ok_or_else(|| missing(namespace).at(name.position))?,
         None => {
             let path = standing.settings.lock().search_path(standing.identity.name.as_str());
             path.iter().find_map(|name| catalog.namespace_by_name(name)).ok_or_else(|| {
-                SqlError::new(SqlState::INVALID_SCHEMA_NAME, "no schema has been selected to create in").at(name.position)
+                SqlError::new(SqlState::INVALID_SCHEMA_NAME, "no schema has been selected to create in")
+                    .at(name.position)
             })?
         }
     };
@@ -192,9 +194,10 @@ fn options_of(
     kind: Option<TableType>,
     given: &[(String, String)],
 ) -> Result<(TableType, AccessLevel, StorageId, TableOptions)> {
-    let named = given.iter().find(|(name, _)| name == "type").map(|(_, value)| {
-        TableType::parse(value).ok_or_else(|| bad_option("type", value, "USER, SHARED or STREAM"))
-    });
+    let named = given
+        .iter()
+        .find(|(name, _)| name == "type")
+        .map(|(_, value)| TableType::parse(value).ok_or_else(|| bad_option("type", value, "USER, SHARED or STREAM")));
     let kind = match (kind, named.transpose()?) {
         (Some(said), Some(named)) if said != named => {
             return Err(SqlError::new(
@@ -245,7 +248,8 @@ fn apply_option(
     match name {
         "access_level" => {
             fits(&[TableType::Shared])?;
-            *access = AccessLevel::parse(value).ok_or_else(|| bad_option(name, value, "public, private or restricted"))?;
+            *access =
+                AccessLevel::parse(value).ok_or_else(|| bad_option(name, value, "public, private or restricted"))?;
         }
         "storage_id" => {
             fits(&[TableType::User, TableType::Shared])?;
@@ -283,10 +287,7 @@ fn apply_option(
             options.reloptions.push(format!("{name}={value}"));
         }
         _ => {
-            return Err(SqlError::new(
-                SqlState::INVALID_PARAMETER_VALUE,
-                format!("unrecognized parameter \"{name}\""),
-            ));
+            return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, format!("unrecognized parameter \"{name}\"")));
         }
     }
     Ok(())

@@ -3,8 +3,8 @@
 use super::insert::{is_true, merged};
 use super::query::{self, Relations, lock_wait};
 use super::write::{
-    self, Kept, RESTARTS_MAX, ReturningProgram, Written, check_not_null, duplicate, key_column, keys_of, place, rows_in,
-    take, values_of,
+    self, Kept, RESTARTS_MAX, ReturningProgram, Written, check_not_null, duplicate, key_column, keys_of, place,
+    rows_in, take, values_of,
 };
 use super::{Guard, batch_of};
 use crate::relation::Relation;
@@ -38,7 +38,8 @@ pub(super) async fn run(
     let key_columns = relation.table()?.primary_key.as_ref().map(|key| key.columns.clone()).unwrap_or_default();
     let changes_key = update.set.iter().any(|(id, _)| key_columns.contains(id));
     let with = values_of(standing, bound, &values);
-    let finder = Finder::new(&relation, &update.source, &update.target, update.recheck.as_ref(), update.restarts, &with)?;
+    let finder =
+        Finder::new(&relation, &update.source, &update.target, update.recheck.as_ref(), update.restarts, &with)?;
     let scalars: Vec<Scalar> = update.set.iter().map(|(_, scalar)| scalar.clone()).collect();
     let work = Assignments {
         set: update.set.iter().map(|(id, _)| *id).collect(),
@@ -169,8 +170,7 @@ impl Finder {
         let key = target.iter().find(|(id, _)| *id == ColumnId::ROW_KEY).map(|(_, col)| col.id);
         let key = place(&columns, key.ok_or_else(|| SqlError::internal("the source makes no row keys"))?)?;
         // A target column that nothing reads need not be in the source.
-        let target =
-            target.iter().filter_map(|(id, col)| place(&columns, col.id).ok().map(|at| (*id, at))).collect();
+        let target = target.iter().filter_map(|(id, col)| place(&columns, col.id).ok().map(|at| (*id, at))).collect();
         let recheck = match recheck {
             Some(recheck) if !restarts => Some(write::program(std::slice::from_ref(recheck), &columns, values)?),
             _ => None,
@@ -269,4 +269,3 @@ impl Finder {
         Ok(Found::Rows(LockedRows { batch, rows }))
     }
 }
-

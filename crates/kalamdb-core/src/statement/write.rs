@@ -4,8 +4,8 @@ use super::around::Around;
 use super::query::{self, Relations};
 use super::{Guard, Outcome, batch_of, rows_of};
 use crate::plan::{Locker, SessionValues};
-use crate::resolve;
 use crate::reply::{OutputColumn, Rows, RowsTag};
+use crate::resolve;
 use crate::standing::Standing;
 use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, UInt32Array};
 use async_trait::async_trait;
@@ -209,12 +209,8 @@ impl ReturningProgram {
         let own: Vec<ColId> = returning.row.iter().map(|(_, col)| col.id).collect();
         let sources: Vec<usize> =
             source.iter().enumerate().filter(|(_, col)| !own.contains(&col.id)).map(|(at, _)| at).collect();
-        let columns: Vec<Col> = returning
-            .row
-            .iter()
-            .map(|(_, col)| *col)
-            .chain(sources.iter().map(|at| source[*at]))
-            .collect();
+        let columns: Vec<Col> =
+            returning.row.iter().map(|(_, col)| *col).chain(sources.iter().map(|at| source[*at])).collect();
         let scalars: Vec<Scalar> = returning.exprs.iter().map(|(_, scalar)| scalar.clone()).collect();
         Ok(Self { program: program(&scalars, &columns, values)?, row, sources })
     }
@@ -324,7 +320,10 @@ impl Locker for StatementLocker {
                 }
                 if locked.changed {
                     self.restart.store(true, Ordering::Release);
-                    return Err(SqlError::new(SqlState::T_R_SERIALIZATION_FAILURE, "a row changed while it was locked"));
+                    return Err(SqlError::new(
+                        SqlState::T_R_SERIALIZATION_FAILURE,
+                        "a row changed while it was locked",
+                    ));
                 }
             }
             kept.push(row);
@@ -395,8 +394,7 @@ pub(super) async fn rekey(standing: &mut Standing, before: &Arc<TableDef>, after
     let relation = resolve::rewritten(before, &standing.identity)?;
     let rewritten = resolve::rewritten(after, &standing.identity)?;
     relation.silence(standing.transaction())?;
-    let columns: Vec<ColumnId> =
-        before.live_columns().map(|column| column.id).chain([ColumnId::ROW_KEY]).collect();
+    let columns: Vec<ColumnId> = before.live_columns().map(|column| column.id).chain([ColumnId::ROW_KEY]).collect();
     let parts = relation.all_rows(&view, &columns, REKEY_BATCH_ROWS)?;
     let mut parts = std::pin::pin!(parts);
     while let Some(batch) = parts.next().await {
@@ -408,16 +406,13 @@ pub(super) async fn rekey(standing: &mut Standing, before: &Arc<TableDef>, after
         let keys = keys_of(standing, after, &values, live)?;
         let rows = rows_in(after, &values, live)?;
         for (at, (key, row)) in keys.iter().zip(rows).enumerate() {
-            let old = relation.lock(
-                standing.transaction(),
-                old_keys.value(at),
-                LockStrength::Update,
-                LockWait::Block(None),
-            );
+            let old =
+                relation.lock(standing.transaction(), old_keys.value(at), LockStrength::Update, LockWait::Block(None));
             if let Some(old) = old.await?.newest {
                 relation.remove(standing.transaction(), old_keys.value(at), old, true)?;
             }
-            let claim = rewritten.lock(standing.transaction(), key, LockStrength::Update, LockWait::Block(None)).await?;
+            let claim =
+                rewritten.lock(standing.transaction(), key, LockStrength::Update, LockWait::Block(None)).await?;
             if claim.newest.is_some() {
                 return Err(could_not_create(standing, after, &row));
             }

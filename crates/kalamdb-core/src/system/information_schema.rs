@@ -115,31 +115,37 @@ fn columns(facts: &Facts, rows: &mut Rows) {
     for shape in SHAPES {
         let _ = shape_namespace;
         for (at, (name, ty, not_null)) in shape.columns.iter().enumerate() {
-            push_column(rows, &Column {
-                namespace: shape.namespace,
-                table: shape.name,
-                name,
-                position: at as i32 + 1,
-                default: None,
-                not_null: *not_null,
-                ty: PgType::new(*ty),
-                updatable: false,
-            });
+            push_column(
+                rows,
+                &Column {
+                    namespace: shape.namespace,
+                    table: shape.name,
+                    name,
+                    position: at as i32 + 1,
+                    default: None,
+                    not_null: *not_null,
+                    ty: PgType::new(*ty),
+                    updatable: false,
+                },
+            );
         }
     }
     for table in facts.catalog.tables() {
         let namespace = namespace_name(facts, table.namespace);
         for column in table.live_columns() {
-            push_column(rows, &Column {
-                namespace: &namespace,
-                table: table.name.as_str(),
-                name: column.name.as_str(),
-                position: i32::from(column.id.0),
-                default: column.default.as_deref(),
-                not_null: column.not_null,
-                ty: column.ty,
-                updatable: true,
-            });
+            push_column(
+                rows,
+                &Column {
+                    namespace: &namespace,
+                    table: table.name.as_str(),
+                    name: column.name.as_str(),
+                    position: i32::from(column.id.0),
+                    default: column.default.as_deref(),
+                    not_null: column.not_null,
+                    ty: column.ty,
+                    updatable: true,
+                },
+            );
         }
     }
 }
@@ -147,10 +153,7 @@ fn columns(facts: &Facts, rows: &mut Rows) {
 /// Every primary key with its table and namespace's name.
 fn keys(facts: &Facts) -> impl Iterator<Item = (String, Arc<TableDef>, KeyDef)> {
     let keyed = facts.catalog.tables().filter_map(|table| Some((table.clone(), table.primary_key.clone()?)));
-    keyed
-        .map(|(table, key)| (namespace_name(facts, table.namespace), table, key))
-        .collect::<Vec<_>>()
-        .into_iter()
+    keyed.map(|(table, key)| (namespace_name(facts, table.namespace), table, key)).collect::<Vec<_>>().into_iter()
 }
 
 fn table_constraints(facts: &Facts, rows: &mut Rows) {

@@ -25,13 +25,7 @@ pub type Judge = fn(&Identity, RowAction, &ObjectFacts) -> bool;
 
 impl CatalogView {
     /// As this identity with this search path sees this catalog.
-    pub fn new(
-        catalog: Arc<Catalog>,
-        path: Vec<String>,
-        identity: Arc<Identity>,
-        store: Store,
-        judge: Judge,
-    ) -> Self {
+    pub fn new(catalog: Arc<Catalog>, path: Vec<String>, identity: Arc<Identity>, store: Store, judge: Judge) -> Self {
         Self { catalog, path, identity, store, judge }
     }
 
@@ -172,7 +166,8 @@ impl CatalogNames for CatalogView {
     }
 
     fn description(&self, oid: Oid, catalog: &str, column: i32) -> Option<String> {
-        let namespace = self.catalog.namespace(NamespaceId(oid)).filter(|_| catalog == "pg_namespace" && column == 0)?;
+        let namespace =
+            self.catalog.namespace(NamespaceId(oid)).filter(|_| catalog == "pg_namespace" && column == 0)?;
         namespace.description.clone()
     }
 

@@ -97,54 +97,65 @@ fn push_class(rows: &mut Rows, class: Class<'_>) {
 
 fn classes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
     for shape in SHAPES.iter().filter(|shape| wants(wanted, shape.oid)) {
-        push_class(rows, Class {
-            oid: shape.oid,
-            name: shape.name,
-            namespace: shape_namespace(shape).0,
-            row_type: 0,
-            owner: ROOT.0,
-            method: if shape.kind == 'r' { HEAP } else { 0 },
-            kind: shape.kind,
-            columns: shape.columns.len(),
-            rows: 0.0,
-            has_index: false,
-            options: Datum::Null,
-        });
+        push_class(
+            rows,
+            Class {
+                oid: shape.oid,
+                name: shape.name,
+                namespace: shape_namespace(shape).0,
+                row_type: 0,
+                owner: ROOT.0,
+                method: if shape.kind == 'r' { HEAP } else { 0 },
+                kind: shape.kind,
+                columns: shape.columns.len(),
+                rows: 0.0,
+                has_index: false,
+                options: Datum::Null,
+            },
+        );
     }
     for table in facts.catalog.tables() {
         if wants(wanted, table.id.0) {
             let options = match table.options.reloptions.is_empty() {
                 true => Datum::Null,
-                false => list(SqlType::Text, table.options.reloptions.iter().map(|option| Datum::text(option.as_str()))),
+                false => {
+                    list(SqlType::Text, table.options.reloptions.iter().map(|option| Datum::text(option.as_str())))
+                }
             };
-            push_class(rows, Class {
-                oid: table.id.0,
-                name: table.name.as_str(),
-                namespace: table.namespace.0,
-                row_type: table.row_type,
-                owner: table.owner.0,
-                method: HEAP,
-                kind: 'r',
-                columns: table.columns.len(),
-                rows: facts.store.estimated_rows(table.id).map_or(-1.0, |count| count as f32),
-                has_index: table.primary_key.is_some(),
-                options,
-            });
+            push_class(
+                rows,
+                Class {
+                    oid: table.id.0,
+                    name: table.name.as_str(),
+                    namespace: table.namespace.0,
+                    row_type: table.row_type,
+                    owner: table.owner.0,
+                    method: HEAP,
+                    kind: 'r',
+                    columns: table.columns.len(),
+                    rows: facts.store.estimated_rows(table.id).map_or(-1.0, |count| count as f32),
+                    has_index: table.primary_key.is_some(),
+                    options,
+                },
+            );
         }
         if let Some(key) = table.primary_key.as_ref().filter(|key| wants(wanted, key.index)) {
-            push_class(rows, Class {
-                oid: key.index,
-                name: &key.name,
-                namespace: table.namespace.0,
-                row_type: 0,
-                owner: table.owner.0,
-                method: BTREE,
-                kind: 'i',
-                columns: key.columns.len(),
-                rows: 0.0,
-                has_index: false,
-                options: Datum::Null,
-            });
+            push_class(
+                rows,
+                Class {
+                    oid: key.index,
+                    name: &key.name,
+                    namespace: table.namespace.0,
+                    row_type: 0,
+                    owner: table.owner.0,
+                    method: BTREE,
+                    kind: 'i',
+                    columns: key.columns.len(),
+                    rows: 0.0,
+                    has_index: false,
+                    options: Datum::Null,
+                },
+            );
         }
     }
 }
@@ -162,7 +173,8 @@ struct Attribute<'a> {
 
 fn push_attribute(rows: &mut Rows, attribute: &Attribute<'_>) {
     let type_facts = attribute.ty.ty.facts();
-    let is_text = matches!(type_facts.category, 'S') || type_facts.ty.element().is_some_and(|e| e.facts().category == 'S');
+    let is_text =
+        matches!(type_facts.category, 'S') || type_facts.ty.element().is_some_and(|e| e.facts().category == 'S');
     rows.push(cells![
         attrelid: attribute.relation, attname: attribute.name,
         atttypid: if attribute.dropped { 0 } else { attribute.ty.ty.oid() }, attstattarget: -1i32,
@@ -316,19 +328,45 @@ fn io(facts: &TypeFacts, word: &str) -> String {
     if facts.name.starts_with('_') {
         return format!("array_{word}");
     }
-    let underscored = ["date", "time", "timestamp", "timestamptz", "interval", "numeric", "uuid", "json", "jsonb", "inet",
-        "pg_node_tree", "cash", "record", "cstring", "any", "anyarray", "void", "anyelement", "anynonarray",
-        "anycompatible", "anycompatiblearray"];
-    if underscored.contains(&facts.name) { format!("{}_{word}", facts.name) } else { format!("{}{}", facts.name, match word {
-        "receive" => "recv",
-        word => word,
-    }) }
+    let underscored = [
+        "date",
+        "time",
+        "timestamp",
+        "timestamptz",
+        "interval",
+        "numeric",
+        "uuid",
+        "json",
+        "jsonb",
+        "inet",
+        "pg_node_tree",
+        "cash",
+        "record",
+        "cstring",
+        "any",
+        "anyarray",
+        "void",
+        "anyelement",
+        "anynonarray",
+        "anycompatible",
+        "anycompatiblearray",
+    ];
+    if underscored.contains(&facts.name) {
+        format!("{}_{word}", facts.name)
+    } else {
+        format!(
+            "{}{}",
+            facts.name,
+            match word {
+                "receive" => "recv",
+                word => word,
+            }
+        )
+    }
 }
 
 fn push_type(rows: &mut Rows, facts: &TypeFacts) {
-    let oid_of = |name: String| {
-        kalamdb_sql::function::by_name(&name).first().map_or(0, |function| function.oid)
-    };
+    let oid_of = |name: String| kalamdb_sql::function::by_name(&name).first().map_or(0, |function| function.oid);
     let recv = io(facts, "recv");
     rows.push(cells![
         oid: facts.oid, typname: facts.name, typnamespace: PG_CATALOG.0, typowner: ROOT.0, typlen: facts.len,

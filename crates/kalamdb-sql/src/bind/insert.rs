@@ -61,7 +61,7 @@ impl Binder<'_> {
     pub(super) fn default_scalar(&mut self, expr: &Expr, column: &str, ty: PgType) -> Result<Scalar> {
         // It sees none of the statement around, and its places are in a text of its own.
         let levels = std::mem::replace(&mut self.levels, vec![Level::new(Clause::Default)]);
-        let text = std::mem::replace(&mut self.text, "");
+        let text = std::mem::take(&mut self.text);
         let scalar = self.expr(expr)?;
         self.levels = levels;
         self.text = text;
@@ -337,7 +337,7 @@ impl Binder<'_> {
             }
             Some(ast::ConflictTarget::OnConstraint(name)) => {
                 let (_, name) = name_parts(name)?;
-                if !shape.primary_key.as_ref().is_some_and(|(constraint, _)| *constraint == name) {
+                if shape.primary_key.as_ref().is_none_or(|(constraint, _)| *constraint != name) {
                     let message = format!("constraint \"{name}\" for table \"{}\" does not exist", shape.name);
                     return Err(SqlError::new(SqlState::UNDEFINED_OBJECT, message));
                 }

@@ -12,10 +12,10 @@ use kalamdb_commons::{Interval, Numeric, Result, SqlError, SqlState, SqlType};
 #[rustfmt::skip]
 pub(super) static FUNCTIONS: &[Function] = &[
     f!(6199 "extract" (field: Text, a: Date) -> Numeric { date_field(field, a)?.map(Field::numeric).transpose() }),
-    f!(6200 "extract" (field: Text, a: Time) -> Numeric { Some(time_field(field, a)?).map(Field::numeric).transpose() }),
+    f!(6200 "extract" (field: Text, a: Time) -> Numeric { Some(Field::numeric(time_field(field, a)?)).transpose() }),
     f!(6202 "extract" (field: Text, a: Timestamp) -> Numeric { timestamp_field(field, a, None)?.map(Field::numeric).transpose() }),
     f!(call; 6203 stable "extract" (field: Text, a: Timestamptz) -> Numeric { timestamp_field(field, a, Some(&call.around.style().time_zone))?.map(Field::numeric).transpose() }),
-    f!(6204 "extract" (field: Text, a: Interval) -> Numeric { Some(interval_field(field, a)?).map(Field::numeric).transpose() }),
+    f!(6204 "extract" (field: Text, a: Interval) -> Numeric { Some(Field::numeric(interval_field(field, a)?)).transpose() }),
     f!(1384 "date_part" (field: Text, a: Date) -> Float8 { date_field(field, a)?.map(Field::float).transpose() }),
     f!(1385 "date_part" (field: Text, a: Time) -> Float8 { time_field(field, a)?.float() }),
     f!(2021 "date_part" (field: Text, a: Timestamp) -> Float8 { timestamp_field(field, a, None)?.map(Field::float).transpose() }),
