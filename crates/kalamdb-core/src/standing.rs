@@ -115,8 +115,6 @@ pub(crate) struct Prepared {
     pub columns: Option<Arc<[OutputColumn]>>,
     /// What binding read: a change means binding again.
     pub basis: Basis,
-    /// When it was prepared, and whether by SQL.
-    pub prepared_at: i64,
     /// PREPARE (true) or Parse.
     pub by_sql: bool,
 }
@@ -271,11 +269,6 @@ impl Standing {
             Isolation::RepeatableRead => IsolationLevel::RepeatableRead,
         };
         TransactionModes { isolation: Some(isolation), read_only: Some(self.modes.read_only), deferrable: None }
-    }
-
-    /// Ends the transaction that a statement opened and wants gone before it goes on (VACUUM, DISCARD ALL).
-    pub fn is_in_transaction(&self) -> bool {
-        self.block != Block::None
     }
 
     fn open(&mut self, block: Block) {

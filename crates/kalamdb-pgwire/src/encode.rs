@@ -48,7 +48,8 @@ impl RowEncoder {
         out: &mut BytesMut,
         full: usize,
     ) -> Result<usize> {
-        let columns: Vec<Column<'_>> = self.columns.iter().zip(batch.columns()).map(Column::new).collect();
+        let columns: Vec<Column<'_>> =
+            self.columns.iter().map(AsRef::as_ref).zip(batch.columns()).map(Column::new).collect();
         let mut row = from;
         while row < to && out.len() < full {
             encode_row(&columns, row, out)?;
@@ -66,9 +67,9 @@ struct Column<'a> {
 }
 
 impl<'a> Column<'a> {
-    fn new((encoder, array): (&'a Box<dyn Encoder>, &'a ArrayRef)) -> Self {
+    fn new((encoder, array): (&'a dyn Encoder, &'a ArrayRef)) -> Self {
         // Logical nulls: an array of type Null has no null buffer of its own.
-        Column { encoder: encoder.as_ref(), array: array.as_ref(), nulls: array.logical_nulls() }
+        Column { encoder, array: array.as_ref(), nulls: array.logical_nulls() }
     }
 }
 

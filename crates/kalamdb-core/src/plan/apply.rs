@@ -189,7 +189,7 @@ impl Inner {
         let Some(Test { operand: Some(_), .. }) = &self.test else { return Ok(None) };
         let column = rows.column(0);
         let converter = RowConverter::new(vec![SortField::new(column.data_type().clone())]).map_err(arrow_error)?;
-        let encoded = converter.convert_columns(&[column.clone()]).map_err(arrow_error)?;
+        let encoded = converter.convert_columns(std::slice::from_ref(column)).map_err(arrow_error)?;
         let values = (0..column.len())
             .filter(|row| !column.is_null(*row))
             .map(|row| encoded.row(row).owned())
@@ -637,7 +637,7 @@ impl Run {
         if let (false, Some(operand), Some(sets)) = (all, &test.operand, sets.collect::<Option<Vec<_>>>()) {
             let operand = self.operand(operand, test, around, found.len())?;
             let Some(first) = sets.first() else { return Ok(truth.finish()) };
-            let keys = first.converter.convert_columns(&[operand.clone()]).map_err(arrow_error)?;
+            let keys = first.converter.convert_columns(std::slice::from_ref(&operand)).map_err(arrow_error)?;
             for (row, set) in sets.iter().enumerate() {
                 truth.append_option(match operand.is_null(row) {
                     _ if set.is_empty => Some(false),

@@ -173,10 +173,6 @@ impl Leaf {
         Leaf { source, columns, schema: Arc::new(Schema::new(fields)), key, key_width }
     }
 
-    pub(super) fn estimated_rows(&self) -> Option<u64> {
-        self.source.estimated_rows()
-    }
-
     fn key_types(&self) -> Vec<(usize, PgType)> {
         self.key.iter().map(|place| (*place, self.columns[*place].1.ty)).collect()
     }

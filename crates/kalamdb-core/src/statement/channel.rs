@@ -9,7 +9,7 @@ use crate::reply::{Rows, RowsTag};
 use crate::resolve::permit;
 use crate::standing::{ListenChange, Prepared, Standing};
 use kalamdb_auth::authorize::AdminAction;
-use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState};
+use kalamdb_commons::{ColumnId, Datum, Result, SqlError, SqlState};
 use kalamdb_live::Follow;
 use kalamdb_sql::Statement;
 use kalamdb_sql::bind::bound::{Bound, BoundKind, Col, ColId, Rel, Scalar};
@@ -104,7 +104,6 @@ pub(super) struct Followed {
     pub columns: Vec<(ColumnId, Col)>,
     pub predicate: Option<Scalar>,
     pub outputs: Vec<(String, Scalar)>,
-    pub types: Vec<PgType>,
 }
 
 /// Reads a query over one relation: its scan, predicate and select list, over the scan's columns.
@@ -152,8 +151,7 @@ pub(super) fn followed(bound: &Bound, relations: &[Arc<Relation>]) -> Result<Fol
     for scalar in predicate.iter().chain(outputs.iter().map(|(_, scalar)| scalar)) {
         check_live_safe(scalar)?;
     }
-    let types = bound.outputs.iter().map(|output| output.ty).collect();
-    Ok(Followed { relation: relation.clone(), columns, predicate, outputs, types })
+    Ok(Followed { relation: relation.clone(), columns, predicate, outputs })
 }
 
 /// The scalar with the columns that a projection made replaced by what they are made of.

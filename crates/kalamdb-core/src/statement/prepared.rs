@@ -4,7 +4,7 @@ use super::{Outcome, listing, text_columns};
 use crate::reply::OutputColumn;
 use crate::standing::{Prepared, Standing};
 use crate::system;
-use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState, SqlType, clock};
+use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState, SqlType};
 use kalamdb_sql::Statement;
 use kalamdb_sql::bind::bound::{Bound, BoundKind, Output};
 use kalamdb_sql::bind::{self, ColumnShape, Names, RelationKind, RelationShape};
@@ -36,8 +36,7 @@ pub(crate) fn prepare(
     };
     let columns = columns_of(standing, &parsed.statement, bound.as_deref())?;
     let parameters = bound.as_ref().map(|bound| bound.parameters.clone()).unwrap_or_default();
-    let prepared_at = clock::now_us();
-    Ok(Prepared { parsed, bound, parameters, declared, columns, basis, prepared_at, by_sql })
+    Ok(Prepared { parsed, bound, parameters, declared, columns, basis, by_sql })
 }
 
 /// The query or DML inside a statement, with its text.

@@ -8,7 +8,6 @@ use crate::reply::{OutputColumn, Rows, RowsTag};
 use crate::resolve::{self, Resolved};
 use crate::standing::{Prepared, Standing};
 use arrow_array::RecordBatch;
-use futures::StreamExt;
 use futures::stream::BoxStream;
 use kalamdb_commons::{Datum, Result, SqlError, SqlState};
 use kalamdb_sql::bind::bound::{Action, Bound, BoundKind, ColId, Rel, Scalar};

@@ -275,7 +275,7 @@ impl Picture {
         let mut line = Line {
             out: String::new(),
             negative,
-            pending: !(signs || !negative && !self.fill && self.sign_first.is_none()),
+            pending: !signs && (negative || self.fill || self.sign_first.is_some()),
             picture: self,
         };
         let (mut place, mut behind, mut in_number) = (0, 0, false);

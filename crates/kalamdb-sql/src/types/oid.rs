@@ -18,7 +18,7 @@ pub(super) fn read(text: &str, ty: SqlType, names: &dyn CatalogNames) -> Result<
         return read_oid(text, ty.facts().sql_name).map(Datum::Oid);
     }
     let name = trim(text);
-    if name == "-" && ty != SqlType::Regrole && ty != SqlType::Regnamespace || name == "-" {
+    if name == "-" {
         return Ok(Datum::Oid(0));
     }
     if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit()) {
