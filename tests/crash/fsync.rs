@@ -10,7 +10,8 @@ fn calls(trace: &str) -> Vec<String> {
     let mut calls = Vec::new();
     for line in trace.lines() {
         // "<pid> <time> name(…) = n", or "<pid> <time> <... name resumed>…": both are ends; "<unfinished ...>" is none.
-        if line.ends_with("<unfinished ...>") {
+        // An answer counts where it begins: its text stands there.
+        if line.ends_with("<unfinished ...>") && !is_answer(line) {
             continue;
         }
         let mut words = line.split_whitespace().skip(1);

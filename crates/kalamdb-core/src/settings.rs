@@ -375,13 +375,18 @@ fn normalise(setting: &Setting, value: &str) -> Result<String> {
         Special => match setting.name {
             "TimeZone" => time_zone(value).map(|zone| zone_name(&zone)).ok_or_else(bad),
             "DateStyle" => date_style(value, ISO_MDY).map(date_style_text).ok_or_else(bad),
-            "client_encoding" => match value.to_ascii_lowercase().replace(['-', '_'], "").as_str() {
+            "client_encoding" => match encoding_word(value).as_str() {
                 "utf8" | "unicode" => Ok("UTF8".to_string()),
                 _ => Err(bad().with_hint("KalamDB speaks UTF8 only.")),
             },
             _ => Ok(value.to_string()),
         },
     }
+}
+
+/// An encoding's name without what PostgreSQL passes over: anything but letters and digits (`'utf-8'`, UTF_8).
+fn encoding_word(value: &str) -> String {
+    value.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
 }
 
 /// PostgreSQL's spellings of a boolean: any unambiguous beginning.

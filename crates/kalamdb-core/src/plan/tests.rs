@@ -587,21 +587,6 @@ async fn groups() {
 }
 
 #[tokio::test]
-async fn grouping_sets() {
-    let sets = |input: Rel| Rel::Aggregate {
-        input: Box::new(input),
-        keys: vec![(col(20, INT), int(2)), (col(21, INT), int(1))],
-        sets: Some(vec![vec![0], vec![]]),
-        aggregates: vec![(col(22, INT), aggregate(&SUM, vec![int(3)]))],
-    };
-    let found = any_order(&sets(scan(0, 1, ORDERS)), &[20, 21, 22], &[orders()]).await;
-    assert_eq!(found, ["- - 150", "- - 50", "1 - 30", "2 - 30", "9 - 40"]);
-    // The empty set has a row for no rows.
-    let nothing = filter(scan(0, 1, ORDERS), gt(int(1), lit(99)));
-    assert_eq!(rows(&sets(nothing), &[20, 21, 22], &[orders()]).await, ["- - -"]);
-}
-
-#[tokio::test]
 async fn windows() {
     let key = |id, descending| SortKey { expr: int(id), descending, nulls_first: descending };
     let frame = |units, start, end| Frame { units, start, end };
