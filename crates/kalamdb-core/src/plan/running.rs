@@ -9,13 +9,14 @@ use super::provider::ScanExec;
 use super::{BatchStream, Execution, SessionValues, pushdown};
 use arrow_schema::Field;
 use datafusion::common::metadata::ScalarAndMetadata;
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, Limit, LogicalPlan};
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{StreamExt, stream};
 use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState};
@@ -101,10 +102,10 @@ impl Statement {
         // is nothing beside the work of a large one.
         let small = super::rules::Planner.create_physical_plan(plan, self.state(false)).await.map_err(engine_error)?;
         if rows_read(&small) <= LARGE_PLAN_ROWS {
-            return Ok(Physical { plan: small, large: false });
+            return Ok(Physical { plan: yielding(small)?, large: false });
         }
         let large = super::rules::Planner.create_physical_plan(plan, self.state(true)).await.map_err(engine_error)?;
-        Ok(Physical { plan: large, large: true })
+        Ok(Physical { plan: yielding(large)?, large: true })
     }
 
     pub(super) fn task(&self, large: bool) -> Arc<TaskContext> {
@@ -341,4 +342,20 @@ pub(super) fn reads_outer_work(rel: &Rel) -> bool {
     let mut found = false;
     visit(rel, &mut Vec::new(), &mut found);
     found
+}
+
+/// The plan with places to pause above its joins: one batch of a join's input may make millions of rows, and whoever
+/// counts them would never give the thread back, so that no cancel request could be heard.
+fn yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let wrapped = plan.transform_up(|node| {
+        let makes_many = matches!(
+            node.name(),
+            "CrossJoinExec" | "NestedLoopJoinExec" | "HashJoinExec" | "SortMergeJoinExec" | "PiecewiseMergeJoinExec"
+        );
+        Ok(match makes_many {
+            true => Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>),
+            false => Transformed::no(node),
+        })
+    });
+    Ok(wrapped.map_err(engine_error)?.data)
 }
