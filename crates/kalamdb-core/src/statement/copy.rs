@@ -44,7 +44,7 @@ pub(super) async fn run(standing: &mut Standing, copy: &Copy, guard: &Guard) -> 
         }
         (_, CopyDirection::In) => Err(SqlError::new(SqlState::SYNTAX_ERROR, "COPY FROM takes a table")),
         (CopySubject::Table { name, columns }, CopyDirection::Out) => {
-            let sql = select(standing, name, columns)?;
+            let sql = select(name, columns);
             let parsed = parse::parse(&sql)?.pop().ok_or_else(|| SqlError::internal("no SELECT for COPY"))?;
             out(standing, parsed, &copy.options, guard).await
         }
@@ -60,15 +60,14 @@ pub(super) async fn run(standing: &mut Standing, copy: &Copy, guard: &Guard) -> 
 }
 
 /// `COPY t (a, b) TO` is `SELECT a, b FROM t`.
-fn select(standing: &Standing, name: &Name, columns: &[String]) -> Result<String> {
+fn select(name: &Name, columns: &[String]) -> String {
     let quote = |name: &String| format!("\"{}\"", name.replace('"', "\"\""));
     let list = match columns.is_empty() {
         true => "*".to_string(),
         false => columns.iter().map(quote).collect::<Vec<_>>().join(", "),
     };
-    let _ = standing;
     let namespace = name.namespace.as_ref().map(|namespace| format!("{}.", quote(namespace))).unwrap_or_default();
-    Ok(format!("SELECT {list} FROM {namespace}{}", quote(&name.name)))
+    format!("SELECT {list} FROM {namespace}{}", quote(&name.name))
 }
 
 async fn out(standing: &mut Standing, parsed: Parsed, options: &CopyOptions, guard: &Guard) -> Result<Outcome> {

@@ -133,7 +133,7 @@ pub(crate) async fn run_text(standing: &mut Standing, parsed: &Parsed, single: b
     | Statement::Release(_)
     | Statement::RollbackTo(_) = parsed.statement
     {
-        return transaction::run(standing, &parsed.statement, single).await;
+        return transaction::run(standing, &parsed.statement).await;
     }
     let prepared = prepare(standing, parsed.clone(), Vec::new(), false)?;
     if !prepared.parameters.is_empty() {
@@ -197,7 +197,7 @@ async fn carry_out(
         | Statement::Release(_)
         | Statement::RollbackTo(_)
         | Statement::SetTransaction(_)
-        | Statement::SetCharacteristics(_) => transaction::run(standing, statement, single).await,
+        | Statement::SetCharacteristics(_) => transaction::run(standing, statement).await,
 
         Statement::Set { name, values, local } => setting::set(standing, name, values, *local),
         Statement::Reset(name) => setting::reset(standing, name.as_deref()),

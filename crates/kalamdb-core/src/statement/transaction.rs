@@ -10,8 +10,7 @@ use kalamdb_sql::statement::{IsolationLevel, TransactionModes};
 ///
 /// # Errors
 /// PostgreSQL's: 25001, 25P01, 25P02, 3B001, and the commit's own.
-pub(super) async fn run(standing: &mut Standing, statement: &Statement, single: bool) -> Result<Outcome> {
-    let _ = single;
+pub(super) async fn run(standing: &mut Standing, statement: &Statement) -> Result<Outcome> {
     let tag = match statement {
         Statement::Begin(modes) => {
             standing.not_failed()?;

@@ -1,6 +1,6 @@
 //! information_schema (ISO/IEC 9075-11), as PostgreSQL's manual, chapter 37, says it.
 
-use super::relational::{namespace_name, shape_namespace};
+use super::relational::namespace_name;
 use super::{Facts, Rows, SHAPES, cells};
 use crate::settings::DATABASE_NAME;
 use kalamdb_commons::{PgType, SqlType};
@@ -113,7 +113,6 @@ fn push_column(rows: &mut Rows, column: &Column<'_>) {
 
 fn columns(facts: &Facts, rows: &mut Rows) {
     for shape in SHAPES {
-        let _ = shape_namespace;
         for (at, (name, ty, not_null)) in shape.columns.iter().enumerate() {
             push_column(
                 rows,

@@ -2,7 +2,7 @@
 
 use super::{Facts, Rows, at, at_maybe, cells, list};
 use crate::settings::DATABASE_NAME;
-use crate::settings::{self, Effect, SETTINGS, SettingKind, Unit};
+use crate::settings::{Effect, SETTINGS, SettingKind, Unit};
 use kalamdb_commons::ids::ROOT;
 use kalamdb_commons::{Datum, Role, SqlType};
 use kalamdb_store::UserDef;
@@ -95,7 +95,6 @@ fn setting_rows(facts: &Facts, rows: &mut Rows) {
             reset_val: setting.default, pending_restart: false,
         ]);
     }
-    let _ = settings::find;
 }
 
 fn activity(facts: &Facts, rows: &mut Rows) {
