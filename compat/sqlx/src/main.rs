@@ -6,7 +6,7 @@ use futures::TryStreamExt;
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgNotification, PgPoolOptions, PgSslMode};
 use sqlx::types::BigDecimal;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgPool, Postgres, Row};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgPool, Postgres, Row, SqlSafeStr};
 use std::str::FromStr;
 use std::time::Duration;
 use uuid::Uuid;
@@ -79,6 +79,10 @@ async fn typed_statements(pool: &PgPool) -> Outcome {
         .fetch_all(pool)
         .await?;
     assert_eq!(ids, [1, 2]);
+    // What the query macros ask the server when they compile.
+    let described = pool.describe(sql("SELECT id, t FROM TABLE WHERE id = $1").into_sql_str()).await?;
+    assert_eq!(described.columns.len(), 2);
+    assert_eq!(described.nullable, [Some(false), Some(true)]);
     Ok(())
 }
 
