@@ -9,6 +9,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use kalamdb_auth::authorize::Granted;
 use kalamdb_commons::{ColumnId, Datum, Result, Scope, SqlError, SqlType, TableId};
+use kalamdb_store::codec::arrow::BatchBuilder;
 use kalamdb_store::codec::key;
 use kalamdb_store::{
     Change, ColdSegment, KeyRange, LockStrength, LockWait, Locked, Partition, ReadView, RowVersion, TableDef,
@@ -86,6 +87,24 @@ impl Relation {
             }
             Place::Computed(table) => Arc::new(ComputedRows { table: *table, facts: facts.clone() }),
         }
+    }
+
+    /// The row with this key, as one view shows it: a batch of one row.
+    ///
+    /// # Errors
+    /// The store's; XX000 for a computed relation.
+    pub async fn row(
+        &self,
+        view: &ReadView,
+        key: &[(SqlType, Datum)],
+        columns: &[ColumnId],
+    ) -> Result<Option<arrow_array::RecordBatch>> {
+        let partition = self.partition()?;
+        let key = key::encode(key.iter().map(|(ty, value)| (*ty, value)))?;
+        let Some(version) = view.row_get(partition, &key).await? else { return Ok(None) };
+        let mut builder = BatchBuilder::new(&partition.table, columns)?;
+        builder.push(&key, &version.row)?;
+        Ok(Some(builder.finish()?))
     }
 
     /// Every row, hot and cold, in batches.

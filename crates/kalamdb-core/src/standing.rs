@@ -113,10 +113,22 @@ pub(crate) struct Prepared {
     pub declared: Vec<Option<SqlType>>,
     /// The result's columns; `None` for no result set.
     pub columns: Option<Arc<[OutputColumn]>>,
+    /// The fast way to its source, if it has one.
+    pub point: Option<crate::statement::Point>,
     /// What binding read: a change means binding again.
     pub basis: Basis,
     /// PREPARE (true) or Parse.
     pub by_sql: bool,
+}
+
+impl Prepared {
+    /// The bound tree of a query or DML.
+    ///
+    /// # Errors
+    /// XX000 for another statement.
+    pub fn query(&self) -> Result<&Arc<Bound>> {
+        self.bound.as_ref().ok_or_else(|| SqlError::internal("a query without a bound tree"))
+    }
 }
 
 /// What a binding depended on beside the text.

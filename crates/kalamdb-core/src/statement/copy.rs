@@ -75,7 +75,7 @@ async fn out(standing: &mut Standing, parsed: Parsed, options: &CopyOptions, gua
     let (prepared, relations) = query::relations(standing, &prepared).await?;
     let bound = prepared.bound.clone().ok_or_else(|| SqlError::internal("COPY without a bound tree"))?;
     no_parameters(&bound)?;
-    let mut rows = query::run(standing, &bound, &relations, Arc::default(), prepared.columns.clone(), guard).await?;
+    let mut rows = query::run(standing, &prepared, &relations, Arc::default(), prepared.columns.clone(), guard).await?;
     let names: Vec<String> = bound.outputs.iter().map(|output| output.name.clone()).collect();
     let kinds: Vec<PgType> = bound.outputs.iter().map(|output| output.ty).collect();
     let style = standing.settings.lock().style();

@@ -36,7 +36,7 @@ pub(super) async fn declare(standing: &mut Standing, declare: &Declare, guard: &
     if !matches!(bound.kind, BoundKind::Query(_)) {
         return Err(SqlError::unsupported("a cursor over a statement that writes"));
     }
-    let mut rows = query::run(standing, &bound, &relations, Arc::default(), prepared.columns.clone(), guard).await?;
+    let mut rows = query::run(standing, &prepared, &relations, Arc::default(), prepared.columns.clone(), guard).await?;
     let (mut batches, mut bytes) = (Vec::new(), 0);
     while let Some(batch) = rows.batches.next().await {
         let batch = batch?;

@@ -5,10 +5,10 @@ use super::query::{self, Relations};
 use super::update::{Finder, Found, LockedRows};
 use super::write::{Kept, RESTARTS_MAX, ReturningProgram, Written, values_of};
 use crate::relation::Relation;
-use crate::standing::Standing;
+use crate::standing::{Prepared, Standing};
 use futures::StreamExt;
 use kalamdb_commons::{Datum, Result, SqlError, SqlState};
-use kalamdb_sql::bind::bound::{Bound, BoundDelete};
+use kalamdb_sql::bind::bound::BoundDelete;
 use kalamdb_store::LockStrength;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use std::sync::Arc;
 /// 40001, 40P01, 55P03, and those of the expressions.
 pub(super) async fn run(
     standing: &mut Standing,
-    bound: &Arc<Bound>,
+    prepared: &Prepared,
     delete: &BoundDelete,
     relations: &Relations,
     values: Arc<Vec<Datum>>,
     guard: &Guard,
 ) -> Result<Written> {
     let relation = relations[delete.need.0].clone();
-    let with = values_of(standing, bound, &values);
+    let with = values_of(standing, prepared.query()?, &values);
     let finder =
         Finder::new(&relation, &delete.source, &delete.target, delete.recheck.as_ref(), delete.restarts, &with)?;
     let returning = match &delete.returning {
@@ -36,7 +36,7 @@ pub(super) async fn run(
     for _ in 0..RESTARTS_MAX {
         let outputs = finder.outputs();
         let mut source =
-            query::stream(standing, &delete.source, &outputs, bound, relations, values.clone(), guard).await?;
+            query::stream(standing, &delete.source, &outputs, prepared, relations, values.clone(), guard).await?;
         let mut written = Written { count: 0, returned: Kept::default() };
         let mut seen = HashSet::new();
         let mut restarted = false;

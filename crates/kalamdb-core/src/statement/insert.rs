@@ -6,11 +6,11 @@ use super::write::{
 };
 use super::{Guard, batch_of};
 use crate::relation::Relation;
-use crate::standing::Standing;
+use crate::standing::{Prepared, Standing};
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use futures::StreamExt;
 use kalamdb_commons::{ColumnId, Datum, Result, SqlError, SqlState};
-use kalamdb_sql::bind::bound::{Bound, BoundInsert, Col, ColId, OnConflict, Scalar};
+use kalamdb_sql::bind::bound::{BoundInsert, Col, ColId, OnConflict, Scalar};
 use kalamdb_sql::predicate::{RowProgram, Values};
 use kalamdb_store::codec::arrow::BatchBuilder;
 use kalamdb_store::{RowVersion, TableDef};
@@ -23,7 +23,7 @@ use std::sync::Arc;
 /// 23502, 23505, 21000, those of the source and of locks.
 pub(super) async fn run(
     standing: &mut Standing,
-    bound: &Arc<Bound>,
+    prepared: &Prepared,
     insert: &BoundInsert,
     relations: &Relations,
     values: Arc<Vec<Datum>>,
@@ -32,7 +32,7 @@ pub(super) async fn run(
     let relation = relations[insert.need.0].clone();
     let outputs: Vec<ColId> = insert.columns.iter().map(|(_, col)| col.id).collect();
     let columns: Vec<ColumnId> = insert.columns.iter().map(|(id, _)| *id).collect();
-    let with = values_of(standing, bound, &values);
+    let with = values_of(standing, prepared.query()?, &values);
     let returning =
         insert.returning.as_ref().map(|returning| ReturningProgram::new(returning, &[], &with)).transpose()?;
     let mut arbiter = match &insert.on_conflict {
@@ -40,7 +40,7 @@ pub(super) async fn run(
         Some(OnConflict::DoNothing) => Arbiter::Nothing,
         Some(update) => Arbiter::Update(Box::new(ConflictUpdate::new(update, &columns, &with)?)),
     };
-    let mut source = query::stream(standing, &insert.source, &outputs, bound, relations, values, guard).await?;
+    let mut source = query::stream(standing, &insert.source, &outputs, prepared, relations, values, guard).await?;
     let mut written = Written { count: 0, returned: Kept::default() };
     while let Some(batch) = source.next().await {
         let rows = write_batch(standing, &relation, &batch?, &columns, &mut arbiter).await?;

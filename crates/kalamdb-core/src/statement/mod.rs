@@ -13,6 +13,7 @@ mod explain;
 mod insert;
 mod listing;
 mod namespace;
+mod point;
 mod prepared;
 mod query;
 mod setting;
@@ -23,6 +24,7 @@ mod update;
 mod user;
 mod write;
 
+pub(crate) use point::Point;
 pub(crate) use prepared::{prepare, refresh};
 
 use crate::error;
@@ -253,25 +255,23 @@ async fn bound(
     guard: &Guard,
 ) -> Result<Outcome> {
     let (prepared, relations) = query::relations(standing, prepared).await?;
-    let Some(bound) = prepared.bound.clone() else {
-        return Err(SqlError::internal("a query without a bound tree"));
-    };
+    let bound = prepared.query()?.clone();
     let columns = prepared.columns.clone();
     match &bound.kind {
         BoundKind::Query(_) => {
-            let rows = query::run(standing, &bound, &relations, values, columns, guard).await?;
+            let rows = query::run(standing, &prepared, &relations, values, columns, guard).await?;
             Ok(Outcome::Rows(rows))
         }
         BoundKind::Insert(insert) => {
-            let written = insert::run(standing, &bound, insert, &relations, values, guard).await?;
+            let written = insert::run(standing, &prepared, insert, &relations, values, guard).await?;
             Ok(written.outcome("INSERT 0", columns))
         }
         BoundKind::Update(update) => {
-            let written = update::run(standing, &bound, update, &relations, values, guard).await?;
+            let written = update::run(standing, &prepared, update, &relations, values, guard).await?;
             Ok(written.outcome("UPDATE", columns))
         }
         BoundKind::Delete(delete) => {
-            let written = delete::run(standing, &bound, delete, &relations, values, guard).await?;
+            let written = delete::run(standing, &prepared, delete, &relations, values, guard).await?;
             Ok(written.outcome("DELETE", columns))
         }
     }

@@ -1,5 +1,6 @@
 //! Prepared statements: by Parse and by PREPARE, one name space; and their binding, renewed when its ground moved.
 
+use super::point::Point;
 use super::{Outcome, listing, text_columns};
 use crate::reply::OutputColumn;
 use crate::standing::{Prepared, Standing};
@@ -36,7 +37,13 @@ pub(crate) fn prepare(
     };
     let columns = columns_of(standing, &parsed.statement, bound.as_deref())?;
     let parameters = bound.as_ref().map(|bound| bound.parameters.clone()).unwrap_or_default();
-    Ok(Prepared { parsed, bound, parameters, declared, columns, basis, by_sql })
+    let point = match &parsed.statement {
+        Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete { .. } => {
+            bound.as_ref().and_then(|bound| Point::of(bound, &standing.catalog()))
+        }
+        _ => None,
+    };
+    Ok(Prepared { parsed, bound, parameters, declared, columns, point, basis, by_sql })
 }
 
 /// The query or DML inside a statement, with its text.

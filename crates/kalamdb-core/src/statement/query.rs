@@ -82,19 +82,20 @@ fn check_writable(standing: &Standing, bound: &Bound) -> Result<()> {
 /// Those of planning; what happens later comes with the rows.
 pub(super) async fn run(
     standing: &mut Standing,
-    bound: &Arc<Bound>,
+    prepared: &Prepared,
     relations: &Relations,
     values: Arc<Vec<Datum>>,
     columns: Option<Arc<[OutputColumn]>>,
     guard: &Guard,
 ) -> Result<Rows> {
+    let bound = prepared.query()?;
     let BoundKind::Query(rel) = &bound.kind else { return Err(SqlError::internal("not a query")) };
     let outputs: Vec<ColId> = bound.outputs.iter().map(|output| output.col).collect();
     let columns = columns.unwrap_or_else(|| bound.outputs.iter().map(prepared::output_column).collect());
     if let Some(unlocked) = find_lock_rows(rel) {
         return super::write::lock_rows(standing, unlocked, &outputs, bound, relations, values, columns, guard).await;
     }
-    let stream = stream(standing, rel, &outputs, bound, relations, values, guard).await?;
+    let stream = stream(standing, rel, &outputs, prepared, relations, values, guard).await?;
     let batches = guard.clone().watch_stream(stream);
     Ok(Rows { columns, batches, tag: RowsTag::Counted("SELECT") })
 }
@@ -110,7 +111,7 @@ fn find_lock_rows(rel: &Rel) -> Option<&Rel> {
     }
 }
 
-/// Runs a tree over the statement's snapshot.
+/// Runs a statement's source over its snapshot: by the fast path where it has one, else by a plan.
 ///
 /// # Errors
 /// Those of planning.
@@ -118,12 +119,15 @@ pub(super) async fn stream(
     standing: &mut Standing,
     rel: &Rel,
     outputs: &[ColId],
-    bound: &Bound,
+    prepared: &Prepared,
     relations: &Relations,
     values: Arc<Vec<Datum>>,
     guard: &Guard,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-    let execution = execution(standing, bound, relations, values, guard)?;
+    if let Some(point) = &prepared.point {
+        return point.run(standing, prepared, outputs, relations, &values).await;
+    }
+    let execution = execution(standing, prepared.query()?, relations, values, guard)?;
     plan::run(rel, outputs, execution).await
 }
 

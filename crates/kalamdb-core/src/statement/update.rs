@@ -8,11 +8,11 @@ use super::write::{
 };
 use super::{Guard, batch_of};
 use crate::relation::Relation;
-use crate::standing::Standing;
+use crate::standing::{Prepared, Standing};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use futures::StreamExt;
 use kalamdb_commons::{ColumnId, Datum, Result, SqlError, SqlState};
-use kalamdb_sql::bind::bound::{Bound, BoundUpdate, Col, ColId, Rel, Scalar};
+use kalamdb_sql::bind::bound::{BoundUpdate, Col, ColId, Rel, Scalar};
 use kalamdb_sql::predicate::{RowProgram, Values};
 use kalamdb_store::codec::arrow::BatchBuilder;
 use kalamdb_store::{LockStrength, RowVersion, TableDef};
@@ -25,7 +25,7 @@ use std::sync::Arc;
 /// 23502, 23505, 40001, 40P01, 55P03, and those of the expressions.
 pub(super) async fn run(
     standing: &mut Standing,
-    bound: &Arc<Bound>,
+    prepared: &Prepared,
     update: &BoundUpdate,
     relations: &Relations,
     values: Arc<Vec<Datum>>,
@@ -37,7 +37,7 @@ pub(super) async fn run(
     }
     let key_columns = relation.table()?.primary_key.as_ref().map(|key| key.columns.clone()).unwrap_or_default();
     let changes_key = update.set.iter().any(|(id, _)| key_columns.contains(id));
-    let with = values_of(standing, bound, &values);
+    let with = values_of(standing, prepared.query()?, &values);
     let finder =
         Finder::new(&relation, &update.source, &update.target, update.recheck.as_ref(), update.restarts, &with)?;
     let scalars: Vec<Scalar> = update.set.iter().map(|(_, scalar)| scalar.clone()).collect();
@@ -54,7 +54,7 @@ pub(super) async fn run(
     for _ in 0..RESTARTS_MAX {
         let outputs = finder.outputs();
         let mut source =
-            query::stream(standing, &update.source, &outputs, bound, relations, values.clone(), guard).await?;
+            query::stream(standing, &update.source, &outputs, prepared, relations, values.clone(), guard).await?;
         let mut written = Written { count: 0, returned: Kept::default() };
         let mut seen = HashSet::new();
         let mut restarted = false;

@@ -1,0 +1,598 @@
+//! The fast path: a source of one stored row found by its whole primary key, or of rows made by expressions alone
+//! (`INSERT … VALUES`), is read without the query engine's planner.
+//!
+//! A [`Point`] is recognised once for each binding and holds nothing of an execution: values, snapshot and permission
+//! come with each run. It answers what the planner would: its expressions are compiled by the same lowering, and
+//! whatever it does not know for certain to be of its kind is left to the planner.
+
+use super::around::Around;
+use super::batch_of;
+use super::query::Relations;
+use super::write::values_of;
+use crate::plan::{BatchStream, SessionValues};
+use crate::standing::{Prepared, Standing};
+use crate::system;
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
+use futures::StreamExt;
+use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState, SqlType};
+use kalamdb_sql::bind::bound::{Bound, BoundKind, Col, ColId, CompareOp, NeedId, Rel, Scalar};
+use kalamdb_sql::bind::walk;
+use kalamdb_sql::function::{SessionValue, Volatility};
+use kalamdb_sql::lower::{Filled, Filling};
+use kalamdb_sql::predicate::RowProgram;
+use kalamdb_sql::types::{array_of, datum_at};
+use kalamdb_store::Catalog;
+use std::sync::Arc;
+
+/// The most rows of VALUES that are made here; the planner streams longer lists.
+const VALUES_ROWS_MAX: usize = 1_000;
+/// Parameters and session values stand in compiled programs as columns with numbers that no binding reaches.
+const INPUTS_FROM: u32 = u32::MAX - (1 << 18);
+
+/// A source that needs no planner.
+#[derive(Debug)]
+pub(crate) struct Point {
+    start: Start,
+    steps: Vec<Step>,
+}
+
+/// Where the rows come from.
+#[derive(Debug)]
+enum Start {
+    /// One row of a stored relation, by the values of its whole key.
+    Row { need: NeedId, columns: Vec<(ColumnId, Col)>, key: Vec<KeyPart> },
+    /// Rows of expressions; `cells` row by row.
+    Values { columns: Vec<Col>, rows: usize, cells: Program },
+}
+
+/// A key column's type and the value that it must have.
+#[derive(Debug)]
+struct KeyPart {
+    ty: SqlType,
+    value: Program,
+}
+
+/// What happens to the rows, in order.
+#[derive(Debug)]
+enum Step {
+    Filter(Program),
+    Extend(Vec<Col>, Program),
+    Limit(Program),
+}
+
+/// The rows on their way: columns of one length.
+struct Rows {
+    columns: Vec<Col>,
+    arrays: Vec<ArrayRef>,
+    count: usize,
+}
+
+impl Point {
+    /// The fast source of a statement, if it has one.
+    pub fn of(bound: &Bound, catalog: &Catalog) -> Option<Point> {
+        let source = match &bound.kind {
+            BoundKind::Query(rel) => rel,
+            BoundKind::Insert(insert) => &insert.source,
+            BoundKind::Update(update) => &update.source,
+            BoundKind::Delete(delete) => &delete.source,
+        };
+        let mut recognition = Recognition { bound, catalog, taken: Vec::new(), steps: Vec::new() };
+        let (start, mut columns) = recognition.start(source)?;
+        recognition.steps(source, 0, &mut columns)?;
+        Some(Point { start, steps: recognition.steps })
+    }
+
+    /// Reads the source over the statement's snapshot.
+    ///
+    /// # Errors
+    /// The store's and the expressions'.
+    pub async fn run(
+        &self,
+        standing: &mut Standing,
+        prepared: &Prepared,
+        outputs: &[ColId],
+        relations: &Relations,
+        values: &[Datum],
+    ) -> Result<BatchStream> {
+        let mut inputs = Inputs { standing, prepared, values, around: None };
+        let rows = match &self.start {
+            Start::Values { columns, rows, cells } => made(columns, *rows, cells, &mut inputs)?,
+            Start::Row { need, columns, key } => {
+                let nothing = Rows { columns: Vec::new(), arrays: Vec::new(), count: 1 };
+                let mut parts = Vec::with_capacity(key.len());
+                for part in key {
+                    let value = part.value.datums(&nothing, &mut inputs)?.pop().unwrap_or_default();
+                    match fitted(value, part.ty) {
+                        Some(value) => parts.push((part.ty, value)),
+                        None => return Ok(futures::stream::empty().boxed()),
+                    }
+                }
+                let view = inputs.standing.view();
+                let ids: Vec<ColumnId> = columns.iter().map(|(id, _)| *id).collect();
+                let Some(batch) = relations[need.0].row(&view, &parts, &ids).await? else {
+                    return Ok(futures::stream::empty().boxed());
+                };
+                let columns = columns.iter().map(|(_, col)| *col).collect();
+                Rows { columns, arrays: batch.columns().to_vec(), count: batch.num_rows() }
+            }
+        };
+        let batch = self.finish(rows, outputs, &mut inputs)?;
+        Ok(match batch {
+            Some(batch) => futures::stream::iter([Ok(batch)]).boxed(),
+            None => futures::stream::empty().boxed(),
+        })
+    }
+
+    fn finish(&self, mut rows: Rows, outputs: &[ColId], inputs: &mut Inputs<'_>) -> Result<Option<RecordBatch>> {
+        for step in &self.steps {
+            if rows.count == 0 {
+                return Ok(None);
+            }
+            match step {
+                Step::Filter(program) => {
+                    let verdict = program.arrays(&rows, inputs)?;
+                    rows = rows.filtered(&verdict)?;
+                }
+                Step::Extend(columns, program) => {
+                    let made = program.arrays(&rows, inputs)?;
+                    rows.arrays.extend(made);
+                    rows.columns.extend(columns.iter().copied());
+                }
+                Step::Limit(program) => {
+                    let nothing = Rows { columns: Vec::new(), arrays: Vec::new(), count: 1 };
+                    match program.datums(&nothing, inputs)?.first().and_then(Datum::as_i64) {
+                        Some(count) if count < 0 => {
+                            let state = SqlState::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE;
+                            return Err(SqlError::new(state, "LIMIT must not be negative"));
+                        }
+                        Some(count) => rows = rows.cut(usize::try_from(count).unwrap_or(usize::MAX)),
+                        None => {}
+                    }
+                }
+            }
+        }
+        if rows.count == 0 {
+            return Ok(None);
+        }
+        let arrays = outputs.iter().map(|id| rows.array(*id)).collect::<Result<Vec<_>>>()?;
+        batch_of(arrays, rows.count).map(Some)
+    }
+}
+
+/// The rows of VALUES: its cells are expressions without columns.
+fn made(columns: &[Col], count: usize, cells: &Program, inputs: &mut Inputs<'_>) -> Result<Rows> {
+    let nothing = Rows { columns: Vec::new(), arrays: Vec::new(), count: 1 };
+    if count == 1 {
+        return Ok(Rows { columns: columns.to_vec(), arrays: cells.arrays(&nothing, inputs)?, count });
+    }
+    let datums = cells.datums(&nothing, inputs)?;
+    let arrays = columns.iter().enumerate().map(|(at, col)| {
+        let column: Vec<Datum> = datums.iter().skip(at).step_by(columns.len()).cloned().collect();
+        array_of(col.ty, &column)
+    });
+    Ok(Rows { columns: columns.to_vec(), arrays: arrays.collect::<Result<_>>()?, count })
+}
+
+/// A key's value in the key column's own type. `None`: NULL, or a number that the column cannot hold, so that no row
+/// has it.
+fn fitted(value: Datum, ty: SqlType) -> Option<Datum> {
+    match (ty, value) {
+        (_, Datum::Null) => None,
+        (SqlType::Int2, value) => i16::try_from(value.as_i64()?).ok().map(Datum::Int2),
+        (SqlType::Int4, value) => i32::try_from(value.as_i64()?).ok().map(Datum::Int4),
+        (_, value) => Some(value),
+    }
+}
+
+impl Rows {
+    fn place(&self, id: ColId) -> Option<usize> {
+        self.columns.iter().position(|col| col.id == id)
+    }
+
+    fn array(&self, id: ColId) -> Result<ArrayRef> {
+        let place = self.place(id).ok_or_else(|| SqlError::internal("a column is not in the row"))?;
+        Ok(self.arrays[place].clone())
+    }
+
+    fn filtered(self, verdict: &[ArrayRef]) -> Result<Rows> {
+        let verdict = verdict.first().and_then(|array| array.as_any().downcast_ref::<BooleanArray>());
+        let verdict = verdict.ok_or_else(|| SqlError::internal("a condition is no boolean"))?;
+        // NULL is not true.
+        let kept = verdict.iter().filter(|value| *value == Some(true)).count();
+        if kept == self.count {
+            return Ok(self);
+        }
+        let arrays = self.arrays.iter().map(|array| arrow_select::filter::filter(array, verdict));
+        let arrays = arrays.collect::<Result<_, _>>().map_err(SqlError::internal)?;
+        Ok(Rows { columns: self.columns, arrays, count: kept })
+    }
+
+    fn cut(self, count: usize) -> Rows {
+        let count = count.min(self.count);
+        let arrays = self.arrays.iter().map(|array| array.slice(0, count)).collect();
+        Rows { columns: self.columns, arrays, count }
+    }
+}
+
+/// A condition on the way up from a scan: how deep its node is, its place there, and what it says.
+type Condition<'r> = (usize, usize, &'r Scalar);
+
+/// A look at a tree that may be a point.
+struct Recognition<'a> {
+    bound: &'a Bound,
+    catalog: &'a Catalog,
+    /// Conditions that the key has taken, by their nodes' depths and their places there.
+    taken: Vec<(usize, usize)>,
+    steps: Vec<Step>,
+}
+
+impl Recognition<'_> {
+    /// Where the rows come from, and the columns they have there.
+    fn start(&mut self, source: &Rel) -> Option<(Start, Vec<Col>)> {
+        let mut conditions: Vec<Condition<'_>> = Vec::new();
+        let (mut rel, mut depth) = (source, 0);
+        loop {
+            match rel {
+                Rel::Filter { input, predicate } => {
+                    conditions.extend(conjuncts(predicate).iter().enumerate().map(|(at, item)| (depth, at, item)));
+                    rel = input;
+                }
+                Rel::Limit { input, offset: None, .. } => {
+                    // What is tested above a LIMIT does not choose the rows below it.
+                    conditions.clear();
+                    rel = input;
+                }
+                Rel::Extend { input, .. } | Rel::Narrow { input, .. } | Rel::Sort { input, .. } => rel = input,
+                Rel::Scan { need, columns } => return self.row(*need, columns, &conditions),
+                Rel::OneRow => {
+                    let cells = Program::new(Vec::new(), &[])?;
+                    return Some((Start::Values { columns: Vec::new(), rows: 1, cells }, Vec::new()));
+                }
+                Rel::Values { columns, rows } if rows.len() <= VALUES_ROWS_MAX => {
+                    let cells = Program::new(rows.concat(), &[])?;
+                    let start = Start::Values { columns: columns.clone(), rows: rows.len(), cells };
+                    return Some((start, columns.clone()));
+                }
+                _ => return None,
+            }
+            depth += 1;
+        }
+    }
+
+    fn row(
+        &mut self,
+        need: NeedId,
+        columns: &[(ColumnId, Col)],
+        conditions: &[Condition<'_>],
+    ) -> Option<(Start, Vec<Col>)> {
+        let needed = self.bound.needs.get(need.0)?;
+        if needed.with_deleted || system::relations().by_oid(needed.table).is_some() {
+            return None;
+        }
+        let table = self.catalog.table(needed.table)?;
+        let mut key = Vec::new();
+        for id in &table.primary_key.as_ref()?.columns {
+            let ty = table.column(*id)?.ty.ty;
+            let (_, col) = columns.iter().find(|(column, _)| column == id)?;
+            let found =
+                conditions.iter().find_map(|(depth, at, test)| Some((*depth, *at, key_value(test, col.id, ty)?)));
+            let (depth, at, value) = found?;
+            self.taken.push((depth, at));
+            key.push(KeyPart { ty, value: Program::new(vec![value.clone()], &[])? });
+        }
+        let made = columns.iter().map(|(_, col)| *col).collect();
+        Some((Start::Row { need, columns: columns.to_vec(), key }, made))
+    }
+
+    /// What happens to the rows above their start. `columns` grows with what is made on the way.
+    fn steps(&mut self, rel: &Rel, depth: usize, columns: &mut Vec<Col>) -> Option<()> {
+        match rel {
+            Rel::Scan { .. } | Rel::OneRow | Rel::Values { .. } => {}
+            Rel::Narrow { input, .. } => self.steps(input, depth + 1, columns)?,
+            Rel::Sort { input, keys } => {
+                self.steps(input, depth + 1, columns)?;
+                // One row is in order; several (of VALUES) are the planner's.
+                let plain = keys.iter().all(|key| matches!(key.expr, Scalar::Column(_)));
+                let one = !matches!(bottom(input), Rel::Values { rows, .. } if rows.len() > 1);
+                (plain && one).then_some(())?;
+            }
+            Rel::Filter { input, predicate } => {
+                self.steps(input, depth + 1, columns)?;
+                let items = conjuncts(predicate).iter().enumerate();
+                let rest: Vec<Scalar> =
+                    items.filter(|(at, _)| !self.taken.contains(&(depth, *at))).map(|(_, item)| item.clone()).collect();
+                if !rest.is_empty() {
+                    // The planner evaluates constant parts whether there is a row or not, and so tells their errors.
+                    rest.iter().all(|item| !has_constant_call(item)).then_some(())?;
+                    self.steps.push(Step::Filter(Program::new(vec![Scalar::And(rest)], columns)?));
+                }
+            }
+            Rel::Extend { input, columns: made } => {
+                self.steps(input, depth + 1, columns)?;
+                let of_row = matches!(bottom(input), Rel::Scan { .. });
+                if of_row && made.iter().any(|(_, scalar)| has_constant_call(scalar)) {
+                    return None;
+                }
+                let program = Program::new(made.iter().map(|(_, scalar)| scalar.clone()).collect(), columns)?;
+                let made: Vec<Col> = made.iter().map(|(col, _)| *col).collect();
+                columns.extend(made.iter().copied());
+                self.steps.push(Step::Extend(made, program));
+            }
+            Rel::Limit { input, offset: None, count } => {
+                self.steps(input, depth + 1, columns)?;
+                if let Some(count) = count {
+                    self.steps.push(Step::Limit(Program::new(vec![count.clone()], &[])?));
+                }
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+fn bottom(rel: &Rel) -> &Rel {
+    match rel {
+        Rel::Filter { input, .. }
+        | Rel::Limit { input, .. }
+        | Rel::Extend { input, .. }
+        | Rel::Narrow { input, .. }
+        | Rel::Sort { input, .. } => bottom(input),
+        other => other,
+    }
+}
+
+fn conjuncts(predicate: &Scalar) -> &[Scalar] {
+    match predicate {
+        Scalar::And(items) => items,
+        one => std::slice::from_ref(one),
+    }
+}
+
+/// The value that a condition `column = value` asks of a key column.
+fn key_value(test: &Scalar, key: ColId, ty: SqlType) -> Option<&Scalar> {
+    let Scalar::Compare(CompareOp::Eq, left, right) = test else { return None };
+    let value = match (is_key(left, key, ty), is_key(right, key, ty)) {
+        (true, false) => right,
+        (false, true) => left,
+        _ => return None,
+    };
+    let known = walk::columns_used(value).is_empty() && !walk::has_subquery(value) && !walk::is_volatile(value);
+    known.then_some(value.as_ref())
+}
+
+/// Whether an expression is a key column, as it is or widened to another integer type: then a wider value that the
+/// column cannot hold is nobody's key, and any other is the column's own.
+fn is_key(scalar: &Scalar, key: ColId, ty: SqlType) -> bool {
+    match scalar {
+        Scalar::Column(col) => col.id == key,
+        Scalar::Relabel(inner, to) => inner.ty().ty.arrow() == to.ty.arrow() && is_key(inner, key, ty),
+        Scalar::Call { args, ty: to, function } => {
+            let [arg] = args.as_slice() else { return false };
+            let widens =
+                matches!((ty, to.ty), (SqlType::Int2, SqlType::Int4 | SqlType::Int8) | (SqlType::Int4, SqlType::Int8));
+            let is_cast = matches!(function.name, "int4" | "int8");
+            widens && is_cast && arg.ty().ty == ty && is_key(arg, key, ty)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a function is called with constants only.
+fn has_constant_call(scalar: &Scalar) -> bool {
+    let mut found = false;
+    walk::deep(scalar, &mut |inner| {
+        found |= matches!(inner, Scalar::Call { function, args, .. }
+            if function.volatility == Volatility::Immutable
+                && args.iter().all(|arg| matches!(arg, Scalar::Const(..))));
+    });
+    found
+}
+
+/// Expressions over some columns. What neither settings nor the session can change is compiled once.
+#[derive(Debug)]
+pub(super) struct Program {
+    scalars: Vec<Scalar>,
+    columns: Vec<Col>,
+    cells: Vec<Cell>,
+    compiled: Option<Compiled>,
+}
+
+/// How one expression gets its value.
+#[derive(Debug)]
+enum Cell {
+    /// A column's.
+    Column(usize),
+    /// Always the same.
+    Const(Datum, PgType),
+    /// A parameter's, by its number from 0.
+    Param(usize, PgType),
+    /// The compiled program's, at this place.
+    Computed(usize),
+}
+
+#[derive(Debug)]
+struct Compiled {
+    program: RowProgram,
+    inputs: Vec<(Input, PgType)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Input {
+    Param(usize),
+    Session(SessionValue),
+}
+
+/// What a program is run with.
+pub(super) struct Inputs<'a> {
+    standing: &'a mut Standing,
+    prepared: &'a Prepared,
+    values: &'a [Datum],
+    around: Option<Arc<Around>>,
+}
+
+impl Inputs<'_> {
+    fn param(&self, at: usize) -> Result<Datum> {
+        let missing = || SqlError::new(SqlState::UNDEFINED_PARAMETER, format!("there is no parameter ${}", at + 1));
+        self.values.get(at).cloned().ok_or_else(missing)
+    }
+
+    fn datum(&mut self, input: Input) -> Result<Datum> {
+        match input {
+            Input::Param(at) => self.param(at),
+            Input::Session(value) => {
+                let around = self.around.get_or_insert_with(|| Around::new(self.standing));
+                Ok(around.value(value))
+            }
+        }
+    }
+}
+
+impl Program {
+    /// Expressions over rows of these columns; `None` for subqueries, which only a plan can run.
+    fn new(scalars: Vec<Scalar>, columns: &[Col]) -> Option<Program> {
+        if scalars.iter().any(walk::has_subquery) {
+            return None;
+        }
+        let mut computed = 0;
+        let cells = scalars.iter().map(|scalar| match scalar {
+            Scalar::Column(col) => Some(Cell::Column(columns.iter().position(|column| column.id == col.id)?)),
+            Scalar::Const(datum, ty) => Some(Cell::Const(datum.clone(), *ty)),
+            Scalar::Param(number, ty) => Some(Cell::Param(number.checked_sub(1)?, *ty)),
+            _ => {
+                computed += 1;
+                Some(Cell::Computed(computed - 1))
+            }
+        });
+        let cells = cells.collect::<Option<Vec<_>>>()?;
+        let compiled = (computed > 0).then(|| compile(&scalars, columns)).flatten();
+        Some(Program { scalars, columns: columns.to_vec(), cells, compiled })
+    }
+
+    /// The expressions' values for each row.
+    fn arrays(&self, rows: &Rows, inputs: &mut Inputs<'_>) -> Result<Vec<ArrayRef>> {
+        let computed = self.computed(rows, inputs)?;
+        self.cells
+            .iter()
+            .map(|cell| match cell {
+                Cell::Column(place) => {
+                    let missing = || SqlError::internal("a column is not in the row");
+                    rows.arrays.get(*place).cloned().ok_or_else(missing)
+                }
+                Cell::Const(datum, ty) => repeated(datum, *ty, rows.count),
+                Cell::Param(at, ty) => repeated(&inputs.param(*at)?, *ty, rows.count),
+                Cell::Computed(place) => Ok(computed[*place].clone()),
+            })
+            .collect()
+    }
+
+    /// The expressions' values for one row.
+    fn datums(&self, row: &Rows, inputs: &mut Inputs<'_>) -> Result<Vec<Datum>> {
+        let computed = self.computed(row, inputs)?;
+        self.cells
+            .iter()
+            .zip(&self.scalars)
+            .map(|(cell, scalar)| match cell {
+                Cell::Column(place) => Ok(datum_at(row.arrays[*place].as_ref(), 0, scalar.ty())),
+                Cell::Const(datum, _) => Ok(datum.clone()),
+                Cell::Param(at, _) => inputs.param(*at),
+                Cell::Computed(place) => Ok(datum_at(computed[*place].as_ref(), 0, scalar.ty())),
+            })
+            .collect()
+    }
+
+    fn computed(&self, rows: &Rows, inputs: &mut Inputs<'_>) -> Result<Vec<ArrayRef>> {
+        if let Some(compiled) = &self.compiled {
+            let mut arrays = rows.arrays[..self.columns.len()].to_vec();
+            for (input, ty) in &compiled.inputs {
+                arrays.push(repeated(&inputs.datum(*input)?, *ty, rows.count)?);
+            }
+            return compiled.program.evaluate(&compiled.program.rows(arrays, rows.count)?);
+        }
+        let scalars: Vec<Scalar> = self
+            .cells
+            .iter()
+            .zip(&self.scalars)
+            .filter(|(cell, _)| matches!(cell, Cell::Computed(_)))
+            .map(|(_, scalar)| scalar.clone())
+            .collect();
+        if scalars.is_empty() {
+            return Ok(Vec::new());
+        }
+        let bound = inputs.prepared.query()?;
+        let mut values = values_of(inputs.standing, bound, inputs.values);
+        let program = RowProgram::compile(&scalars, &self.columns, &mut values)?;
+        program.evaluate(&program.rows(rows.arrays[..self.columns.len()].to_vec(), rows.count)?)
+    }
+}
+
+fn repeated(datum: &Datum, ty: PgType, count: usize) -> Result<ArrayRef> {
+    match count {
+        1 => array_of(ty, std::slice::from_ref(datum)),
+        _ => array_of(ty, &vec![datum.clone(); count]),
+    }
+}
+
+/// Compiles the computed ones among expressions, with parameters and session values as columns behind the others;
+/// `None` when an expression depends on settings, or does not compile without its values.
+fn compile(scalars: &[Scalar], columns: &[Col]) -> Option<Compiled> {
+    let lasting = |scalar: &Scalar| {
+        let mut lasts = true;
+        walk::deep(scalar, &mut |inner| {
+            lasts &= match inner {
+                Scalar::Call { function, .. } => function.volatility == Volatility::Immutable,
+                Scalar::ThroughText(..) | Scalar::Each(_) => false,
+                _ => true,
+            };
+        });
+        lasts
+    };
+    let mut inputs: Vec<(Input, PgType)> = Vec::new();
+    let mut exprs: Vec<Scalar> = Vec::new();
+    for scalar in scalars {
+        if matches!(scalar, Scalar::Column(_) | Scalar::Const(..) | Scalar::Param(..)) {
+            continue;
+        }
+        if !lasting(scalar) {
+            return None;
+        }
+        let mut scalar = scalar.clone();
+        walk::rewrite(&mut scalar, &mut |inner| {
+            let input = match inner {
+                Scalar::Param(number, ty) => (Input::Param(number.checked_sub(1)?), *ty),
+                Scalar::Session(value, ty) => (Input::Session(*value), *ty),
+                _ => return None,
+            };
+            let at = inputs.iter().position(|known| *known == input).unwrap_or_else(|| {
+                inputs.push(input);
+                inputs.len() - 1
+            });
+            Some(Scalar::Column(Col { id: input_id(at), ty: input.1, nullable: true }))
+        });
+        exprs.push(scalar);
+    }
+    let mut all = columns.to_vec();
+    all.extend(inputs.iter().enumerate().map(|(at, (_, ty))| Col { id: input_id(at), ty: *ty, nullable: true }));
+    let program = RowProgram::compile(&exprs, &all, &mut Nothing).ok()?;
+    Some(Compiled { program, inputs })
+}
+
+fn input_id(at: usize) -> ColId {
+    ColId(INPUTS_FROM + at as u32)
+}
+
+/// A filling for expressions that have nothing left to fill in.
+struct Nothing;
+
+impl Filling for Nothing {
+    fn parameter(&mut self, number: usize, _: PgType) -> Result<Filled> {
+        Err(SqlError::internal(format!("parameter ${number} is no column")))
+    }
+
+    fn session(&mut self, _: SessionValue, _: PgType) -> Result<Filled> {
+        Err(SqlError::internal("a session value is no column"))
+    }
+
+    fn around(&self) -> Option<Arc<dyn kalamdb_sql::function::Surroundings>> {
+        None
+    }
+}
