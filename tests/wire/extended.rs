@@ -174,7 +174,12 @@ fn notifications() {
     listener.ask(&query("BEGIN"));
     sender.ask(&query("NOTIFY news, 'b'"));
     assert_eq!(listener.ask(&query("SELECT 1")), "T, D 1, C SELECT 1, Z T");
-    assert_eq!(listener.ask(&query("COMMIT")), "C COMMIT, A, Z I");
+    // It comes with the answer if it was on its way by then, and behind it otherwise.
+    let answer = listener.ask(&query("COMMIT"));
+    if answer != "C COMMIT, A, Z I" {
+        assert_eq!(answer, "C COMMIT, Z I");
+        listener.expect('A');
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 use crate::reply::RowsTag;
 pub use crate::reply::{CopyChunk, CopyOut, OutputColumn, Rows, TransactionStatus};
+use crate::settings::Derived;
 use crate::standing::{Portal, PortalState, Prepared, Standing};
 use crate::statement::{self, Guard, copy::CopyIn};
 use arrow_array::RecordBatch;
@@ -76,12 +77,15 @@ pub struct Session {
     standing: Standing,
     copy_in: Option<CopyIn>,
     reported: Vec<(&'static str, String)>,
+    /// What `reported` was read from.
+    reported_from: (Arc<Derived>, Arc<kalamdb_auth::Identity>),
 }
 
 impl Session {
     pub(crate) fn new(standing: Standing) -> Self {
         let reported = Self::reported_now(&standing);
-        Self { standing, copy_in: None, reported }
+        let reported_from = (standing.derived(), standing.identity.clone());
+        Self { standing, copy_in: None, reported, reported_from }
     }
 
     /// The process id and the cancel key (32 bytes; protocol 3.0 takes the first four).
@@ -95,7 +99,7 @@ impl Session {
     }
 
     fn reported_now(standing: &Standing) -> Vec<(&'static str, String)> {
-        let mut reported = standing.settings.lock().reported();
+        let mut reported = standing.derived().reported.clone();
         let superuser = standing.identity.role == kalamdb_commons::Role::System;
         reported.push(("is_superuser", if superuser { "on" } else { "off" }.to_string()));
         reported.push(("session_authorization", standing.identity.name.to_string()));
@@ -104,6 +108,11 @@ impl Session {
 
     /// Reported settings that changed since the last call.
     pub fn take_parameter_changes(&mut self) -> Vec<(&'static str, String)> {
+        let source = (self.standing.derived(), self.standing.identity.clone());
+        if Arc::ptr_eq(&source.0, &self.reported_from.0) && Arc::ptr_eq(&source.1, &self.reported_from.1) {
+            return Vec::new();
+        }
+        self.reported_from = source;
         let now = Self::reported_now(&self.standing);
         let changes: Vec<_> = now.iter().filter(|pair| !self.reported.contains(pair)).cloned().collect();
         for (name, value) in &changes {
@@ -127,7 +136,7 @@ impl Session {
 
     /// How values are printed now.
     pub fn style(&self) -> Style {
-        self.standing.settings.lock().style()
+        self.standing.derived().style.clone()
     }
 
     /// Names for printing `regclass` and its kin.
@@ -138,13 +147,13 @@ impl Session {
     /// `idle_in_transaction_session_timeout` inside a block, `idle_session_timeout` outside, with the error that ends
     /// the session when it passes.
     pub fn idle_timeout(&self) -> Option<(std::time::Duration, SqlError)> {
-        let settings = self.standing.settings.lock();
+        let settings = self.standing.derived();
         match self.standing.status() {
-            TransactionStatus::Idle => settings.duration("idle_session_timeout").map(|limit| {
+            TransactionStatus::Idle => settings.idle_session_timeout.map(|limit| {
                 let message = "terminating connection due to idle-session timeout";
                 (limit, SqlError::new(SqlState::IDLE_SESSION_TIMEOUT, message))
             }),
-            _ => settings.duration("idle_in_transaction_session_timeout").map(|limit| {
+            _ => settings.idle_in_transaction_timeout.map(|limit| {
                 let message = "terminating connection due to idle-in-transaction timeout";
                 (limit, SqlError::new(SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT, message))
             }),

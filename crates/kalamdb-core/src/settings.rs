@@ -7,6 +7,7 @@ use kalamdb_commons::{Result, SqlError, SqlState};
 use kalamdb_sql::types::{DateFormat, DateOrder, DateStyle, IntervalStyle, Style, TimeZone};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The one database's name.
 pub const DATABASE_NAME: &str = "kalamdb";
@@ -134,6 +135,7 @@ pub static SETTINGS: &[Setting] = &[
     row("IntervalStyle", "postgres", Word(&["postgres", "postgres_verbose", "sql_standard", "iso_8601"]), true, Effective, "The display format of intervals."),
     row("jit", "off", Bool, false, Harmless, "Just-in-time compilation."),
     row("join_collapse_limit", "8", Integer(1, i32::MAX as i64, Unit::None), false, Harmless, "The planner's limit for flattening joins."),
+    row("kalam.fast_path", "on", Bool, false, Effective, "Reads by a whole key go around the planner."),
     row("lc_collate", "C", Text, false, Fixed, "The collation order: bytes."),
     row("lc_ctype", "C.UTF-8", Text, false, Fixed, "Character classification."),
     row("lc_messages", "C", Text, false, Harmless, "The language of messages."),
@@ -191,6 +193,44 @@ pub struct Settings {
     start: Values,
     session: Values,
     local: Values,
+    /// What follows from the values, for this user's name, until one of them changes.
+    derived: Option<(String, Arc<Derived>)>,
+}
+
+/// What every statement asks of the settings, worked out once for each change of them.
+#[derive(Debug)]
+pub struct Derived {
+    /// How values are printed and read.
+    pub style: Style,
+    /// What binding reads of the settings.
+    pub basis: Basis,
+    /// The values that clients are told of.
+    pub reported: Vec<(&'static str, String)>,
+    /// statement_timeout
+    pub statement_timeout: Option<Duration>,
+    /// lock_timeout
+    pub lock_timeout: Option<Duration>,
+    /// idle_session_timeout
+    pub idle_session_timeout: Option<Duration>,
+    /// idle_in_transaction_session_timeout
+    pub idle_in_transaction_timeout: Option<Duration>,
+    /// Whether COMMIT waits for the disk (synchronous_commit).
+    pub is_synchronous: bool,
+    /// kalam.fast_path
+    pub has_fast_path: bool,
+    /// default_transaction_isolation
+    pub default_isolation: String,
+    /// default_transaction_read_only
+    pub default_read_only: bool,
+}
+
+/// What a binding depended on beside the text.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Basis {
+    /// The namespaces of search_path.
+    pub search_path: Vec<String>,
+    /// TimeZone, DateStyle and IntervalStyle: constants were read by them.
+    pub style: String,
 }
 
 /// What ROLLBACK and ROLLBACK TO bring back.
@@ -214,9 +254,9 @@ impl Settings {
     }
 
     /// A duration setting of the table in milliseconds; `None` for 0, "never".
-    pub fn duration(&self, name: &str) -> Option<std::time::Duration> {
+    fn duration(&self, name: &str) -> Option<Duration> {
         let ms: u64 = self.get(name)?.parse().ok()?;
-        (ms > 0).then(|| std::time::Duration::from_millis(ms))
+        (ms > 0).then(|| Duration::from_millis(ms))
     }
 
     /// SET. The normalised value is returned.
@@ -225,6 +265,7 @@ impl Settings {
     /// 42704 for an unknown name, 22023 for a bad value, 55P02 for a setting that cannot be changed.
     pub fn set(&mut self, name: &str, value: &str, local: bool) -> Result<String> {
         let (key, value) = checked(name, value)?;
+        self.derived = None;
         if local {
             Arc::make_mut(&mut self.local).insert(key, value.clone());
         } else {
@@ -240,6 +281,7 @@ impl Settings {
     /// As [`Settings::set`].
     pub fn set_at_start(&mut self, name: &str, value: &str) -> Result<()> {
         let (key, value) = checked(name, value)?;
+        self.derived = None;
         Arc::make_mut(&mut self.start).insert(key, value);
         Ok(())
     }
@@ -253,6 +295,7 @@ impl Settings {
             return Err(unknown(name));
         }
         let key = name.to_ascii_lowercase();
+        self.derived = None;
         Arc::make_mut(&mut self.local).remove(&key);
         Arc::make_mut(&mut self.session).remove(&key);
         Ok(())
@@ -260,6 +303,7 @@ impl Settings {
 
     /// RESET ALL
     pub fn reset_all(&mut self) {
+        self.derived = None;
         // This transaction's own characteristics are not settings of the session.
         let keep = |key: &String| key.starts_with("transaction_");
         Arc::make_mut(&mut self.local).retain(|key, _| keep(key));
@@ -273,6 +317,10 @@ impl Settings {
 
     /// Goes back to a mark.
     pub fn back_to(&mut self, mark: &SettingsMark) {
+        if Arc::ptr_eq(&self.session, &mark.session) && Arc::ptr_eq(&self.local, &mark.local) {
+            return;
+        }
+        self.derived = None;
         self.session = mark.session.clone();
         self.local = mark.local.clone();
     }
@@ -280,25 +328,54 @@ impl Settings {
     /// The transaction has ended: SET LOCAL's values go.
     pub fn end_local(&mut self) {
         if !self.local.is_empty() {
+            self.derived = None;
             self.local = Values::default();
         }
     }
 
+    /// What every statement asks, for a session of this user.
+    pub fn derived(&mut self, user: &str) -> Arc<Derived> {
+        if let Some((whose, derived)) = &self.derived
+            && whose == user
+        {
+            return derived.clone();
+        }
+        let get = |name| self.get(name).unwrap_or_default();
+        let derived = Arc::new(Derived {
+            style: self.style(),
+            basis: Basis {
+                search_path: self.search_path(user),
+                style: format!("{} {} {}", get("TimeZone"), get("DateStyle"), get("IntervalStyle")),
+            },
+            reported: self.reported(),
+            statement_timeout: self.duration("statement_timeout"),
+            lock_timeout: self.duration("lock_timeout"),
+            idle_session_timeout: self.duration("idle_session_timeout"),
+            idle_in_transaction_timeout: self.duration("idle_in_transaction_session_timeout"),
+            is_synchronous: get("synchronous_commit") != "off",
+            has_fast_path: self.is_on("kalam.fast_path"),
+            default_isolation: get("default_transaction_isolation"),
+            default_read_only: self.is_on("default_transaction_read_only"),
+        });
+        self.derived = Some((user.to_string(), derived.clone()));
+        derived
+    }
+
     /// The values that clients are told of.
-    pub fn reported(&self) -> Vec<(&'static str, String)> {
+    fn reported(&self) -> Vec<(&'static str, String)> {
         let reported = SETTINGS.iter().filter(|setting| setting.reported);
         reported.map(|setting| (setting.name, self.get(setting.name).unwrap_or_default())).collect()
     }
 
     /// The namespaces of search_path, in order; `"$user"` is the user's name.
-    pub fn search_path(&self, user: &str) -> Vec<String> {
+    fn search_path(&self, user: &str) -> Vec<String> {
         let path = self.get("search_path").unwrap_or_default();
         let names = split_names(&path);
         names.into_iter().map(|name| if name == "$user" { user.to_string() } else { name }).collect()
     }
 
     /// How values are printed and read.
-    pub fn style(&self) -> Style {
+    fn style(&self) -> Style {
         let get = |name| self.get(name).unwrap_or_default();
         Style {
             time_zone: time_zone(&get("TimeZone")).unwrap_or(TimeZone::Named(chrono_tz::UTC)),

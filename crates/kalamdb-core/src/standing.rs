@@ -10,7 +10,7 @@ use crate::hall::Hall;
 use crate::registry::{Activity, Registered};
 use crate::reply::{OutputColumn, Rows, TransactionStatus};
 use crate::resolve;
-use crate::settings::{Settings, SettingsMark};
+use crate::settings::{Basis, Derived, Settings, SettingsMark};
 use crate::system::{self, SystemFacts, names::CatalogView};
 use arrow_array::RecordBatch;
 use kalamdb_auth::Identity;
@@ -129,13 +129,6 @@ impl Prepared {
     pub fn query(&self) -> Result<&Arc<Bound>> {
         self.bound.as_ref().ok_or_else(|| SqlError::internal("a query without a bound tree"))
     }
-}
-
-/// What a binding depended on beside the text.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) struct Basis {
-    pub search_path: Vec<String>,
-    pub style: String,
 }
 
 /// A portal or cursor.
@@ -284,14 +277,13 @@ impl Standing {
     }
 
     fn open(&mut self, block: Block) {
-        let settings = self.settings.lock();
-        self.at_begin = Some(settings.mark());
-        let isolation = match settings.get("default_transaction_isolation").as_deref() {
-            Some("repeatable read" | "serializable") => Isolation::RepeatableRead,
+        self.at_begin = Some(self.settings.lock().mark());
+        let derived = self.derived();
+        let isolation = match derived.default_isolation.as_str() {
+            "repeatable read" | "serializable" => Isolation::RepeatableRead,
             _ => Isolation::ReadCommitted,
         };
-        self.modes = Modes { isolation, read_only: settings.is_on("default_transaction_read_only") };
-        drop(settings);
+        self.modes = Modes { isolation, read_only: derived.default_read_only };
         self.block = block;
     }
 
@@ -333,7 +325,7 @@ impl Standing {
 
     /// Names as the session sees them.
     pub fn names(&self) -> CatalogView {
-        let path = self.settings.lock().search_path(self.identity.name.as_str());
+        let path = self.derived().basis.search_path.clone();
         CatalogView::new(self.catalog(), path, self.identity.clone(), self.hall.store.clone(), resolve::would_allow)
     }
 
@@ -343,7 +335,7 @@ impl Standing {
         let identity = self.identity.clone();
         let catalog = view.catalog().clone();
         let settings = self.settings.clone();
-        let path = settings.lock().search_path(identity.name.as_str());
+        let path = self.derived().basis.search_path.clone();
         SystemFacts {
             facts: Arc::new(move || system::Facts {
                 catalog: catalog.clone(),
@@ -359,18 +351,9 @@ impl Standing {
         }
     }
 
-    /// What binding depends on now.
-    pub fn basis(&self) -> Basis {
-        let settings = self.settings.lock();
-        Basis {
-            search_path: settings.search_path(self.identity.name.as_str()),
-            style: format!(
-                "{} {} {}",
-                settings.get("TimeZone").unwrap_or_default(),
-                settings.get("DateStyle").unwrap_or_default(),
-                settings.get("IntervalStyle").unwrap_or_default()
-            ),
-        }
+    /// What statements ask of the settings, as they are now.
+    pub fn derived(&self) -> Arc<Derived> {
+        self.settings.lock().derived(self.identity.name.as_str())
     }
 
     /// 25006 in a read-only transaction.
@@ -495,10 +478,7 @@ impl Standing {
                 self.outbox.listen(channel);
             }
         }
-        let durability = match self.settings.lock().get("synchronous_commit").as_deref() {
-            Some("off") => Durability::Unsynced,
-            _ => Durability::Synced,
-        };
+        let durability = if self.derived().is_synchronous { Durability::Synced } else { Durability::Unsynced };
         let result = match (transaction, notifies.is_empty()) {
             (None, true) => Ok(()),
             (transaction, _) => {

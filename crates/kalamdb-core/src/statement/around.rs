@@ -1,7 +1,7 @@
 //! What functions and hidden parameters may ask of the session: one value, made once for each statement.
 
 use crate::hall::Hall;
-use crate::settings::{self, Settings};
+use crate::settings::{self, Derived, Settings};
 use crate::standing::Standing;
 use crate::system::names::CatalogView;
 use kalamdb_auth::Identity;
@@ -22,7 +22,7 @@ pub(crate) struct Around {
     notifies: Arc<Mutex<Vec<(String, String)>>>,
     channels: Vec<String>,
     transaction_settings: Vec<(&'static str, String)>,
-    style: Style,
+    derived: Arc<Derived>,
     names: CatalogView,
     pid: i32,
     address: Option<String>,
@@ -40,7 +40,6 @@ impl Around {
             .into_iter()
             .filter_map(|name| standing.transaction_setting(name).map(|value| (name, value)))
             .collect();
-        let style = standing.settings.lock().style();
         Arc::new(Self {
             hall: standing.hall.clone(),
             identity: standing.identity.clone(),
@@ -48,7 +47,7 @@ impl Around {
             notifies: standing.notifies.clone(),
             channels: standing.outbox.channels(),
             transaction_settings,
-            style,
+            derived: standing.derived(),
             names: standing.names(),
             pid: standing.registered.pid(),
             address: standing.registered.address().map(|address| address.ip().to_string()),
@@ -60,7 +59,7 @@ impl Around {
 
 impl crate::plan::SessionValues for Around {
     fn value(&self, value: SessionValue) -> Datum {
-        let local = |at: i64| types::datetime::to_local(at, &self.style);
+        let local = |at: i64| types::datetime::to_local(at, &self.derived.style);
         match value {
             SessionValue::Now => Datum::Timestamptz(self.transaction_start),
             SessionValue::StatementTimestamp => Datum::Timestamptz(self.statement_start),
@@ -90,7 +89,7 @@ impl std::fmt::Debug for Around {
 
 impl Surroundings for Around {
     fn style(&self) -> &Style {
-        &self.style
+        &self.derived.style
     }
 
     fn setting(&self, name: &str) -> Option<String> {

@@ -78,7 +78,7 @@ async fn out(standing: &mut Standing, parsed: Parsed, options: &CopyOptions, gua
     let mut rows = query::run(standing, &prepared, &relations, Arc::default(), prepared.columns.clone(), guard).await?;
     let names: Vec<String> = bound.outputs.iter().map(|output| output.name.clone()).collect();
     let kinds: Vec<PgType> = bound.outputs.iter().map(|output| output.ty).collect();
-    let style = standing.settings.lock().style();
+    let style = standing.derived().style.clone();
     let columns = names.len();
     let mut writer = writer(options, names, &kinds, &style, Arc::new(standing.names()))?;
     let mut head = BytesMut::new();
@@ -148,7 +148,7 @@ async fn live(standing: &mut Standing, parsed: Parsed, options: &CopyOptions, gu
     let mut kinds = vec![PgType::new(SqlType::Int8), PgType::new(SqlType::Text)];
     names.extend(bound.outputs.iter().map(|output| output.name.clone()));
     kinds.extend(bound.outputs.iter().map(|output| output.ty));
-    let style = standing.settings.lock().style();
+    let style = standing.derived().style.clone();
     let columns = names.len();
     let catalog: Arc<dyn kalamdb_sql::function::CatalogNames> = Arc::new(standing.names());
     let mut head_writer = writer(options, names.clone(), &kinds, &style, catalog.clone())?;
@@ -251,7 +251,7 @@ impl CopyIn {
             rows: Vec::new(),
             bytes: 0,
             count: 0,
-            style: standing.settings.lock().style(),
+            style: standing.derived().style.clone(),
             table_name: table.name.to_string(),
         })
     }

@@ -68,7 +68,7 @@ impl Guard {
     /// A statement begins.
     pub fn new(standing: &Standing, text: &str) -> Self {
         let token = standing.registered.begin(text);
-        let limit = standing.settings.lock().duration("statement_timeout");
+        let limit = standing.derived().statement_timeout;
         Self { token, deadline: limit.map(|limit| Instant::now() + limit) }
     }
 

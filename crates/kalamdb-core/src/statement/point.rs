@@ -17,7 +17,7 @@ use futures::StreamExt;
 use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState, SqlType};
 use kalamdb_sql::bind::bound::{Bound, BoundKind, Col, ColId, CompareOp, NeedId, Rel, Scalar};
 use kalamdb_sql::bind::walk;
-use kalamdb_sql::function::{SessionValue, Volatility};
+use kalamdb_sql::function::{Nowhere, SessionValue, Surroundings, Volatility};
 use kalamdb_sql::lower::{Filled, Filling};
 use kalamdb_sql::predicate::RowProgram;
 use kalamdb_sql::types::{array_of, datum_at};
@@ -539,7 +539,11 @@ fn compile(scalars: &[Scalar], columns: &[Col]) -> Option<Compiled> {
         let mut lasts = true;
         walk::deep(scalar, &mut |inner| {
             lasts &= match inner {
-                Scalar::Call { function, .. } => function.volatility == Volatility::Immutable,
+                // age(timestamptz, timestamptz) is immutable in pg_proc and reads the time zone all the same.
+                Scalar::Call { function, args, .. } => {
+                    function.volatility == Volatility::Immutable
+                        && args.iter().all(|arg| arg.ty().ty != SqlType::Timestamptz)
+                }
                 Scalar::ThroughText(..) | Scalar::Each(_) => false,
                 _ => true,
             };
@@ -592,7 +596,7 @@ impl Filling for Nothing {
         Err(SqlError::internal("a session value is no column"))
     }
 
-    fn around(&self) -> Option<Arc<dyn kalamdb_sql::function::Surroundings>> {
-        None
+    fn around(&self) -> Option<Arc<dyn Surroundings>> {
+        Some(Arc::new(Nowhere))
     }
 }

@@ -3,6 +3,7 @@
 use super::point::Point;
 use super::{Outcome, listing, text_columns};
 use crate::reply::OutputColumn;
+use crate::settings::Derived;
 use crate::standing::{Prepared, Standing};
 use crate::system;
 use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState, SqlType};
@@ -28,7 +29,7 @@ pub(crate) fn prepare(
     declared: Vec<Option<SqlType>>,
     by_sql: bool,
 ) -> Result<Prepared> {
-    let basis = standing.basis();
+    let basis = standing.derived().basis.clone();
     let bound = match inner(&parsed) {
         Some((statement, text)) => {
             Some(Arc::new(bind::bind(&statement, text, &declared, &BindingNames::new(standing))?))
@@ -77,7 +78,7 @@ pub(crate) fn refresh(standing: &mut Standing, prepared: &Arc<Prepared>) -> Resu
         system::relations().by_oid(need.table).is_some()
             || catalog.table(need.table).is_some_and(|table| table.schema_version == need.schema_version)
     };
-    if bound.needs.iter().all(current) && prepared.basis == standing.basis() {
+    if bound.needs.iter().all(current) && prepared.basis == standing.derived().basis {
         return Ok(prepared.clone());
     }
     let renewed = prepare(standing, prepared.parsed.clone(), prepared.declared.clone(), prepared.by_sql)?;
@@ -185,19 +186,14 @@ pub(super) fn deallocate(standing: &mut Standing, name: Option<&str>) -> Result<
 /// The binder's questions, answered from one catalog and one search path.
 pub(crate) struct BindingNames {
     catalog: Arc<Catalog>,
-    path: Vec<String>,
-    style: Style,
+    settings: Arc<Derived>,
     names: system::names::CatalogView,
 }
 
 impl BindingNames {
     /// As the session sees names now.
     pub fn new(standing: &Standing) -> Self {
-        let settings = standing.settings.lock();
-        let path = settings.search_path(standing.identity.name.as_str());
-        let style = settings.style();
-        drop(settings);
-        Self { catalog: standing.catalog(), path, style, names: standing.names() }
+        Self { catalog: standing.catalog(), settings: standing.derived(), names: standing.names() }
     }
 
     fn in_namespace(&self, namespace: &str, name: &str) -> Option<RelationShape> {
@@ -238,8 +234,9 @@ impl Names for BindingNames {
             return Ok(self.in_namespace(namespace, name));
         }
         // PostgreSQL manual 5.9.5: pg_catalog is searched first unless the path names it.
-        let implicit = (!self.path.iter().any(|name| name == "pg_catalog")).then_some("pg_catalog");
-        let mut path = implicit.into_iter().chain(self.path.iter().map(String::as_str));
+        let path = &self.settings.basis.search_path;
+        let implicit = (!path.iter().any(|name| name == "pg_catalog")).then_some("pg_catalog");
+        let mut path = implicit.into_iter().chain(path.iter().map(String::as_str));
         Ok(path.find_map(|namespace| self.in_namespace(namespace, name)))
     }
 
@@ -248,7 +245,7 @@ impl Names for BindingNames {
     }
 
     fn style(&self) -> &Style {
-        &self.style
+        &self.settings.style
     }
 
     fn catalog(&self) -> &dyn CatalogNames {

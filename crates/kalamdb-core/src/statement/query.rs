@@ -64,7 +64,7 @@ fn lock_mode(action: Action) -> TableLockMode {
 
 /// How the session waits for locks.
 pub(super) fn lock_wait(standing: &Standing) -> LockWait {
-    LockWait::Block(standing.settings.lock().duration("lock_timeout"))
+    LockWait::Block(standing.derived().lock_timeout)
 }
 
 fn check_writable(standing: &Standing, bound: &Bound) -> Result<()> {
@@ -124,7 +124,9 @@ pub(super) async fn stream(
     values: Arc<Vec<Datum>>,
     guard: &Guard,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-    if let Some(point) = &prepared.point {
+    if let Some(point) = &prepared.point
+        && standing.derived().has_fast_path
+    {
         return point.run(standing, prepared, outputs, relations, &values).await;
     }
     let execution = execution(standing, prepared.query()?, relations, values, guard)?;

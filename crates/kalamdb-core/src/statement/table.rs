@@ -60,7 +60,7 @@ fn creation_namespace(standing: &Standing, name: &Name) -> Result<Arc<NamespaceD
     let namespace = match &name.namespace {
         Some(namespace) => catalog.namespace_by_name(namespace).ok_or_else(|| missing(namespace).at(name.position))?,
         None => {
-            let path = standing.settings.lock().search_path(standing.identity.name.as_str());
+            let path = standing.derived().basis.search_path.clone();
             path.iter().find_map(|name| catalog.namespace_by_name(name)).ok_or_else(|| {
                 SqlError::new(SqlState::INVALID_SCHEMA_NAME, "no schema has been selected to create in")
                     .at(name.position)
@@ -331,7 +331,7 @@ fn shown(name: &Name) -> String {
 fn lookup(standing: &Standing, catalog: &Catalog, name: &Name) -> Result<Option<Arc<TableDef>>> {
     let path = match &name.namespace {
         Some(namespace) => vec![namespace.clone()],
-        None => standing.settings.lock().search_path(standing.identity.name.as_str()),
+        None => standing.derived().basis.search_path.clone(),
     };
     for namespace in &path {
         if system::relations().by_name(namespace, &name.name).is_some() {

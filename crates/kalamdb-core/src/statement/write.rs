@@ -161,9 +161,9 @@ fn shown_value(standing: &Standing, array: &ArrayRef, row: usize, ty: PgType) ->
     if array.is_null(row) {
         return None;
     }
-    let style = standing.settings.lock().style();
+    let style = &standing.derived().style;
     let datum = kalamdb_sql::types::datum_at(array.as_ref(), row, ty);
-    let text = kalamdb_sql::types::to_text(&datum, ty, &style, &standing.names()).ok()?;
+    let text = kalamdb_sql::types::to_text(&datum, ty, style, &standing.names()).ok()?;
     Some(match text.char_indices().nth(SHOWN_CHARS_MAX) {
         Some((cut, _)) => format!("{}...", &text[..cut]),
         None => text,
@@ -173,12 +173,12 @@ fn shown_value(standing: &Standing, array: &ArrayRef, row: usize, ty: PgType) ->
 /// 23505 for a key that is there already.
 pub(super) fn duplicate(standing: &Standing, table: &TableDef, row: &[u8]) -> SqlError {
     let Some(primary) = &table.primary_key else { return SqlError::internal("a hidden row id came twice") };
-    let style = standing.settings.lock().style();
+    let style = &standing.derived().style;
     let names = standing.names();
     let columns: Vec<_> = primary.columns.iter().filter_map(|id| table.column(*id)).collect();
     let value = |column: &&kalamdb_store::ColumnDef| {
         let datum = RowView::new(row).and_then(|row| row.datum(column)).unwrap_or_default();
-        kalamdb_sql::types::to_text(&datum, column.ty, &style, &names).unwrap_or_default()
+        kalamdb_sql::types::to_text(&datum, column.ty, style, &names).unwrap_or_default()
     };
     let column_names = columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
     let values = columns.iter().map(value).collect::<Vec<_>>().join(", ");

@@ -37,7 +37,7 @@ mod transcendental;
 mod window;
 
 pub use invoke::{AroundExtension, sql_error, to_udf, to_udf_around};
-pub(crate) use nowhere::Nowhere;
+pub use nowhere::Nowhere;
 pub use table::{all, all_operators, by_name, by_oid, cast, casts, comparison_type, length_cast, operators, sort_key};
 
 use arrow_array::ArrayRef;

@@ -1,11 +1,59 @@
-//! Surroundings for values that are printed where no session is: inside aggregates.
+//! Surroundings where no session is: for values printed inside aggregates, and for functions that ask for nothing.
 
-use super::{CatalogNames, PrivilegeObject};
+use super::{AdvisoryLock, CatalogNames, PrivilegeObject, Surroundings};
 use crate::types::{self, Style};
-use kalamdb_commons::{Datum, Oid, PgType, Result, TableId};
+use kalamdb_commons::{Datum, Oid, PgType, Result, SqlError, TableId, UserId};
+use std::sync::LazyLock;
 
-/// A catalog that knows no names: OIDs are printed as digits.
+/// A catalog that knows no names: OIDs are printed as digits. As surroundings it serves immutable functions alone: the
+/// settings are the defaults, and whatever only a session can do is an error.
+#[derive(Debug)]
 pub struct Nowhere;
+
+static DEFAULT_STYLE: LazyLock<Style> = LazyLock::new(Style::default);
+
+fn no_session<T>() -> Result<T> {
+    Err(SqlError::internal("a function asks for a session where there is none"))
+}
+
+impl Surroundings for Nowhere {
+    fn style(&self) -> &Style {
+        &DEFAULT_STYLE
+    }
+    fn setting(&self, _: &str) -> Option<String> {
+        None
+    }
+    fn set_setting(&self, _: &str, _: &str, _: bool) -> Result<String> {
+        no_session()
+    }
+    fn current_user(&self) -> UserId {
+        UserId(0)
+    }
+    fn transaction_start(&self) -> i64 {
+        0
+    }
+    fn statement_start(&self) -> i64 {
+        0
+    }
+    fn snowflake_id(&self) -> i64 {
+        0
+    }
+    fn catalog(&self) -> &dyn CatalogNames {
+        self
+    }
+    fn notify(&self, _: &str, _: &str) -> Result<()> {
+        no_session()
+    }
+    fn listening_channels(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn signal_backend(&self, _: i32, _: bool) -> Result<bool> {
+        no_session()
+    }
+    fn advisory_lock(&self, _: AdvisoryLock) -> Result<bool> {
+        no_session()
+    }
+}
 
 /// What a value's output function writes under the default settings.
 pub(super) fn text_of(datum: &Datum, ty: PgType) -> Result<String> {
