@@ -29,7 +29,11 @@ const FAREWELL: Duration = Duration::from_secs(2);
 fn main() -> ExitCode {
     let outcome = Configuration::read().map_err(|error| error.to_string()).and_then(|configuration| {
         start_log(&configuration.log)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        // Parsing and binding recurse as deep as statements nest.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_stack_size(kalamdb_core::plan::STACK_BYTES)
+            .enable_all()
+            .build();
         let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
         let outcome = runtime.block_on(run(configuration));
         // What is left by now has been told to stop and did not.

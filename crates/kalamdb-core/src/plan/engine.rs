@@ -1,8 +1,8 @@
 //! The one engine of a server: its memory, its spill directory, its threads and the rules that plans are made with.
 //!
-//! Everything here is made once. A statement takes one of two prepared states: small plans run in one
-//! partition, large ones in two or more. Large plans run on threads of their own,
-//! so that a report delays no point read and no notification.
+//! Everything here is made once. A statement takes one of two prepared states: small plans run in one partition, large
+//! ones in two or more. All plans are made and run on threads of their own, so that no expression, however long it
+//! takes, delays a point read, a notification or a cancel request.
 
 use super::error::engine_error;
 use super::rules;
@@ -14,12 +14,18 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use kalamdb_commons::{Result, SqlError};
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Rows in a batch: large enough to be columnar, small enough that a client sees its first rows soon.
 pub(super) const BATCH_ROWS: usize = 8192;
 /// Above this estimate of rows read, a plan is large: below it, starting a second partition and another thread costs
 /// more than it brings.
 pub(super) const LARGE_PLAN_ROWS: u64 = 50_000;
+
+/// Planning and the dropping of plans recurse as deep as statements nest. Only pages that are used cost memory.
+pub const STACK_BYTES: usize = 64 << 20;
+/// Threads for plans beside the processors' number: some may be held by one long call without a pause.
+const THREADS_SPARE: usize = 6;
 
 /// What an engine is made with.
 #[derive(Debug, Clone)]
@@ -28,7 +34,7 @@ pub struct EngineOptions {
     pub memory_bytes: usize,
     /// Where plans spill to; emptied by nobody but the engine. `None`: the system's temporary directory.
     pub spill_dir: Option<PathBuf>,
-    /// Threads for large plans.
+    /// The partitions of a large plan.
     pub threads: usize,
 }
 
@@ -84,7 +90,8 @@ impl Engine {
             .map_err(engine_error)?;
         let threads = options.threads.max(1);
         let pool = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads)
+            .worker_threads(threads + THREADS_SPARE)
+            .thread_stack_size(STACK_BYTES)
             .thread_name("kalam-plan")
             .enable_all()
             .build()
@@ -99,9 +106,21 @@ impl Engine {
         if large { &self.rooms.large } else { &self.rooms.small }
     }
 
-    /// The threads for large plans.
+    /// The threads for plans.
     pub(super) fn threads(&self) -> Option<tokio::runtime::Handle> {
         self.rooms.threads.as_ref().map(|threads| threads.handle().clone())
+    }
+
+    /// Does work on the threads for plans. Dropping the future ends it at its next pause.
+    ///
+    /// # Errors
+    /// The work's; XX000 when it panicked.
+    pub(super) async fn on_threads<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let Some(threads) = self.threads() else { return work.await };
+        AbortOnDropHandle::new(threads.spawn(work)).await.map_err(SqlError::internal)?
     }
 
     /// The runtime of memory and spill files.

@@ -9,6 +9,7 @@ use super::Execution;
 use super::apply::{Answer, ApplyExec, Inner};
 use super::distinct_on::DistinctOnExec;
 use super::error::engine_error;
+use super::interrupt::Listening;
 use super::lock_rows::LockRowsExec;
 use super::lower::Lowering;
 use super::plan_once::{self, Once, OnceSubquery};
@@ -99,6 +100,11 @@ pub async fn explain(
     execution: Execution,
     options: ExplainOptions,
 ) -> Result<Vec<String>> {
+    let (rel, outputs, engine) = (rel.clone(), outputs.to_vec(), execution.engine.clone());
+    engine.on_threads(async move { explained(&rel, &outputs, execution, options).await }).await
+}
+
+async fn explained(rel: &Rel, outputs: &[ColId], execution: Execution, options: ExplainOptions) -> Result<Vec<String>> {
     let begin = Instant::now();
     let statement = Statement::new(execution);
     let once = if options.analyze { Once::Run } else { Once::Pretend };
@@ -749,6 +755,9 @@ impl<'a> Walk<'a> {
                 op => op.to_string(),
             };
             return format!("({} {op} {})", self.expr(binary.left()), self.expr(binary.right()));
+        }
+        if let Some(listening) = expr.downcast_ref::<Listening>() {
+            return self.expr(listening.inner());
         }
         if let Some(not) = expr.downcast_ref::<NotExpr>() {
             return format!("(NOT {})", self.expr(not.arg()));

@@ -11,6 +11,7 @@ mod engine;
 mod error;
 mod explain;
 mod flatten;
+mod interrupt;
 mod lock_rows;
 mod lower;
 mod plan_once;
@@ -22,7 +23,7 @@ mod running;
 #[cfg(test)]
 mod tests;
 
-pub use engine::{Engine, EngineOptions};
+pub use engine::{Engine, EngineOptions, STACK_BYTES};
 pub use explain::{ExplainFormat, ExplainOptions, explain};
 pub use provider::{Blocking, KeyShape, KeySpan, Keys, Part, ScanRequest, Source};
 
@@ -84,12 +85,18 @@ pub trait Locker: Send + Sync + Debug {
 /// # Errors
 /// Those of planning and of subqueries that run first; others come with the rows.
 pub async fn run(rel: &Rel, outputs: &[ColId], execution: Execution) -> Result<BatchStream> {
-    let statement = Statement::new(execution);
-    let (rel, _) = plan_once::with_values(rel, &statement, Once::Run).await?;
-    let plan = Lowering { statement: &statement }.query(&rel, outputs)?;
-    let plan = statement.optimized(plan)?;
-    let physical = statement.physical(&plan).await?;
-    Ok(statement.stream(physical))
+    let (rel, outputs) = (rel.clone(), outputs.to_vec());
+    let engine = execution.engine.clone();
+    let planned = engine.on_threads(async move {
+        let statement = Statement::new(execution);
+        let (rel, _) = plan_once::with_values(&rel, &statement, Once::Run).await?;
+        let plan = Lowering { statement: &statement }.query(&rel, &outputs)?;
+        let plan = statement.optimized(plan)?;
+        let physical = statement.physical(&plan).await?;
+        Ok((statement, physical))
+    });
+    let (statement, physical) = planned.await?;
+    Ok(statement.stream_elsewhere(physical))
 }
 
 /// The values of expressions without columns and subqueries: arguments of EXECUTE, defaults.

@@ -5,18 +5,18 @@
 
 use super::engine::LARGE_PLAN_ROWS;
 use super::error::{engine_error, external};
+use super::interrupt::interruptible;
 use super::provider::ScanExec;
 use super::{BatchStream, Execution, SessionValues, pushdown};
 use arrow_schema::Field;
 use datafusion::common::metadata::ScalarAndMetadata;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, Limit, LogicalPlan};
-use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{StreamExt, stream};
 use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState};
@@ -33,7 +33,7 @@ use tokio_util::task::AbortOnDropHandle;
 const OUTER: usize = 1 << 40;
 /// Columns that planning adds are numbered from here; binding counts from 0.
 const FIRST_FRESH: u32 = 1 << 31;
-/// Batches between the threads of large plans and the session: one being made, one being sent.
+/// Batches between the threads for plans and the session: one being made, one being sent.
 const BATCHES_AHEAD: usize = 2;
 
 /// A statement being planned and run.
@@ -102,23 +102,31 @@ impl Statement {
         // is nothing beside the work of a large one.
         let small = super::rules::Planner.create_physical_plan(plan, self.state(false)).await.map_err(engine_error)?;
         if rows_read(&small) <= LARGE_PLAN_ROWS {
-            return Ok(Physical { plan: yielding(small)?, large: false });
+            return Ok(Physical { plan: interruptible(small, &self.execution.cancel)?, large: false });
         }
         let large = super::rules::Planner.create_physical_plan(plan, self.state(true)).await.map_err(engine_error)?;
-        Ok(Physical { plan: yielding(large)?, large: true })
+        Ok(Physical { plan: interruptible(large, &self.execution.cancel)?, large: true })
     }
 
     pub(super) fn task(&self, large: bool) -> Arc<TaskContext> {
         self.state(large).task_ctx()
     }
 
-    /// Starts a plan: a stream that does nothing until it is pulled.
+    /// Starts a plan where it is pulled: for plans inside of plans. It does nothing until then.
     pub(super) fn stream(self: &Arc<Self>, physical: Physical) -> BatchStream {
+        self.started(physical, None)
+    }
+
+    /// Starts a plan on the threads for plans, when it is pulled: whoever pulls it is never held up by its work.
+    pub(super) fn stream_elsewhere(self: &Arc<Self>, physical: Physical) -> BatchStream {
+        self.started(physical, self.execution.engine.threads())
+    }
+
+    fn started(self: &Arc<Self>, physical: Physical, threads: Option<tokio::runtime::Handle>) -> BatchStream {
         let statement = self.clone();
         let cancel = self.execution.cancel.clone();
         let rows = stream::once(async move {
             let task = statement.task(physical.large);
-            let threads = statement.execution.engine.threads().filter(|_| physical.large);
             match threads {
                 Some(threads) => elsewhere(threads, physical.plan, task),
                 None => here(physical.plan, task),
@@ -342,20 +350,4 @@ pub(super) fn reads_outer_work(rel: &Rel) -> bool {
     let mut found = false;
     visit(rel, &mut Vec::new(), &mut found);
     found
-}
-
-/// The plan with places to pause above its joins: one batch of a join's input may make millions of rows, and whoever
-/// counts them would never give the thread back, so that no cancel request could be heard.
-fn yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    let wrapped = plan.transform_up(|node| {
-        let makes_many = matches!(
-            node.name(),
-            "CrossJoinExec" | "NestedLoopJoinExec" | "HashJoinExec" | "SortMergeJoinExec" | "PiecewiseMergeJoinExec"
-        );
-        Ok(match makes_many {
-            true => Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>),
-            false => Transformed::no(node),
-        })
-    });
-    Ok(wrapped.map_err(engine_error)?.data)
 }

@@ -23,6 +23,7 @@ use kalamdb_sql::predicate::RowProgram;
 use kalamdb_sql::types::{array_of, datum_at};
 use kalamdb_store::Catalog;
 use std::sync::Arc;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// The most rows of VALUES that are made here; the planner streams longer lists.
 const VALUES_ROWS_MAX: usize = 1_000;
@@ -395,6 +396,8 @@ pub(super) struct Program {
     columns: Vec<Col>,
     cells: Vec<Cell>,
     compiled: Option<Compiled>,
+    /// Whether nothing in them can take long.
+    is_quick: bool,
 }
 
 /// How one expression gets its value.
@@ -465,7 +468,8 @@ impl Program {
         });
         let cells = cells.collect::<Option<Vec<_>>>()?;
         let compiled = (computed > 0).then(|| compile(&scalars, columns)).flatten();
-        Some(Program { scalars, columns: columns.to_vec(), cells, compiled })
+        let is_quick = scalars.iter().all(is_quick);
+        Some(Program { scalars, columns: columns.to_vec(), cells, compiled, is_quick })
     }
 
     /// The expressions' values for each row.
@@ -501,6 +505,14 @@ impl Program {
     }
 
     fn computed(&self, rows: &Rows, inputs: &mut Inputs<'_>) -> Result<Vec<ArrayRef>> {
+        if !self.is_quick && Handle::try_current().is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread) {
+            // Other sessions' work leaves this thread first: a call may take as long as it likes.
+            return tokio::task::block_in_place(|| self.computed_here(rows, inputs));
+        }
+        self.computed_here(rows, inputs)
+    }
+
+    fn computed_here(&self, rows: &Rows, inputs: &mut Inputs<'_>) -> Result<Vec<ArrayRef>> {
         if let Some(compiled) = &self.compiled {
             let mut arrays = rows.arrays[..self.columns.len()].to_vec();
             for (input, ty) in &compiled.inputs {
@@ -523,6 +535,20 @@ impl Program {
         let program = RowProgram::compile(&scalars, &self.columns, &mut values)?;
         program.evaluate(&program.rows(rows.arrays[..self.columns.len()].to_vec(), rows.count)?)
     }
+}
+
+/// Whether an expression takes a few instructions only: its calls take and give values of a fixed size.
+fn is_quick(scalar: &Scalar) -> bool {
+    let mut quick = true;
+    let fixed = |ty: PgType| ty.ty.facts().len > 0;
+    walk::deep(scalar, &mut |inner| {
+        quick &= match inner {
+            Scalar::Call { args, ty, .. } => fixed(*ty) && args.iter().all(|arg| fixed(arg.ty())),
+            Scalar::ThroughText(..) | Scalar::Each(_) => false,
+            _ => true,
+        };
+    });
+    quick
 }
 
 fn repeated(datum: &Datum, ty: PgType, count: usize) -> Result<ArrayRef> {
