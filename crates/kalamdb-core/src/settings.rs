@@ -454,6 +454,8 @@ fn normalise(setting: &Setting, value: &str) -> Result<String> {
             "DateStyle" => date_style(value, ISO_MDY).map(date_style_text).ok_or_else(bad),
             "client_encoding" => match encoding_word(value).as_str() {
                 "utf8" | "unicode" => Ok("UTF8".to_string()),
+                // What psql asks for where no locale is set: no conversion. Text is UTF-8 here, so that is the same.
+                "sqlascii" => Ok("SQL_ASCII".to_string()),
                 _ => Err(bad().with_hint("KalamDB speaks UTF8 only.")),
             },
             _ => Ok(value.to_string()),

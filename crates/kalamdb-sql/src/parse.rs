@@ -35,6 +35,10 @@ const DEPTH_MAX: usize = 600;
 /// tree as it is long.
 const CHAIN_MAX: usize = 3_000;
 
+/// How many operators of a chain a set operation or a join stands for: each is a query's node, and planning costs more
+/// than in proportion to their number.
+const RELATIONAL_WEIGHT: usize = 6;
+
 /// PostgreSQL's NAMEDATALEN - 1: bytes of a name; more are cut.
 const NAME_BYTES_MAX: usize = 63;
 
@@ -169,7 +173,7 @@ fn check_chains(lexemes: &[Lexeme]) -> Result<()> {
             Token::SingleQuotedString(_) | Token::Number(..) | Token::Period | Token::Placeholder(_) => {}
             _ => {
                 if let Some(length) = lengths.last_mut() {
-                    *length += 1;
+                    *length += weight(&lexeme.token);
                     if *length > CHAIN_MAX {
                         return Err(too_complex().at(Some(lexeme.char_start + 1)));
                     }
@@ -178,6 +182,14 @@ fn check_chains(lexemes: &[Lexeme]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn weight(token: &Token) -> usize {
+    const WORDS: &[&str] = &["UNION", "EXCEPT", "INTERSECT", "JOIN"];
+    match token {
+        Token::Word(word) if WORDS.iter().any(|heavy| word.value.eq_ignore_ascii_case(heavy)) => RELATIONAL_WEIGHT,
+        _ => 1,
+    }
 }
 
 fn joins(word: &sqlparser::tokenizer::Word) -> bool {

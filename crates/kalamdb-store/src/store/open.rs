@@ -35,11 +35,20 @@ const ENGINE_ROOT: &str = "CURRENT";
 /// What its other files end with: an opening that was cut short has none of them yet.
 const ENGINE_FILES: [&str; 2] = ["sst", "log"];
 
+/// Makes the folder, and those above it, if they are not there: for the server's own user alone. What is there keeps
+/// its mode.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(folder)
+}
+
 pub(super) fn open(options: Options) -> Result<Arc<Engine>, StoreError> {
     let folder = options.data_dir.as_path();
     let (backend, lock): (Arc<dyn StorageBackend>, _) = match &options.kv {
         KvKind::RocksDb => {
-            fs::create_dir_all(folder).map_err(|error| StoreError::io(folder, error))?;
+            make_private(folder).map_err(|error| StoreError::io(folder, error))?;
             let lock = lock_folder(folder)?;
             check_version(folder)?;
             let rows = folder.join(ROWS_FOLDER);
