@@ -10,7 +10,7 @@ use crate::settings::{DATABASE_ALIAS, DATABASE_NAME};
 use crate::standing::Standing;
 use kalamdb_auth::scram::Verifier;
 use kalamdb_auth::token::{self};
-use kalamdb_auth::{Identity, LoginFailed, scram};
+use kalamdb_auth::{LoginFailed, scram};
 use kalamdb_commons::{Result, Role, SqlError, SqlState, clock};
 use kalamdb_store::{Login, UserDef};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -149,9 +149,9 @@ impl Pending {
     fn admit(self, user: &Arc<UserDef>, startup: Startup) -> Result<Session> {
         // The record may have changed since the challenge: a dropped user or a new password must not slip through.
         let now = self.hall.store.published().catalog.user(user.id).cloned();
-        if now.is_none_or(|now| now.deleted_at.is_some() || now.login != user.login) {
+        let Some(user) = now.filter(|now| now.deleted_at.is_none() && now.login == user.login) else {
             return Err(self.refuse());
-        }
+        };
         self.hall.login.throttle.succeeded(&self.user_name);
         let database = if startup.database.is_empty() { &self.user_name } else { &startup.database };
         if database != DATABASE_NAME && database != DATABASE_ALIAS {
@@ -167,9 +167,8 @@ impl Pending {
         let application = settings.get("application_name").unwrap_or_default();
         let registered =
             self.hall.registry.register(user.id, &self.user_name, user.role, self.peer.address, application)?;
-        let identity = Identity { user: user.id, name: user.name.clone(), role: user.role };
         let outbox = self.hall.live.outbox(registered.pid(), user.id);
-        let standing = Standing::new(self.hall.clone(), identity, registered, settings, outbox);
+        let standing = Standing::new(self.hall.clone(), user, registered, settings, outbox);
         Ok(Session::new(standing))
     }
 }

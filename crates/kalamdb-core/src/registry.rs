@@ -49,7 +49,7 @@ pub struct SessionFacts {
     pub user: UserId,
     /// The name.
     pub user_name: String,
-    /// The role at login.
+    /// The role, by which the newest statement was judged.
     pub role: Role,
     /// Where from; `None` for a local socket.
     pub address: Option<std::net::SocketAddr>,
@@ -187,6 +187,16 @@ impl Registry {
         }
     }
 
+    /// Ends the sessions of every user that `gone` names, as `pg_terminate_backend` does.
+    pub fn terminate_users(&self, gone: impl Fn(UserId) -> bool) {
+        for entry in self.entries.read().values() {
+            if gone(entry.facts.lock().user) {
+                entry.terminate.cancel();
+                entry.running.lock().cancel();
+            }
+        }
+    }
+
     /// How many sessions there are.
     pub fn len(&self) -> usize {
         self.entries.read().len()
@@ -301,6 +311,11 @@ impl Registered {
         facts.activity = activity;
         facts.transaction_started_at = transaction_started_at;
         facts.state_changed_at = clock::now_us();
+    }
+
+    /// The user's role was changed.
+    pub fn set_role(&self, role: Role) {
+        self.entry.facts.lock().role = role;
     }
 
     /// application_name was set.

@@ -5,6 +5,7 @@
 //! Results come as [`Rows`]: a stream that the door pulls, so that a slow client slows its own query and nobody else.
 //! Dropping the session at any point rolls back and gives every lock back.
 
+use crate::error;
 use crate::reply::RowsTag;
 pub use crate::reply::{CopyChunk, CopyOut, OutputColumn, Rows, TransactionStatus};
 use crate::settings::Derived;
@@ -165,7 +166,7 @@ impl Session {
     /// # Errors
     /// 42601, 54001
     pub fn script(&mut self, sql: &str) -> Result<Vec<ScriptStatement>> {
-        self.standing.arrive();
+        self.standing.arrive()?;
         // PostgreSQL drops the unnamed statement and portal at a simple Query.
         self.standing.prepared.remove("");
         self.standing.portals.remove("");
@@ -179,7 +180,7 @@ impl Session {
     /// PostgreSQL's; positions count from the script's start.
     pub async fn run(&mut self, statement: &ScriptStatement, single: bool) -> Result<Reply> {
         let parsed = &statement.parsed;
-        self.standing.arrive();
+        self.standing.arrive()?;
         let guard = Guard::new(&self.standing, &parsed.text);
         let shift = |error: SqlError| shifted(error, parsed.offset);
         if !statement::may_run_in_failed(&parsed.statement) {
@@ -225,7 +226,7 @@ impl Session {
     /// # Errors
     /// 42P05, and those of parsing and binding; 42601 for several statements.
     pub async fn prepare(&mut self, name: &str, sql: &str, types: &[u32]) -> Result<()> {
-        self.standing.arrive();
+        self.standing.arrive()?;
         if name.is_empty() {
             self.standing.prepared.remove("");
         }
@@ -253,6 +254,7 @@ impl Session {
     /// # Errors
     /// 26000, 25P02 in a failed block for a statement with a result.
     pub async fn describe_statement(&mut self, name: &str) -> Result<(Vec<PgType>, Option<Arc<[OutputColumn]>>)> {
+        self.standing.renew_identity()?;
         let prepared = self.fresh(name)?;
         if prepared.columns.is_some() {
             self.standing.not_failed()?;
@@ -282,6 +284,7 @@ impl Session {
         values: Vec<Option<Bytes>>,
         result_formats: Vec<i16>,
     ) -> Result<()> {
+        self.standing.renew_identity()?;
         let prepared = self.fresh(statement)?;
         if !statement::may_run_in_failed(&prepared.parsed.statement) {
             self.standing.not_failed()?;
@@ -359,7 +362,7 @@ impl Session {
     /// # Errors
     /// 34000, 25P02, and the statement's.
     pub async fn execute(&mut self, name: &str) -> Result<Reply> {
-        self.standing.arrive();
+        self.standing.arrive()?;
         let portal = self.standing.portal(name)?;
         let prepared = portal.prepared.clone();
         let values = portal.values.clone();
@@ -457,10 +460,7 @@ impl Session {
             ));
         }
         tokio::select! {
-            () = terminated.cancelled() => Event::Terminate(SqlError::new(
-                SqlState::ADMIN_SHUTDOWN,
-                "terminating connection due to administrator command",
-            )),
+            () = terminated.cancelled() => Event::Terminate(error::terminated()),
             message = self.standing.outbox.next() => Event::Notification {
                 pid: message.pid,
                 channel: message.channel,

@@ -19,7 +19,7 @@ use kalamdb_live::Outbox;
 use kalamdb_sql::bind::bound::Bound;
 use kalamdb_sql::parse::Parsed;
 use kalamdb_sql::statement::{IsolationLevel, TransactionModes};
-use kalamdb_store::{Catalog, Durability, Isolation, Mark, ReadView, Transaction};
+use kalamdb_store::{Catalog, Durability, Isolation, Mark, ReadView, Transaction, UserDef};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,8 +33,10 @@ const PORTALS_MAX: usize = 1_000;
 pub(crate) struct Standing {
     /// The house's rooms that statements use.
     pub hall: Arc<Hall>,
-    /// Who the session acts as.
+    /// Who the session acts as, by the user's record as it was when the running statement arrived.
     pub identity: Arc<Identity>,
+    /// The record that `identity` was read from.
+    user: Arc<UserDef>,
     /// Its place in the registry.
     pub registered: Registered,
     /// Its settings; functions (`set_config`) change them too.
@@ -51,6 +53,8 @@ pub(crate) struct Standing {
     pub notifies: Arc<Mutex<Vec<(String, String)>>>,
     /// LISTEN and UNLISTEN of the running transaction: they take effect at COMMIT.
     pub listens: Vec<ListenChange>,
+    /// The running transaction drops a user: its sessions end at COMMIT.
+    pub drops_users: bool,
     /// How often a channel or live query was begun: a door holds notifications back after it changed.
     pub listen_count: u64,
     block: Block,
@@ -176,7 +180,7 @@ impl Standing {
     /// A session's state at its start.
     pub fn new(
         hall: Arc<Hall>,
-        identity: Identity,
+        user: Arc<UserDef>,
         registered: Registered,
         settings: Settings,
         outbox: Outbox,
@@ -184,7 +188,8 @@ impl Standing {
         let now = clock::now_us();
         Self {
             hall,
-            identity: Arc::new(identity),
+            identity: Arc::new(identity_of(&user)),
+            user,
             registered,
             settings: Arc::new(Mutex::new(settings)),
             outbox,
@@ -193,6 +198,7 @@ impl Standing {
             portals: HashMap::new(),
             notifies: Arc::default(),
             listens: Vec::new(),
+            drops_users: false,
             listen_count: 0,
             block: Block::None,
             transaction: None,
@@ -228,12 +234,45 @@ impl Standing {
         (self.transaction_started_at, self.statement_started_at)
     }
 
-    /// A statement arrives: its clock reading.
-    pub fn arrive(&mut self) {
+    /// A statement arrives: its clock reading, and who asks.
+    ///
+    /// # Errors
+    /// As [`Standing::renew_identity`].
+    pub fn arrive(&mut self) -> Result<()> {
         self.statement_started_at = clock::now_us();
         if self.block == Block::None {
             self.transaction_started_at = self.statement_started_at;
         }
+        self.renew_identity()
+    }
+
+    /// The user as the published catalog has it now: a change of role is in force from the next statement on, and a
+    /// dropped user's session ends.
+    ///
+    /// # Errors
+    /// 57P01 for a dropped user.
+    pub fn renew_identity(&mut self) -> Result<()> {
+        let published = self.hall.store.published();
+        let Some(now) = published.catalog.user(self.user.id).filter(|user| user.deleted_at.is_none()) else {
+            self.registered.terminated().cancel();
+            return Err(error::terminated());
+        };
+        if Arc::ptr_eq(now, &self.user) {
+            return Ok(());
+        }
+        self.user = now.clone();
+        let identity = identity_of(now);
+        if identity != *self.identity {
+            self.registered.set_role(identity.role);
+            self.identity = Arc::new(identity);
+        }
+        Ok(())
+    }
+
+    /// Whether the user's record is still the one that the running statement was judged by.
+    pub fn is_user_current(&self) -> bool {
+        let published = self.hall.store.published();
+        published.catalog.user(self.user.id).is_some_and(|now| Arc::ptr_eq(now, &self.user))
     }
 
     /// The running transaction; an implicit one begins if there is none.
@@ -504,6 +543,11 @@ impl Standing {
             return Err(error.into());
         }
         self.apply_listens(listens);
+        if self.drops_users {
+            let catalog = self.hall.store.published().catalog.clone();
+            let is_gone = |user| catalog.user(user).is_none_or(|user| user.deleted_at.is_some());
+            self.hall.registry.terminate_users(is_gone);
+        }
         self.settings.lock().end_local();
         self.close_transaction();
         Ok(true)
@@ -540,6 +584,7 @@ impl Standing {
         self.block = Block::None;
         self.transaction = None;
         self.at_begin = None;
+        self.drops_users = false;
         self.savepoints.clear();
         // PostgreSQL manual 55.2.3: all portals end with the transaction, but for holdable cursors.
         self.portals.retain(|_, portal| portal.cursor.as_ref().is_some_and(|cursor| cursor.hold));
@@ -706,6 +751,10 @@ impl Standing {
     pub fn not_failed(&self) -> Result<()> {
         if self.is_failed() { Err(error::in_failed_transaction()) } else { Ok(()) }
     }
+}
+
+fn identity_of(user: &UserDef) -> Identity {
+    Identity { user: user.id, name: user.name.clone(), role: user.role }
 }
 
 fn isolation(level: IsolationLevel) -> Result<Isolation> {

@@ -145,7 +145,8 @@ pub(super) async fn alter(standing: &mut Standing, name: Option<&str>, change: &
     done("ALTER ROLE")
 }
 
-/// DROP USER: the record stays, marked; the name can be given again, the number never.
+/// DROP USER: the record stays, marked; the name can be given again, the number never. The user's sessions end when
+/// it is committed.
 ///
 /// # Errors
 /// 42501, 42704, 55006 for oneself.
@@ -175,6 +176,7 @@ pub(super) async fn drop(standing: &mut Standing, names: &[String], if_exists: b
         let now = clock::now_us();
         let dropped = UserDef { deleted_at: Some(now), updated_at: now, login: Login::Internal, ..(*user).clone() };
         standing.transaction().define(Change::PutUser(dropped))?;
+        standing.drops_users = true;
     }
     done("DROP ROLE")
 }
