@@ -9,6 +9,7 @@ use crate::system;
 use kalamdb_auth::Identity;
 use kalamdb_auth::authorize::{AdminAction, Granted, ObjectFacts, RowAction, authorize, authorize_admin};
 use kalamdb_commons::{Result, Scope, SqlError, SqlState, TableType};
+use kalamdb_live::MayRead;
 use kalamdb_sql::bind::bound::{Action, Need};
 use kalamdb_store::{Catalog, Partition, TableDef};
 use std::sync::Arc;
@@ -43,12 +44,7 @@ pub(crate) fn relation(catalog: &Arc<Catalog>, identity: &Arc<Identity>, need: &
         Action::Delete => RowAction::Delete,
         Action::Truncate => RowAction::Truncate,
     };
-    let facts = ObjectFacts {
-        kind: table.kind,
-        access: table.access,
-        is_owner: table.owner == identity.user,
-        is_granted: false,
-    };
+    let facts = facts_of(table, identity);
     let granted = authorize(identity, action, &facts).map_err(|_| error::denied(format!("table {}", table.name)))?;
     if table.kind == TableType::Stream && matches!(need.action, Action::Update | Action::Lock) {
         return Err(SqlError::unsupported("UPDATE of a STREAM table"));
@@ -75,6 +71,18 @@ pub(crate) fn rewritten(table: &Arc<TableDef>, identity: &Arc<Identity>) -> Resu
     let is_owner = table.owner == identity.user;
     let granted = permit(identity, AdminAction::AlterTable { is_owner }, &format!("table {}", table.name))?;
     Ok(Relation::stored(Partition { table: table.clone(), scope: Scope::Shared }, granted, false))
+}
+
+/// Whether this identity may read a table, however it is defined by then: for live queries, which judge it again when
+/// the definition changes.
+pub(crate) fn reader(identity: &Arc<Identity>) -> MayRead {
+    let identity = identity.clone();
+    Arc::new(move |table| would_allow(&identity, RowAction::Select, &facts_of(table, &identity)))
+}
+
+/// What the rules want to know of a table.
+fn facts_of(table: &TableDef, identity: &Identity) -> ObjectFacts {
+    ObjectFacts { kind: table.kind, access: table.access, is_owner: table.owner == identity.user, is_granted: false }
 }
 
 /// What would be decided: for `has_table_privilege`, which opens nothing.

@@ -459,6 +459,11 @@ impl Session {
                 "too many notifications were left unread",
             ));
         }
+        if self.standing.holds_events() {
+            // A rollback must be able to take them back, and inside a block nothing is delivered anyway.
+            terminated.cancelled().await;
+            return Event::Terminate(error::terminated());
+        }
         tokio::select! {
             () = terminated.cancelled() => Event::Terminate(error::terminated()),
             message = self.standing.outbox.next() => Event::Notification {

@@ -15,7 +15,7 @@ use crate::system::{self, SystemFacts, names::CatalogView};
 use arrow_array::RecordBatch;
 use kalamdb_auth::Identity;
 use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType, clock};
-use kalamdb_live::Outbox;
+use kalamdb_live::{LiveId, Outbox};
 use kalamdb_sql::bind::bound::Bound;
 use kalamdb_sql::parse::Parsed;
 use kalamdb_sql::statement::{IsolationLevel, TransactionModes};
@@ -51,7 +51,8 @@ pub(crate) struct Standing {
     pub portals: HashMap<String, Portal>,
     /// NOTIFYs of the running transaction, in order.
     pub notifies: Arc<Mutex<Vec<(String, String)>>>,
-    /// LISTEN and UNLISTEN of the running transaction: they take effect at COMMIT.
+    /// LISTEN and UNLISTEN of the running transaction: they take effect at COMMIT. Live queries that it began stand
+    /// among them: a rollback ends them.
     pub listens: Vec<ListenChange>,
     /// The running transaction drops a user: its sessions end at COMMIT.
     pub drops_users: bool,
@@ -103,6 +104,8 @@ pub(crate) enum ListenChange {
     Unlisten(String),
     /// UNLISTEN *
     UnlistenAll,
+    /// A live query, which runs already.
+    Follow(LiveId),
 }
 
 /// A prepared statement.
@@ -289,7 +292,7 @@ impl Standing {
         }
     }
 
-    /// LISTEN or UNLISTEN: it waits for COMMIT.
+    /// LISTEN or UNLISTEN, which wait for COMMIT, or a live query that was begun.
     pub fn pend_listen(&mut self, change: ListenChange) {
         self.touch();
         self.listens.push(change);
@@ -536,9 +539,10 @@ impl Standing {
                 if let ListenChange::Listen(channel) = change
                     && !heard_before.contains(channel)
                 {
-                    self.outbox.unlisten(channel);
+                    self.outbox.unlisten(channel, &followed(&listens));
                 }
             }
+            self.listens = listens;
             self.rollback();
             return Err(error.into());
         }
@@ -554,16 +558,30 @@ impl Standing {
     }
 
     fn apply_listens(&mut self, listens: Vec<ListenChange>) {
-        for change in listens {
+        for (at, change) in listens.iter().enumerate() {
             match change {
                 ListenChange::Listen(channel) => {
                     self.listen_count += 1;
-                    self.outbox.listen(&channel);
+                    self.outbox.listen(channel);
                 }
-                ListenChange::Unlisten(channel) => self.outbox.unlisten(&channel),
-                ListenChange::UnlistenAll => self.outbox.unlisten_all(),
+                ListenChange::Unlisten(channel) => self.outbox.unlisten(channel, &followed(&listens[at..])),
+                ListenChange::UnlistenAll => self.outbox.unlisten_all(&followed(&listens[at..])),
+                ListenChange::Follow(_) => {}
             }
         }
+    }
+
+    /// Takes back what was said of channels behind this mark: live queries that were begun there end.
+    fn cut_listens(&mut self, mark: usize) {
+        let cut = self.listens.split_off(mark.min(self.listens.len()));
+        for query in followed(&cut) {
+            self.outbox.take_back(query);
+        }
+    }
+
+    /// Whether the running transaction began a live query: its events wait until the transaction ends.
+    pub fn holds_events(&self) -> bool {
+        self.listens.iter().any(|change| matches!(change, ListenChange::Follow(_)))
     }
 
     /// ROLLBACK, and what an error does to an implicit transaction.
@@ -576,7 +594,7 @@ impl Standing {
         }
         self.settings.lock().end_local();
         self.notifies.lock().clear();
-        self.listens.clear();
+        self.cut_listens(0);
         self.close_transaction();
     }
 
@@ -665,7 +683,8 @@ impl Standing {
         }
         self.settings.lock().back_to(&savepoint.settings);
         self.notifies.lock().truncate(savepoint.notifies);
-        self.listens.truncate(savepoint.listens);
+        let listens = savepoint.listens;
+        self.cut_listens(listens);
         self.block = Block::Explicit;
         Ok(())
     }
@@ -751,6 +770,15 @@ impl Standing {
     pub fn not_failed(&self) -> Result<()> {
         if self.is_failed() { Err(error::in_failed_transaction()) } else { Ok(()) }
     }
+}
+
+/// The live queries among these.
+fn followed(listens: &[ListenChange]) -> Vec<LiveId> {
+    let query = |change: &ListenChange| match change {
+        ListenChange::Follow(query) => Some(*query),
+        _ => None,
+    };
+    listens.iter().filter_map(query).collect()
 }
 
 fn identity_of(user: &UserDef) -> Identity {

@@ -8,10 +8,10 @@
 use crate::channel::Channels;
 use crate::event::Change;
 use crate::outbox::{LIVE_BYTES_MAX, Message, NOTIFY_BYTES_MAX, Origin, Outbox, Queue, Sink};
-use crate::query::{CHANGES_AT_ONCE, Follow, LiveQueryFacts, Query, Reader, channel_taken, detached};
+use crate::query::{CHANGES_AT_ONCE, Follow, LiveId, LiveQueryFacts, Query, Reader, channel_taken, detached};
 use bytes::Bytes;
 use kalamdb_commons::{Result, Scope, Seq, SqlError, SqlState, TableId, UserId, clock};
-use kalamdb_store::{Change as Definition, CommitRecord, Feed, Lagged, ReadView, RowChange, Store};
+use kalamdb_store::{Change as Definition, CommitRecord, Feed, Lagged, ReadView, RowChange, Store, TableDef};
 use parking_lot::{Mutex, MutexGuard};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
@@ -97,16 +97,17 @@ impl Live {
         self.inner.state().channels.listen(channel, pid);
     }
 
-    pub(crate) fn unlisten(&self, channel: &str, pid: i32) {
+    pub(crate) fn unlisten(&self, channel: &str, pid: i32, but: &[LiveId]) {
         let mut state = self.inner.state();
         state.channels.unlisten(channel, pid);
-        state.drop_queries(|query| is_channel_of(query, pid) && &*query.channel == channel);
+        let is_kept = |query: &Query| but.contains(&LiveId(query.number));
+        state.drop_queries(|query| is_channel_of(query, pid) && &*query.channel == channel && !is_kept(query));
     }
 
-    pub(crate) fn unlisten_all(&self, pid: i32) {
+    pub(crate) fn unlisten_all(&self, pid: i32, but: &[LiveId]) {
         let mut state = self.inner.state();
         state.channels.unlisten_all(pid);
-        state.drop_queries(|query| is_channel_of(query, pid));
+        state.drop_queries(|query| is_channel_of(query, pid) && !but.contains(&LiveId(query.number)));
     }
 
     pub(crate) fn end_queries(&self, pid: i32) {
@@ -130,6 +131,15 @@ impl Live {
         state.drop_queries(|query| query.reader.pid == pid);
     }
 
+    /// Ends a query without a word, and takes back its events that wait.
+    pub(crate) fn take_back(&self, number: u64) {
+        let mut state = self.inner.state();
+        if let Some(query) = state.queries.get(&number) {
+            query.reader.sink.clear(number);
+        }
+        state.drop_queries(|query| query.number == number);
+    }
+
     pub(crate) fn forget(&self, number: u64) {
         self.inner.state().drop_queries(|query| query.number == number);
     }
@@ -149,7 +159,8 @@ impl Live {
             .inner
             .store
             .fixed_view(move |published| {
-                let current = published.catalog.table(table).is_some_and(|def| def.schema_version == version);
+                let fits = |def: &Arc<TableDef>| def.schema_version == version && arriving.is_allowed(def);
+                let current = published.catalog.table(table).is_some_and(fits);
                 if current {
                     arriving.begin(published.seq);
                     inner.arrivals.lock().push(arriving);
@@ -235,6 +246,10 @@ impl State {
             match definition {
                 Definition::PutTable(def) => {
                     for query in self.following(def.id, seq) {
+                        if !query.is_allowed(def) {
+                            self.end(&query, Change::control("ended", seq, Some("permission revoked"), true));
+                            continue;
+                        }
                         if query.table().schema_version == def.schema_version {
                             continue;
                         }

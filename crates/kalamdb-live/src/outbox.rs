@@ -6,7 +6,7 @@
 
 use crate::dispatcher::Live;
 use crate::event::Change;
-use crate::query::{Follow, Progress, Reader};
+use crate::query::{Follow, LiveId, Progress, Reader};
 use bytes::Bytes;
 use kalamdb_commons::{Result, Seq, UserId};
 use kalamdb_store::ReadView;
@@ -170,14 +170,19 @@ impl Outbox {
         self.live.listen(channel, self.pid);
     }
 
-    /// UNLISTEN took effect; a live query on that channel ends too.
-    pub fn unlisten(&mut self, channel: &str) {
-        self.live.unlisten(channel, self.pid);
+    /// UNLISTEN took effect; a live query on that channel ends too, but for those that were begun after it was said.
+    pub fn unlisten(&mut self, channel: &str, but: &[LiveId]) {
+        self.live.unlisten(channel, self.pid, but);
     }
 
-    /// UNLISTEN *
-    pub fn unlisten_all(&mut self) {
-        self.live.unlisten_all(self.pid);
+    /// UNLISTEN *, with the same exception.
+    pub fn unlisten_all(&mut self, but: &[LiveId]) {
+        self.live.unlisten_all(self.pid, but);
+    }
+
+    /// The transaction that began a live query is rolled back: it ends without a word, and its events that wait go.
+    pub fn take_back(&mut self, query: LiveId) {
+        self.live.take_back(query.0);
     }
 
     /// Ends all live queries on channels; plain channels stay.
@@ -216,10 +221,10 @@ impl Outbox {
     /// # Errors
     /// 42710 when the channel follows something else; 0A000 for what cannot be followed; the compiler's and the
     /// store's.
-    pub async fn follow(&mut self, follow: Follow) -> Result<ReadView> {
+    pub async fn follow(&mut self, follow: Follow) -> Result<(ReadView, LiveId)> {
         let sink = Sink::Channel(self.queue.clone());
         let reader = Reader { pid: self.pid, user: self.user, sink };
-        self.live.follow(reader, follow).await.map(|(view, _)| view)
+        self.live.follow(reader, follow).await.map(|(view, query)| (view, LiveId(query.number)))
     }
 
     /// Starts a live query whose events are read by the caller.

@@ -20,6 +20,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Changes that are judged at once: a large commit is judged in parts, so that its rows are never decoded together.
 pub(crate) const CHANGES_AT_ONCE: usize = 1024;
 
+/// Whether a query's reader may read the relation as it is defined now.
+pub type MayRead = Arc<dyn Fn(&TableDef) -> bool + Send + Sync>;
+
 /// What a session asks to follow. Who made it has judged the permission.
 pub struct Follow {
     /// The channel that events go to.
@@ -28,6 +31,8 @@ pub struct Follow {
     pub table: Arc<TableDef>,
     /// Whose rows.
     pub scope: Scope,
+    /// The permission, judged again when the relation's definition changes.
+    pub may_read: MayRead,
     /// The query's text, for people.
     pub text: String,
     /// The condition, over `columns`.
@@ -43,6 +48,10 @@ pub struct Follow {
     /// Settings of the session, for expressions.
     pub around: Arc<dyn Surroundings>,
 }
+
+/// A live query of this session, for its own hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LiveId(pub(crate) u64);
 
 /// What `system.live_queries` shows.
 #[derive(Debug, Clone)]
@@ -120,6 +129,7 @@ pub(crate) struct Query {
     from: AtomicU64,
     /// Every column that is decoded: those of the expressions, then those of the key.
     columns: Vec<ColumnId>,
+    may_read: MayRead,
     table: Mutex<Arc<TableDef>>,
     predicate: Option<RowProgram>,
     outputs: RowProgram,
@@ -171,6 +181,7 @@ impl Query {
             from: AtomicU64::new(u64::MAX),
             columns: columns.iter().map(|(id, _)| *id).collect(),
             outputs: RowProgram::compile(&scalars, &cols, &mut constants)?,
+            may_read: follow.may_read,
             table: Mutex::new(follow.table),
             predicate,
             key,
@@ -196,6 +207,11 @@ impl Query {
     /// The relation it follows.
     pub fn table(&self) -> Arc<TableDef> {
         self.table.lock().clone()
+    }
+
+    /// Whether its reader may read the relation when it is defined like this.
+    pub fn is_allowed(&self, table: &TableDef) -> bool {
+        (self.may_read)(table)
     }
 
     /// The relation was altered; whether the query can go on: its columns are there, of the same types.

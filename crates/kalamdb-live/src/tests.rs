@@ -162,6 +162,7 @@ impl Scene {
         let (n, body) = (col(1, INT8), col(2, TEXT));
         let five = Scalar::Const(Datum::Int8(5), INT8);
         Follow {
+            may_read: Arc::new(|_| true),
             channel: channel.to_owned(),
             table: self.def.clone(),
             scope: Scope::User(ANN),
@@ -176,7 +177,7 @@ impl Scene {
     }
 
     async fn follow(&self, outbox: &mut Outbox) -> ReadView {
-        outbox.follow(self.query("inbox")).await.expect("followed")
+        outbox.follow(self.query("inbox")).await.expect("followed").0
     }
 }
 
@@ -249,8 +250,8 @@ async fn notifications_and_events_keep_the_order_of_commits() {
     assert_eq!((&*two.channel, two.pid, &two.payload[..]), ("news", 9, &b"two"[..]));
     assert_eq!((next(&bob).await, next(&bob).await), ("one".to_owned(), "two".to_owned()));
 
-    bob.unlisten("news");
-    ann.unlisten_all();
+    bob.unlisten("news", &[]);
+    ann.unlisten_all(&[]);
     assert!(scene.live.queries().is_empty());
     scene.notify("news", "three").await;
     ann.listen("end");
@@ -334,6 +335,44 @@ async fn a_dropped_table_ends_its_queries_and_a_session_takes_its_own_along() {
     scene.define(Change::PutTable(message_table())).await;
     scene.follow(&mut ann).await;
     drop(ann);
+    assert!(scene.live.queries().is_empty());
+}
+
+#[tokio::test]
+async fn a_right_that_is_taken_away_ends_the_query() {
+    let scene = Scene::new().await;
+    let mut ann = scene.live.outbox(1, ANN);
+    let guarded = || Follow {
+        may_read: Arc::new(|table: &TableDef| table.access == AccessLevel::Private),
+        ..scene.query("inbox")
+    };
+    ann.follow(guarded()).await.expect("followed");
+    let mut def = message_table();
+    def.options.deleted_retention_hours = 1;
+    scene.define(Change::PutTable(def.clone())).await;
+    scene.write(ANN, &[(1, Some((10, "x")))]).await;
+    assert_eq!(next(&ann).await, r#"{"op":"insert","row":{"n":10,"body":"x"}}"#);
+    def.access = AccessLevel::Restricted;
+    scene.define(Change::PutTable(def)).await;
+    assert_eq!(next(&ann).await, r#"{"op":"ended","reason":"permission revoked"}"#);
+    let refused = ann.follow(guarded()).await.err().map(|error| error.state().to_string());
+    assert_eq!(refused.as_deref(), Some("40001"));
+}
+
+#[tokio::test]
+async fn a_query_that_is_taken_back_leaves_nothing() {
+    let scene = Scene::new().await;
+    let mut ann = scene.live.outbox(1, ANN);
+    let (_, first) = ann.follow(scene.query("inbox")).await.expect("followed");
+    scene.write(ANN, &[(1, Some((10, "x")))]).await;
+    ann.take_back(first);
+    assert!(scene.live.queries().is_empty());
+    let (_, second) = ann.follow(scene.query("inbox")).await.expect("followed");
+    ann.unlisten("inbox", &[second]);
+    assert_eq!(scene.live.queries().len(), 1);
+    scene.write(ANN, &[(2, Some((11, "y")))]).await;
+    assert_eq!(next(&ann).await, r#"{"op":"insert","row":{"n":11,"body":"y"}}"#);
+    ann.unlisten("inbox", &[]);
     assert!(scene.live.queries().is_empty());
 }
 

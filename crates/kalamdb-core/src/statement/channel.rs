@@ -6,8 +6,9 @@ use crate::error;
 use crate::plan;
 use crate::relation::Relation;
 use crate::reply::{Rows, RowsTag};
-use crate::resolve::permit;
+use crate::resolve::{self, permit};
 use crate::standing::{ListenChange, Prepared, Standing};
+use kalamdb_auth::Identity;
 use kalamdb_auth::authorize::AdminAction;
 use kalamdb_commons::{ColumnId, Datum, Result, SqlError, SqlState};
 use kalamdb_live::Follow;
@@ -169,9 +170,10 @@ impl Followed {
     ///
     /// # Errors
     /// 0A000 for a computed relation.
-    pub fn follow(&self, channel: &str, text: &str, values: Values) -> Result<Follow> {
+    pub fn follow(&self, identity: &Arc<Identity>, channel: &str, text: &str, values: Values) -> Result<Follow> {
         let (table, scope) = self.relation.followed_place()?;
         Ok(Follow {
+            may_read: resolve::reader(identity),
             channel: channel.to_string(),
             table,
             scope,
@@ -183,6 +185,20 @@ impl Followed {
             session: values.session,
             around: values.around,
         })
+    }
+}
+
+/// A change of the user's rights ends a live query that runs; one that came while it was starting is seen here.
+///
+/// # Errors
+/// 40001
+pub(super) fn same_user(standing: &Standing) -> Result<()> {
+    match standing.is_user_current() {
+        true => Ok(()),
+        false => Err(SqlError::new(
+            SqlState::T_R_SERIALIZATION_FAILURE,
+            "the user changed while the live query was starting",
+        )),
     }
 }
 
@@ -215,9 +231,11 @@ pub(super) async fn follow(
     };
     check_message(&channel, "")?;
     let with = super::write::values_of(standing, &bound, &values);
-    let follow = followed.follow(&channel, text, with)?;
-    let view = standing.outbox.follow(follow).await?;
+    let follow = followed.follow(&standing.identity, &channel, text, with)?;
+    let (view, query) = standing.outbox.follow(follow).await?;
     standing.listen_count += 1;
+    standing.pend_listen(ListenChange::Follow(query));
+    same_user(standing)?;
     // The initial rows are those of the registration's state, not of this transaction's snapshot.
     let mut execution = query::execution(standing, &bound, &relations, values, guard)?;
     let facts = standing.system_facts(&view);

@@ -133,8 +133,9 @@ async fn live(standing: &mut Standing, parsed: Parsed, options: &CopyOptions, gu
     no_parameters(&bound)?;
     let followed = followed(&bound, &relations)?;
     let with = values_of(standing, &bound, &[]);
-    let follow = followed.follow("", &text, with)?;
+    let follow = followed.follow(&standing.identity, "", &text, with)?;
     let (view, changes) = standing.outbox.stream(follow).await?;
+    super::channel::same_user(standing)?;
     let mut execution = query::execution(standing, &bound, &relations, Arc::default(), guard)?;
     let facts = standing.system_facts(&view);
     execution.leaves = relations.iter().map(|relation| relation.source(&view, &facts)).collect();
