@@ -133,6 +133,25 @@ fn portals_with_row_limits() {
     peer.ask(&query("ROLLBACK"));
 }
 
+/// A cursor is a portal: Execute goes on where FETCH stopped, and the other way round.
+#[test]
+fn cursors_are_executed() {
+    let server = Server::start();
+    let mut peer = Peer::root(&server);
+    peer.ask(&query("BEGIN; DECLARE c CURSOR FOR SELECT n FROM generate_series(1, 6) AS n"));
+    assert_eq!(peer.ask(&[describe('P', "c"), execute("c", 2), sync()].concat()), "T, D 1, D 2, s, Z T");
+    assert_eq!(peer.ask(&query("FETCH c")), "T, D 3, C FETCH 1, Z T");
+    assert_eq!(peer.ask(&[execute("c", 1), sync()].concat()), "D 4, s, Z T");
+    assert_eq!(peer.ask(&query("MOVE BACKWARD 2 FROM c")), "C MOVE 2, Z T");
+    assert_eq!(peer.ask(&[execute("c", 0), sync()].concat()), "D 3, D 4, D 5, D 6, C SELECT 4, Z T");
+    assert_eq!(peer.ask(&[execute("c", 2), sync()].concat()), "C SELECT 0, Z T");
+    assert_eq!(peer.ask(&query("FETCH BACKWARD 1 FROM c")), "T, D 6, C FETCH 1, Z T");
+    assert_eq!(peer.ask(&query("SELECT 1 / 0")).replace("T, E", "E"), "E 22012, Z E");
+    assert_eq!(peer.ask(&[execute("c", 1), sync()].concat()), "E 25P02, Z E");
+    peer.ask(&query("ROLLBACK"));
+    assert_eq!(peer.ask(&[execute("c", 1), sync()].concat()), "E 34000, Z I");
+}
+
 #[test]
 fn copy() {
     let server = Server::start();

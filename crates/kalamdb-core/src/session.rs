@@ -357,15 +357,25 @@ impl Session {
         self.standing.portals.get(portal).map(|portal| portal.formats.clone()).unwrap_or_default()
     }
 
-    /// Execute. Rows of a suspended portal go on where they stopped; the first batch is the rest.
+    /// Execute, for at most so many rows (0: all). Rows of a suspended portal go on where they stopped; the first
+    /// batch is the rest. A cursor's are those that FETCH FORWARD would give, and move it as FETCH does.
     ///
     /// # Errors
     /// 34000, 25P02, and the statement's.
-    pub async fn execute(&mut self, name: &str) -> Result<Reply> {
+    pub async fn execute(&mut self, name: &str, rows_max: u64) -> Result<Reply> {
         self.standing.arrive()?;
         let portal = self.standing.portal(name)?;
         let prepared = portal.prepared.clone();
         let values = portal.values.clone();
+        let is_cursor = portal.cursor.is_some();
+        if !statement::may_run_in_failed(&prepared.parsed.statement) {
+            self.standing.not_failed()?;
+        }
+        if is_cursor {
+            let _ = Guard::new(&self.standing, &prepared.parsed.text);
+            return statement::run_cursor(&mut self.standing, name, rows_max).map(Reply::Rows);
+        }
+        let portal = self.standing.portal(name)?;
         let state = std::mem::replace(&mut portal.state, PortalState::Running);
         match state {
             PortalState::Suspended(mut rows, rest) => {
@@ -393,9 +403,6 @@ impl Session {
             }
             PortalState::Ready => {}
         }
-        if !statement::may_run_in_failed(&prepared.parsed.statement) {
-            self.standing.not_failed()?;
-        }
         let guard = Guard::new(&self.standing, &prepared.parsed.text);
         let outcome = statement::run_prepared(&mut self.standing, &prepared, values, &guard).await;
         if let Some(portal) = self.standing.portals.get_mut(name) {
@@ -405,9 +412,10 @@ impl Session {
         Ok(self.reply(outcome))
     }
 
-    /// The row limit was reached: the portal keeps the rows, and the rest of the batch that was not sent.
+    /// The row limit was reached: the portal keeps the rows, and the rest of the batch that was not sent. A cursor has
+    /// its rows and its position already.
     pub fn suspend(&mut self, name: &str, rows: Rows, rest: Option<RecordBatch>) {
-        if let Some(portal) = self.standing.portals.get_mut(name) {
+        if let Some(portal) = self.standing.portals.get_mut(name).filter(|portal| portal.cursor.is_none()) {
             portal.state = PortalState::Suspended(rows, rest);
         }
     }

@@ -78,7 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
     }
 
     async fn execute(&mut self, portal: &str, rows_max: u64) -> Result<(), Fault> {
-        let reply = self.wire.during(AtEof::Finish, self.session.execute(portal)).await??;
+        let reply = self.wire.during(AtEof::Finish, self.session.execute(portal, rows_max)).await??;
         let tag = match reply {
             Reply::Rows(rows) => self.portal_rows(portal, rows, rows_max).await?,
             Reply::Command(tag) => Some(tag),

@@ -4,7 +4,7 @@
 //! that a cursor sees the state of its declaration follow from that. Its bound is the query memory of one statement.
 
 use super::{Guard, Outcome, batch_of, prepared, query, rows_of};
-use crate::reply::RowsTag;
+use crate::reply::{OutputColumn, Rows, RowsTag};
 use crate::standing::{CursorFacts, Portal, PortalState, Standing};
 use arrow_array::RecordBatch;
 use futures::StreamExt;
@@ -75,12 +75,37 @@ pub(super) fn fetch(standing: &mut Standing, name: &str, direction: FetchDirecti
     if moving {
         return Ok(Outcome::Command(format!("MOVE {count}")));
     }
+    passed(cursor, columns, &places, "FETCH").map(Outcome::Rows)
+}
+
+/// Execute of a cursor: FETCH FORWARD of so many rows (0: all), with SELECT's tag.
+///
+/// # Errors
+/// 34000
+pub(crate) fn execute(standing: &mut Standing, name: &str, rows_max: u64) -> Result<Rows> {
+    let portal = standing.portal(name)?;
+    let columns = portal.prepared.columns.clone();
+    let cursor = portal.cursor.as_mut().ok_or_else(|| SqlError::internal("a portal that is no cursor"))?;
+    let wanted = match rows_max {
+        0 => i64::MAX,
+        limit => i64::try_from(limit).unwrap_or(i64::MAX),
+    };
+    let places = step(cursor, FetchDirection::Forward(wanted))?;
+    passed(cursor, columns, &places, "SELECT")
+}
+
+/// The rows that a cursor passed.
+fn passed(
+    cursor: &CursorFacts,
+    columns: Option<Arc<[OutputColumn]>>,
+    places: &[i64],
+    tag: &'static str,
+) -> Result<Rows> {
     let batches = match places.len() {
         0 => Vec::new(),
-        _ => vec![pick(&cursor.rows, &places)?],
+        _ => vec![pick(&cursor.rows, places)?],
     };
-    let columns = columns.unwrap_or_else(|| Arc::from([]));
-    Ok(Outcome::Rows(rows_of(columns, batches, RowsTag::Counted("FETCH"))))
+    Ok(rows_of(columns.unwrap_or_else(|| Arc::from([])), batches, RowsTag::Counted(tag)))
 }
 
 /// Moves the cursor; the places (from 1) of the rows that were passed, in order (PostgreSQL manual, FETCH).

@@ -24,6 +24,7 @@ mod update;
 mod user;
 mod write;
 
+pub(crate) use cursor::execute as run_cursor;
 pub(crate) use point::Point;
 pub(crate) use prepared::{prepare, refresh};
 
