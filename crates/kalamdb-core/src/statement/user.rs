@@ -13,6 +13,9 @@ use std::sync::Arc;
 /// The name space of users' names among the locked ones: no namespace has this OID (it is pg_authid's).
 const USERS: NamespaceId = NamespaceId(1260);
 
+/// What is locked in place of a name while the last `system` user might go: no user has this name.
+const SYSTEM_USERS: &str = "";
+
 /// A user by name.
 ///
 /// # Errors
@@ -66,6 +69,38 @@ pub(super) async fn create(standing: &mut Standing, create: &CreateUser) -> Resu
     done("CREATE ROLE")
 }
 
+/// A server without a `system` user who can log in has nobody left who could make one. Two transactions that take
+/// away one each wait for one another here.
+///
+/// # Errors
+/// 2BP01
+async fn keep_a_system_user(standing: &mut Standing, user: &UserDef, verb: &str) -> Result<()> {
+    if user.role != Role::System {
+        return Ok(());
+    }
+    lock_name(standing, SYSTEM_USERS).await?;
+    let issuers = &standing.hall.login.issuers;
+    let can_log_in = |user: &UserDef| match &user.login {
+        Login::Internal => false,
+        Login::Password { .. } => true,
+        Login::Oauth { provider, .. } => issuers.iter().any(|issuer| issuer.name() == provider.as_str()),
+    };
+    let reigns = |other: &UserDef| other.role == Role::System && other.deleted_at.is_none() && can_log_in(other);
+    // As this transaction has made them, and as they are published: its snapshot may be older.
+    let (own, published) = (standing.catalog(), standing.hall.store.published());
+    let remains = |other: &Arc<UserDef>| {
+        other.id != user.id && reigns(other) && published.catalog.user(other.id).is_none_or(|other| reigns(other))
+    };
+    if own.users().any(remains) {
+        return Ok(());
+    }
+    Err(SqlError::new(
+        SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
+        format!("cannot {verb} role {} because it is required by the database system", user.name),
+    )
+    .with_detail("It is the last system user who can log in."))
+}
+
 async fn lock_name(standing: &mut Standing, name: &str) -> Result<()> {
     let wait = lock_wait(standing);
     standing.transaction().name_lock(USERS, name, wait).await?;
@@ -111,7 +146,7 @@ fn check_json(text: &str) -> Result<()> {
 /// ALTER USER; `None` is the current user.
 ///
 /// # Errors
-/// 42501, 42704
+/// 42501, 42704; 2BP01 for what leaves no `system` user.
 pub(super) async fn alter(standing: &mut Standing, name: Option<&str>, change: &AlterUser) -> Result<Outcome> {
     standing.writable("ALTER ROLE")?;
     let name = name.map_or_else(|| standing.identity.name.to_string(), str::to_string);
@@ -131,8 +166,18 @@ pub(super) async fn alter(standing: &mut Standing, name: Option<&str>, change: &
     let target = target?;
     let mut user = (*target).clone();
     match change {
-        AlterUser::Login(login) => user.login = login_of(standing.hall.login.hash_cost(), login).await?,
-        AlterUser::Role(role) => user.role = *role,
+        AlterUser::Login(login) => {
+            if !matches!(login, UserLogin::Password(_)) {
+                keep_a_system_user(standing, &target, "alter").await?;
+            }
+            user.login = login_of(standing.hall.login.hash_cost(), login).await?;
+        }
+        AlterUser::Role(role) => {
+            if *role != Role::System {
+                keep_a_system_user(standing, &target, "alter").await?;
+            }
+            user.role = *role;
+        }
         AlterUser::Email(email) => user.email = Some(email.clone()),
         AlterUser::Metadata(metadata) => {
             check_json(metadata)?;
@@ -149,7 +194,7 @@ pub(super) async fn alter(standing: &mut Standing, name: Option<&str>, change: &
 /// it is committed.
 ///
 /// # Errors
-/// 42501, 42704, 55006 for oneself.
+/// 42501, 42704, 55006 for oneself, 2BP01 for root and the last `system` user.
 pub(super) async fn drop(standing: &mut Standing, names: &[String], if_exists: bool) -> Result<Outcome> {
     standing.writable("DROP ROLE")?;
     for name in names {
@@ -173,6 +218,7 @@ pub(super) async fn drop(standing: &mut Standing, names: &[String], if_exists: b
                 format!("cannot drop role {name} because it is required by the database system"),
             ));
         }
+        keep_a_system_user(standing, &user, "drop").await?;
         let now = clock::now_us();
         let dropped = UserDef { deleted_at: Some(now), updated_at: now, login: Login::Internal, ..(*user).clone() };
         standing.transaction().define(Change::PutUser(dropped))?;
