@@ -4,6 +4,7 @@
 //! The algorithm is ours, never the token's.
 
 use crate::identity::LoginFailed;
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use std::collections::HashSet;
@@ -12,7 +13,7 @@ use std::fmt;
 /// RFC 7518, 3.2: a key of HS256 has at least as many bits as the hash.
 pub const SECRET_BYTES_MIN: usize = 32;
 /// How far the issuer's clock may differ from ours.
-const LEEWAY_S: i64 = 5;
+const LEEWAY_S: f64 = 5.0;
 
 /// Somebody whose tokens are accepted. `Debug` shows no secret.
 #[derive(Clone)]
@@ -61,9 +62,10 @@ impl Issuer {
 struct Claims {
     iss: String,
     sub: String,
-    exp: i64,
+    /// RFC 7519, 2: a NumericDate may have a fraction.
+    exp: f64,
     #[serde(default)]
-    nbf: Option<i64>,
+    nbf: Option<f64>,
 }
 
 /// Checks a token for a user with this provider and subject, at this moment (microseconds since 1970 UTC).
@@ -74,13 +76,26 @@ pub fn check(token: &str, issuers: &[Issuer], provider: &str, subject: &str, now
     let issuer = issuers.iter().find(|issuer| issuer.name == provider).ok_or(LoginFailed)?;
     let claims =
         jsonwebtoken::decode::<Claims>(token, &issuer.key, &validation(issuer)).map_err(|_| LoginFailed)?.claims;
-    let now_s = now_us.div_euclid(1_000_000);
+    if has_critical(token) {
+        return Err(LoginFailed);
+    }
+    let now_s = now_us as f64 / 1e6;
     let holds = claims.iss == issuer.issuer
         && claims.sub == subject
         && !subject.is_empty()
-        && now_s < claims.exp.saturating_add(LEEWAY_S)
-        && claims.nbf.is_none_or(|nbf| now_s >= nbf.saturating_sub(LEEWAY_S));
+        && now_s < claims.exp + LEEWAY_S
+        && claims.nbf.is_none_or(|nbf| now_s >= nbf - LEEWAY_S);
     if holds { Ok(()) } else { Err(LoginFailed) }
+}
+
+/// RFC 7515, 4.1.11: a token whose header names extensions that must be understood is refused by whoever does not
+/// understand them, and here none is. A header that cannot be read counts as such.
+fn has_critical(token: &str) -> bool {
+    let header = token.split('.').next().unwrap_or_default();
+    let header = BASE64_URL_SAFE_NO_PAD.decode(header).ok();
+    let header: Option<serde_json::Map<String, serde_json::Value>> =
+        header.and_then(|header| serde_json::from_slice(&header).ok());
+    header.is_none_or(|header| header.contains_key("crit"))
 }
 
 /// The library checks signature, algorithm and audience; times are ours, since the clock has one reader.
@@ -136,6 +151,10 @@ mod tests {
             ("an expiry without end", &[("exp", json!(i64::MAX))], true),
             ("not yet", &[("nbf", json!(1_700_000_050))], false),
             ("already", &[("nbf", json!(1_699_999_000))], true),
+            ("a fraction of a second", &[("exp", json!(1_700_000_100.5)), ("nbf", json!(1_699_999_000.25))], true),
+            ("issued at a fraction", &[("iat", json!(1_699_999_999.75))], true),
+            ("expired at a fraction", &[("exp", json!(1_699_999_990.5))], false),
+            ("not yet, by a fraction", &[("nbf", json!(1_700_000_005.5))], false),
             ("a role of its own counts for nothing", &[("role", json!("system"))], true),
         ];
         for (what, change, accepted) in cases {
@@ -162,6 +181,24 @@ mod tests {
             assert_eq!(check(&token, &issuers(None), "corp", "u1", NOW_US), Err(LoginFailed), "{token}");
         }
         assert_eq!(check(&good, &issuers(None), "other", "u1", NOW_US), Err(LoginFailed));
+    }
+
+    /// HMAC is over the header too, so it is signed here by hand.
+    #[test]
+    fn critical_extensions_are_refused() {
+        let token = |header: &Value| {
+            let encode = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+            let signed = format!("{}.{}", encode(header), encode(&claims(&[])));
+            let key = EncodingKey::from_secret(SECRET);
+            let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).expect("a signature");
+            format!("{signed}.{signature}")
+        };
+        let check = |header: &Value| check(&token(header), &issuers(None), "corp", "u1", NOW_US);
+        assert_eq!(check(&json!({"alg": "HS256"})), Ok(()));
+        assert_eq!(check(&json!({"alg": "HS256", "typ": "JWT", "other": 1})), Ok(()));
+        assert_eq!(check(&json!({"alg": "HS256", "crit": ["exp"]})), Err(LoginFailed));
+        assert_eq!(check(&json!({"alg": "HS256", "crit": ["b64"], "b64": true})), Err(LoginFailed));
+        assert_eq!(check(&json!({"alg": "HS256", "crit": []})), Err(LoginFailed));
     }
 
     #[test]

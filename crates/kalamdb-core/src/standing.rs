@@ -388,6 +388,7 @@ impl Standing {
                 store: hall.store.clone(),
                 settings: settings.lock().clone(),
                 search_path: path.clone(),
+                judge: resolve::would_allow,
                 started_at: hall.started_at,
             }),
         }

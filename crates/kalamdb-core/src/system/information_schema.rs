@@ -1,4 +1,5 @@
-//! information_schema (ISO/IEC 9075-11), as PostgreSQL's manual, chapter 37, says it.
+//! information_schema (ISO/IEC 9075-11), as PostgreSQL's manual, chapter 37, says it: of tables it shows those that
+//! the asker may read or write.
 
 use super::relational::namespace_name;
 use super::{Facts, Rows, SHAPES, cells};
@@ -40,7 +41,7 @@ fn tables(facts: &Facts, rows: &mut Rows) {
             table_type: if shape.kind == 'r' { "BASE TABLE" } else { "VIEW" }, is_insertable_into: "NO", is_typed: "NO",
         ]);
     }
-    for table in facts.catalog.tables() {
+    for table in facts.catalog.tables().filter(|table| facts.is_accessible(table)) {
         rows.push(cells![
             table_catalog: DATABASE_NAME, table_schema: namespace_name(facts, table.namespace),
             table_name: table.name.as_str(), table_type: "BASE TABLE", is_insertable_into: "YES", is_typed: "NO",
@@ -129,7 +130,7 @@ fn columns(facts: &Facts, rows: &mut Rows) {
             );
         }
     }
-    for table in facts.catalog.tables() {
+    for table in facts.catalog.tables().filter(|table| facts.is_accessible(table)) {
         let namespace = namespace_name(facts, table.namespace);
         for column in table.live_columns() {
             push_column(
@@ -149,9 +150,10 @@ fn columns(facts: &Facts, rows: &mut Rows) {
     }
 }
 
-/// Every primary key with its table and namespace's name.
+/// Every shown table's primary key with its table and namespace's name.
 fn keys(facts: &Facts) -> impl Iterator<Item = (String, Arc<TableDef>, KeyDef)> {
-    let keyed = facts.catalog.tables().filter_map(|table| Some((table.clone(), table.primary_key.clone()?)));
+    let shown = facts.catalog.tables().filter(|table| facts.is_accessible(table));
+    let keyed = shown.filter_map(|table| Some((table.clone(), table.primary_key.clone()?)));
     keyed.map(|(table, key)| (namespace_name(facts, table.namespace), table, key)).collect::<Vec<_>>().into_iter()
 }
 

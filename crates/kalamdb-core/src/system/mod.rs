@@ -18,11 +18,12 @@ use crate::settings::Settings;
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{Field, Schema};
 use kalamdb_auth::Identity;
-use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlType, TableId};
+use kalamdb_auth::authorize::{ObjectFacts, RowAction};
+use kalamdb_commons::{ColumnId, Datum, PgType, Result, Role, SqlError, SqlType, TableId};
 use kalamdb_live::LiveQueryFacts;
 use kalamdb_sql::bind::{ColumnShape, RelationKind, RelationShape};
 use kalamdb_sql::types;
-use kalamdb_store::{Catalog, JobRecord, Store};
+use kalamdb_store::{Catalog, JobRecord, Store, TableDef};
 pub use shape::{SHAPES, Shape};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
@@ -45,8 +46,34 @@ pub struct Facts {
     pub settings: Settings,
     /// The session's search path.
     pub search_path: Vec<String>,
+    /// What `resolve` would decide.
+    pub judge: names::Judge,
     /// When the server started, microseconds since 1970 UTC.
     pub started_at: i64,
+}
+
+impl Facts {
+    fn may(&self, table: &TableDef, actions: &[RowAction]) -> bool {
+        let facts = ObjectFacts {
+            kind: table.kind,
+            access: table.access,
+            is_owner: table.owner == self.identity.user,
+            is_granted: false,
+        };
+        actions.iter().any(|action| (self.judge)(&self.identity, *action, &facts))
+    }
+
+    /// Whether the asker may read or write the table: information_schema shows these alone.
+    fn is_accessible(&self, table: &TableDef) -> bool {
+        self.may(table, &[RowAction::Select, RowAction::Insert, RowAction::Update, RowAction::Delete])
+    }
+
+    /// How many rows the table has, if the asker may know: a table that he may not read tells nothing, and one that is
+    /// partitioned by user has no count of one user's rows, nor may he learn how many the others have.
+    fn row_count(&self, table: &TableDef) -> Option<u64> {
+        let may_know = self.identity.role >= Role::Dba || !table.is_per_user() && self.may(table, &[RowAction::Select]);
+        self.store.estimated_rows(table.id).filter(|_| may_know)
+    }
 }
 
 /// What computed relations show: gathered once for each statement that reads one.

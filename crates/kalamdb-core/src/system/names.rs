@@ -5,7 +5,7 @@ use super::relational::{index_definition, quoted};
 use super::{relations, shape_of};
 use kalamdb_auth::Identity;
 use kalamdb_auth::authorize::{ObjectFacts, RowAction};
-use kalamdb_commons::{NamespaceId, Oid, Result, SqlError, SqlState, TableId, UserId};
+use kalamdb_commons::{NamespaceId, Oid, Result, Role, SqlError, SqlState, TableId, UserId};
 use kalamdb_sql::function::{CatalogNames, PrivilegeObject};
 use kalamdb_store::{Catalog, KeyDef, Store, TableDef};
 use std::sync::Arc;
@@ -69,6 +69,18 @@ impl CatalogView {
             let key = table.primary_key.as_ref().filter(|key| wanted(key))?;
             Some((table.clone(), key.clone()))
         })
+    }
+
+    /// Whether the session may know a table's size: one that is partitioned by user has no size of one user's rows.
+    fn may_measure(&self, table: &TableDef) -> bool {
+        let facts = ObjectFacts {
+            kind: table.kind,
+            access: table.access,
+            is_owner: table.owner == self.identity.user,
+            is_granted: false,
+        };
+        let may_read = (self.judge)(&self.identity, RowAction::Select, &facts);
+        self.identity.role >= Role::Dba || !table.is_per_user() && may_read
     }
 
     fn may(&self, user: Oid, table: &TableDef, privilege: &str) -> Result<bool> {
@@ -174,7 +186,10 @@ impl CatalogNames for CatalogView {
     fn relation_size(&self, oid: Oid) -> Option<i64> {
         let table = self.catalog.table(TableId(oid));
         match table {
-            Some(table) => Some(i64::try_from(self.store.segment_bytes(table.id)).unwrap_or(i64::MAX)),
+            Some(table) if self.may_measure(table) => {
+                Some(i64::try_from(self.store.segment_bytes(table.id)).unwrap_or(i64::MAX))
+            }
+            Some(_) => None,
             None => self.place(oid).map(|_| 0),
         }
     }
@@ -194,7 +209,7 @@ impl CatalogNames for CatalogView {
                 Some(namespace) => {
                     let usage = privilege.to_ascii_uppercase().contains("USAGE");
                     let role = self.catalog.user(UserId(user)).map(|user| user.role);
-                    let owns = namespace.owner.0 == user || role >= Some(kalamdb_commons::Role::Dba);
+                    let owns = namespace.owner.0 == user || role >= Some(Role::Dba);
                     Ok(Some(usage || owns))
                 }
                 None => Ok(None),

@@ -133,7 +133,7 @@ fn classes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
                     method: HEAP,
                     kind: 'r',
                     columns: table.columns.len(),
-                    rows: facts.store.estimated_rows(table.id).map_or(-1.0, |count| count as f32),
+                    rows: facts.row_count(table).map_or(-1.0, |count| count as f32),
                     has_index: table.primary_key.is_some(),
                     options,
                 },

@@ -117,7 +117,7 @@ fn table_statistics(facts: &Facts, rows: &mut Rows) {
     for table in facts.catalog.tables() {
         rows.push(cells![
             relid: table.id.0, schemaname: super::relational::namespace_name(facts, table.namespace),
-            relname: table.name.as_str(), n_live_tup: facts.store.estimated_rows(table.id).unwrap_or_default() as i64,
+            relname: table.name.as_str(), n_live_tup: facts.row_count(table).unwrap_or_default() as i64,
             n_dead_tup: 0i64, seq_scan: 0i64, seq_tup_read: 0i64,
         ]);
     }
