@@ -77,11 +77,16 @@ impl Peer {
 
     /// Connects and logs in as root, up to the first ReadyForQuery.
     pub fn root(server: &Server) -> Self {
+        Self::login(server, "root", ROOT_PASSWORD)
+    }
+
+    /// Connects and logs in, up to the first ReadyForQuery.
+    pub fn login(server: &Server, user: &str, password: &str) -> Self {
         let mut peer = Self::connect(server);
-        peer.send(&startup("root", "kalamdb"));
+        peer.send(&startup(user, "kalamdb"));
         let asked = peer.expect('R');
         assert_eq!(asked.body[..4], 10_i32.to_be_bytes(), "SASL is asked for");
-        peer.scram(ROOT_PASSWORD);
+        peer.scram(password);
         let ready = peer.until('Z');
         peer.key = ready.iter().find(|message| message.tag == 'K').map(|key| key.body.clone()).unwrap_or_default();
         peer

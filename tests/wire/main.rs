@@ -4,3 +4,4 @@
 
 mod extended;
 mod login;
+mod rights;

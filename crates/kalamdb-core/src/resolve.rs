@@ -6,6 +6,7 @@
 use crate::error;
 use crate::relation::Relation;
 use crate::system;
+use crate::system::names::facts_of;
 use kalamdb_auth::Identity;
 use kalamdb_auth::authorize::{AdminAction, Granted, ObjectFacts, RowAction, authorize, authorize_admin};
 use kalamdb_commons::{Result, Scope, SqlError, SqlState, TableType};
@@ -78,11 +79,6 @@ pub(crate) fn rewritten(table: &Arc<TableDef>, identity: &Arc<Identity>) -> Resu
 pub(crate) fn reader(identity: &Arc<Identity>) -> MayRead {
     let identity = identity.clone();
     Arc::new(move |table| would_allow(&identity, RowAction::Select, &facts_of(table, &identity)))
-}
-
-/// What the rules want to know of a table.
-fn facts_of(table: &TableDef, identity: &Identity) -> ObjectFacts {
-    ObjectFacts { kind: table.kind, access: table.access, is_owner: table.owner == identity.user, is_granted: false }
 }
 
 /// What would be decided: for `has_table_privilege`, which opens nothing.

@@ -19,8 +19,8 @@ use std::sync::Arc;
 pub enum LockedThing {
     /// A row of the relation with this name.
     Row(String),
-    /// The relation with this id.
-    Relation(TableId),
+    /// The relation with this name.
+    Relation(String),
     /// A name that is being created or dropped.
     Name(String),
 }
@@ -124,14 +124,14 @@ impl From<StoreError> for SqlError {
                 SqlState::IO_ERROR
             }
             StoreError::Codec(codec) => return codec.clone().into(),
-            StoreError::Segment(segment) => segment_state(segment),
+            StoreError::Segment(segment) => return segment.told(),
         };
         match error {
             StoreError::NotAvailable(LockedThing::Row(relation)) => {
                 SqlError::new(state, format!("could not obtain lock on row in relation \"{relation}\""))
             }
-            StoreError::NotAvailable(LockedThing::Relation(id)) => {
-                SqlError::new(state, format!("could not obtain lock on relation {id}"))
+            StoreError::NotAvailable(LockedThing::Relation(name)) => {
+                SqlError::new(state, format!("could not obtain lock on relation \"{name}\""))
             }
             StoreError::NotAvailable(LockedThing::Name(name)) => {
                 SqlError::new(state, format!("could not obtain lock on name \"{name}\""))
@@ -142,13 +142,5 @@ impl From<StoreError> for SqlError {
                 .with_hint("Restart the server: it checks what is stored before it takes writes."),
             error => SqlError::new(state, error.to_string()),
         }
-    }
-}
-
-fn segment_state(error: &SegmentError) -> SqlState {
-    match error {
-        SegmentError::Storage(_) | SegmentError::Io(_) => SqlState::IO_ERROR,
-        SegmentError::Parquet(_) | SegmentError::Damaged { .. } => SqlState::DATA_CORRUPTED,
-        SegmentError::Arrow(_) | SegmentError::Codec(_) | SegmentError::NoDecimal(_) => SqlState::INTERNAL_ERROR,
     }
 }

@@ -2,9 +2,12 @@
 
 use super::{Guard, Outcome, prepared};
 use crate::reply::OutputColumn;
+use crate::resolve::{self, permit};
 use crate::standing::{Prepared, Standing};
+use kalamdb_auth::authorize::AdminAction;
 use kalamdb_commons::{Datum, Result, SqlError, SqlType};
 use kalamdb_sql::Statement;
+use kalamdb_sql::bind::bound::{Action, Need};
 use kalamdb_sql::parse;
 use kalamdb_sql::statement::{Name, ShowObjects};
 use std::sync::Arc;
@@ -103,10 +106,22 @@ pub(super) async fn show(standing: &mut Standing, what: &ShowObjects, guard: &Gu
     run(standing, &Statement::ShowObjects(what.clone()), guard).await
 }
 
-/// DESCRIBE
+/// DESCRIBE: for whoever may read the table, or alter it.
 ///
 /// # Errors
-/// 42P01, and those of the query.
+/// 42P01, 42501, and those of the query.
 pub(super) async fn describe(standing: &mut Standing, name: &Name, history: bool, guard: &Guard) -> Result<Outcome> {
+    let table = super::table::find(standing, name)?;
+    let need = Need {
+        table: table.id,
+        schema_version: table.schema_version,
+        action: Action::Select,
+        columns: Default::default(),
+        with_deleted: false,
+    };
+    let is_owner = table.owner == standing.identity.user;
+    if permit(&standing.identity, AdminAction::AlterTable { is_owner }, "DESCRIBE").is_err() {
+        resolve::relation(&standing.catalog(), &standing.identity, &need)?;
+    }
     run(standing, &Statement::Describe { name: name.clone(), history }, guard).await
 }

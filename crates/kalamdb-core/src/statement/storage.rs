@@ -46,13 +46,20 @@ pub(super) async fn flush_all(standing: &mut Standing, namespace: Option<&str>) 
     text_rows(&["job_id"], &rows, "STORAGE FLUSH")
 }
 
-/// VACUUM and ANALYZE: the relations must exist; upkeep works in the background by itself.
+/// VACUUM and ANALYZE: the relations must exist; upkeep works in the background by itself. One that is another's is
+/// skipped with a warning, as in PostgreSQL.
 ///
 /// # Errors
 /// 42P01
 pub(super) async fn upkeep(standing: &mut Standing, names: &[Name], tag: &str) -> Result<Outcome> {
     for name in names {
-        super::table::find(standing, name)?;
+        let table = super::table::find(standing, name)?;
+        let is_owner = table.owner == standing.identity.user;
+        if permit(&standing.identity, AdminAction::MaintainTable { is_owner }, "upkeep").is_err() {
+            let verb = tag.to_ascii_lowercase();
+            let message = format!("permission denied to {verb} \"{}\", skipping it", table.name);
+            standing.warn(SqlState::WARNING, &message);
+        }
     }
     Ok(Outcome::Command(tag.to_string()))
 }

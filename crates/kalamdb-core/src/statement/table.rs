@@ -115,11 +115,9 @@ fn definition(standing: &mut Standing, create: &CreateTable, namespace: &Namespa
 }
 
 fn column_of(standing: &Standing, spec: &ColumnSpec, id: ColumnId) -> Result<ColumnDef> {
-    if spec.name.starts_with('_') && matches!(spec.name.as_str(), "_seq" | "_updated" | "_deleted") {
-        return Err(SqlError::new(
-            SqlState::DUPLICATE_COLUMN,
-            format!("column name \"{}\" conflicts with a system column name", spec.name),
-        ));
+    if spec.name.starts_with('_') {
+        return Err(SqlError::new(SqlState::RESERVED_NAME, format!("column name \"{}\" is reserved", spec.name))
+            .with_detail("Names that begin with an underscore are KalamDB's own."));
     }
     if matches!(spec.name.as_str(), "tableoid" | "xmin" | "xmax" | "cmin" | "cmax" | "ctid") {
         return Err(SqlError::new(

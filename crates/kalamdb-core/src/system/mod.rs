@@ -18,7 +18,7 @@ use crate::settings::Settings;
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{Field, Schema};
 use kalamdb_auth::Identity;
-use kalamdb_auth::authorize::{ObjectFacts, RowAction};
+use kalamdb_auth::authorize::RowAction;
 use kalamdb_commons::{ColumnId, Datum, PgType, Result, Role, SqlError, SqlType, TableId};
 use kalamdb_live::LiveQueryFacts;
 use kalamdb_sql::bind::{ColumnShape, RelationKind, RelationShape};
@@ -54,12 +54,7 @@ pub struct Facts {
 
 impl Facts {
     fn may(&self, table: &TableDef, actions: &[RowAction]) -> bool {
-        let facts = ObjectFacts {
-            kind: table.kind,
-            access: table.access,
-            is_owner: table.owner == self.identity.user,
-            is_granted: false,
-        };
+        let facts = names::facts_of(table, &self.identity);
         actions.iter().any(|action| (self.judge)(&self.identity, *action, &facts))
     }
 

@@ -20,6 +20,11 @@ pub struct CatalogView {
     judge: Judge,
 }
 
+/// What the rules want to know of a table.
+pub(crate) fn facts_of(table: &TableDef, identity: &Identity) -> ObjectFacts {
+    ObjectFacts { kind: table.kind, access: table.access, is_owner: table.owner == identity.user, is_granted: false }
+}
+
 /// Answers `has_table_privilege`: what `resolve` would decide.
 pub type Judge = fn(&Identity, RowAction, &ObjectFacts) -> bool;
 
@@ -73,13 +78,7 @@ impl CatalogView {
 
     /// Whether the session may know a table's size: one that is partitioned by user has no size of one user's rows.
     fn may_measure(&self, table: &TableDef) -> bool {
-        let facts = ObjectFacts {
-            kind: table.kind,
-            access: table.access,
-            is_owner: table.owner == self.identity.user,
-            is_granted: false,
-        };
-        let may_read = (self.judge)(&self.identity, RowAction::Select, &facts);
+        let may_read = (self.judge)(&self.identity, RowAction::Select, &facts_of(table, &self.identity));
         self.identity.role >= Role::Dba || !table.is_per_user() && may_read
     }
 
@@ -89,12 +88,7 @@ impl CatalogView {
             Some(user) => Identity { user: user.id, name: user.name.clone(), role: user.role },
             None => return Ok(false),
         };
-        let facts = ObjectFacts {
-            kind: table.kind,
-            access: table.access,
-            is_owner: table.owner == identity.user,
-            is_granted: false,
-        };
+        let facts = facts_of(table, &identity);
         let mut granted = false;
         for word in privilege.split(',').map(|word| word.trim().to_ascii_uppercase()) {
             let action = match word.trim_end_matches(" WITH GRANT OPTION") {

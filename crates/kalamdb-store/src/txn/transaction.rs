@@ -186,7 +186,8 @@ impl Transaction {
     pub async fn table_lock(&mut self, table: TableId, mode: TableLockMode, wait: LockWait) -> Result<(), StoreError> {
         let requested = self.locks.table(table, mode, wait);
         let wait = if wait == LockWait::Skip { LockWait::NoWait } else { wait };
-        settle(&self.engine.locks, requested, wait, || LockedThing::Relation(table)).await?;
+        let name = || self.catalog.table(table).map_or_else(|| table.to_string(), |def| def.name.to_string());
+        settle(&self.engine.locks, requested, wait, || LockedThing::Relation(name())).await?;
         self.locks.note_table(table, mode);
         Ok(())
     }
