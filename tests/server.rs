@@ -120,6 +120,56 @@ fn a_newer_or_damaged_folder_is_refused() {
     assert!(!text.is_empty());
 }
 
+/// A log whose last write was cut short is no reason to stop; one with commits behind the damage is, until somebody
+/// says that they may go.
+#[test]
+fn a_damaged_log_is_refused() {
+    let mut server = Server::start();
+    psql(&server, "root", ROOT_PASSWORD, "CREATE TABLE t (id integer PRIMARY KEY)");
+    let inserts: Vec<String> = (0..200).map(|id| format!("BEGIN; INSERT INTO t VALUES ({id}); COMMIT")).collect();
+    let inserts = inserts.join(";");
+    psql(&server, "root", ROOT_PASSWORD, &inserts);
+    server.kill();
+    let newest_log = |server: &Server| {
+        let files = std::fs::read_dir(server.data_dir().join("rows")).expect("a folder").flatten();
+        let logs = files.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "log"));
+        logs.filter(|path| path.metadata().is_ok_and(|file| file.len() > 0)).max().expect("a log")
+    };
+    let log = newest_log(&server);
+    let mut bytes = std::fs::read(&log).expect("a log");
+    // Half of a record that was being written.
+    let torn = [&bytes[..], &[1, 2, 3, 4, 100, 0, 1, 5, 6]].concat();
+    std::fs::write(&log, torn).expect("a log");
+    server.run();
+    assert_eq!(psql(&server, "root", ROOT_PASSWORD, "SELECT count(*) FROM t").trim(), "200");
+    psql(&server, "root", ROOT_PASSWORD, &inserts.replace("VALUES (", "VALUES (1000 + "));
+    server.kill();
+    let log = newest_log(&server);
+    bytes = std::fs::read(&log).expect("a log");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(&log, bytes).expect("a log");
+    let text = refused(&mut server.command());
+    let name = log.file_name().expect("a name").to_string_lossy().into_owned();
+    for word in [name.as_str(), "damaged at offset", "--accept-log-damage"] {
+        assert!(text.contains(word), "{word} is missing: {text}");
+    }
+    let mut child = server.command().arg("--accept-log-damage").spawn().expect("it starts");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while std::net::TcpStream::connect(server.address()).is_err() {
+        assert!(Instant::now() < deadline, "{}", server.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let left = psql(&server, "root", ROOT_PASSWORD, "SELECT count(*) FROM t");
+    child.kill().ok();
+    child.wait().ok();
+    let left: u32 = left.trim().parse().expect("a number");
+    assert!((200..400).contains(&left), "{left}");
+    assert!(server.log().contains("the log is damaged"), "{}", server.log());
+    server.run();
+    assert_eq!(psql(&server, "root", ROOT_PASSWORD, "SELECT count(*) FROM t").trim(), left.to_string());
+}
+
 fn find(folder: &std::path::Path, name: &str) -> std::path::PathBuf {
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {

@@ -31,6 +31,8 @@ pub struct Options {
     pub system_login_from: Vec<IpNet>,
     /// The node's number in snowflake ids (0 to 1023).
     pub node: u16,
+    /// Opens although the log is damaged in its middle, and gives up the commits behind that.
+    pub accept_log_damage: bool,
 }
 
 impl Default for Options {
@@ -42,6 +44,7 @@ impl Default for Options {
             issuers: Vec::new(),
             system_login_from: loopback(),
             node: 0,
+            accept_log_damage: false,
         }
     }
 }
@@ -65,7 +68,10 @@ impl Database {
     /// # Errors
     /// The store's: locked, damaged or newer data; I/O.
     pub fn open(options: Options) -> Result<Database> {
-        let store = Store::open(kalamdb_store::Options::new(&options.data_dir))?;
+        let store = Store::open(kalamdb_store::Options {
+            accept_log_damage: options.accept_log_damage,
+            ..kalamdb_store::Options::new(&options.data_dir)
+        })?;
         let engine = Engine::new(EngineOptions {
             memory_bytes: options.memory_limit_bytes,
             spill_dir: Some(options.data_dir.join("spill")),

@@ -27,7 +27,7 @@ const DEFAULT_PROVIDER: &str = "jwt";
 const JWT_SECRET_VARIABLE: &str = "KALAMDB_JWT_SECRET";
 /// The file's keys, for the message about one that is not among them.
 const FILE_KEYS: &str = "data_dir, listen, tls_cert, tls_key, system_login_from, log, max_connections, \
-     memory_limit, shutdown_grace_seconds, [auth.jwt] provider, issuer, audience, secret, secret_file";
+     memory_limit, shutdown_grace_seconds, accept_log_damage, [auth.jwt] provider, issuer, audience, secret, secret_file";
 
 /// A realtime SQL database that speaks the PostgreSQL protocol.
 ///
@@ -101,6 +101,10 @@ pub(crate) struct Flags {
     /// How long running transactions may take to finish when the server stops [default: 30]
     #[arg(long, env = "KALAMDB_SHUTDOWN_GRACE_SECONDS", value_name = "SECONDS")]
     shutdown_grace_seconds: Option<u64>,
+    /// Start although the log is damaged in its middle: it is cut there, and the commits behind are lost. For one
+    /// start, when there is no copy to restore
+    #[arg(long, env = "KALAMDB_ACCEPT_LOG_DAMAGE", value_parser = clap::builder::FalseyValueParser::new())]
+    accept_log_damage: bool,
 }
 
 /// The file.
@@ -116,6 +120,7 @@ struct File {
     max_connections: Option<usize>,
     memory_limit: Option<String>,
     shutdown_grace_seconds: Option<u64>,
+    accept_log_damage: Option<bool>,
     #[serde(default)]
     auth: Auth,
 }
@@ -158,6 +163,8 @@ pub(crate) struct Configuration {
     pub(crate) memory_limit_bytes: usize,
     /// How long a stop waits.
     pub(crate) grace: std::time::Duration,
+    /// Start although the log is damaged.
+    pub(crate) accept_log_damage: bool,
 }
 
 /// What is wrong with the configuration.
@@ -256,6 +263,7 @@ fn merge(flags: Flags, file: File, secret: Option<String>) -> Result<Configurati
         grace: std::time::Duration::from_secs(
             flags.shutdown_grace_seconds.or(file.shutdown_grace_seconds).unwrap_or(DEFAULT_GRACE_SECONDS),
         ),
+        accept_log_damage: flags.accept_log_damage || file.accept_log_damage.unwrap_or_default(),
     })
 }
 
@@ -375,6 +383,13 @@ mod tests {
         assert_eq!(configuration.listen.to_string(), "127.0.0.1:2");
         assert_eq!(configuration.connections_max, 7);
         assert_eq!(configuration.memory_limit_bytes, 2 << 30);
+        assert!(!configuration.accept_log_damage);
+        let accepts = |arguments: &[&str], text: &str| {
+            let configuration = file(text).and_then(|file| merge(flags(arguments), file, None));
+            configuration.is_ok_and(|configuration| configuration.accept_log_damage)
+        };
+        assert!(accepts(&["--accept-log-damage", "--listen", "localhost:2"], ""));
+        assert!(accepts(&[], "accept_log_damage = true\n") && !accepts(&[], ""));
     }
 
     #[test]

@@ -105,9 +105,10 @@ fn read_tls(certificate: &Path, key: &Path) -> Result<Tls, String> {
 
 fn open(configuration: &Configuration) -> Result<Database, String> {
     let database = Database::open(options(configuration));
-    database.map_err(|error| match error.detail() {
-        Some(detail) => format!("cannot open {}: {} ({detail})", configuration.data_dir.display(), error.message()),
-        None => format!("cannot open {}: {}", configuration.data_dir.display(), error.message()),
+    database.map_err(|error| {
+        let detail = error.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
+        let hint = error.hint().map(|hint| format!(". {hint}")).unwrap_or_default();
+        format!("cannot open {}: {}{detail}{hint}", configuration.data_dir.display(), error.message())
     })
 }
 
@@ -118,6 +119,7 @@ fn options(configuration: &Configuration) -> Options {
         memory_limit_bytes: configuration.memory_limit_bytes,
         issuers: configuration.issuer.iter().cloned().collect(),
         system_login_from: configuration.system_login_from.clone(),
+        accept_log_damage: configuration.accept_log_damage,
         ..Options::default()
     }
 }

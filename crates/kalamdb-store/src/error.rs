@@ -117,9 +117,9 @@ impl From<StoreError> for SqlError {
             StoreError::OutcomeUnknown => SqlState::TRANSACTION_RESOLUTION_UNKNOWN,
             StoreError::Closed => SqlState::ADMIN_SHUTDOWN,
             StoreError::TooManyWrites { .. } => SqlState::OUT_OF_MEMORY,
-            StoreError::Damaged(_) | StoreError::NewerFormat { .. } | StoreError::Kv(KvError::Damaged(_)) => {
-                SqlState::DATA_CORRUPTED
-            }
+            StoreError::Damaged(_)
+            | StoreError::NewerFormat { .. }
+            | StoreError::Kv(KvError::Damaged(_) | KvError::LogDamaged { .. }) => SqlState::DATA_CORRUPTED,
             StoreError::Failed | StoreError::Kv(_) | StoreError::Locked(_) | StoreError::Io { .. } => {
                 SqlState::IO_ERROR
             }
@@ -140,6 +140,9 @@ impl From<StoreError> for SqlError {
                 .with_hint("Run the transaction again: the other one has what it waited for."),
             StoreError::Failed => SqlError::new(state, error.to_string())
                 .with_hint("Restart the server: it checks what is stored before it takes writes."),
+            StoreError::Kv(KvError::LogDamaged { .. }) => SqlError::new(state, error.to_string()).with_hint(
+                "Restore a copy of the data directory, or start once with --accept-log-damage to go on without them.",
+            ),
             error => SqlError::new(state, error.to_string()),
         }
     }

@@ -42,6 +42,8 @@ pub struct Options {
     pub write_set_bytes_max: u64,
     /// The bound of the feed in memory.
     pub feed_bytes_max: usize,
+    /// Opens although the log is damaged in its middle, and gives up the commits behind that.
+    pub accept_log_damage: bool,
 }
 
 impl Options {
@@ -55,6 +57,7 @@ impl Options {
             // A load of some millions of small rows in one transaction fits.
             write_set_bytes_max: 2 << 30,
             feed_bytes_max: 16 << 20,
+            accept_log_damage: false,
         }
     }
 }

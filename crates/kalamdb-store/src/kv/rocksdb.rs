@@ -4,13 +4,16 @@
 //! and iterators borrow from the database in the library's types; here they own a share of it instead, so that a
 //! reader can keep one for as long as it likes.
 
+mod log;
+
 use super::{Batch, Cursor, Durability, Family, Key, KvError, Op, ScanSize, Snapshot, StorageBackend};
 use bytes::Bytes;
 use kalamdb_commons::clock;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     BlockBasedOptions, BoundColumnFamily, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
-    DataBlockIndexType, ErrorKind, LogLevel, Options, ReadOptions, SnapshotWithThreadMode, WriteBatch, WriteOptions,
+    DBRecoveryMode, DataBlockIndexType, ErrorKind, LogLevel, Options, ReadOptions, SnapshotWithThreadMode, WriteBatch,
+    WriteOptions,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -61,15 +64,28 @@ impl From<rocksdb::Error> for KvError {
 }
 
 impl RocksDbBackend {
-    /// Opens the folder, or makes it.
+    /// Opens the folder, or makes it. With `accept_log_damage` what stands in the log behind a damaged record is given
+    /// up; a write at its end that was cut short always is.
     ///
     /// # Errors
-    /// [`KvError::Damaged`] when what is there does not agree with itself, [`KvError::Io`] otherwise.
-    pub fn open(folder: &Path, cache_bytes: usize) -> Result<Self, KvError> {
+    /// [`KvError::LogDamaged`] for a log with more damage than that, [`KvError::Damaged`] when something else there
+    /// does not agree with itself, [`KvError::Io`] otherwise.
+    pub fn open(folder: &Path, cache_bytes: usize, accept_log_damage: bool) -> Result<Self, KvError> {
+        let lost = examine_log(folder, accept_log_damage)?;
         let cache = Cache::new_lru_cache(cache_bytes);
-        let descriptors =
-            Family::ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), of_family(family, &cache)));
-        let db = DB::open_cf_descriptors(&of_database(), folder, descriptors)?;
+        let open = |mode| {
+            let descriptors =
+                Family::ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), of_family(family, &cache)));
+            DB::open_cf_descriptors(&of_database(mode), folder, descriptors)
+        };
+        let db = match open(DBRecoveryMode::PointInTime) {
+            // A family is in its tables beyond the damage already, so there is no earlier state to go back to.
+            Err(error) if lost && error.kind() == ErrorKind::Corruption => {
+                tracing::warn!(%error, "the log cannot be cut at the damage: only what cannot be read is left out");
+                open(DBRecoveryMode::SkipAnyCorruptedRecord)?
+            }
+            opened => opened?,
+        };
         let mut families = Vec::with_capacity(Family::ALL.len());
         for family in Family::ALL {
             let Some(handle) = db.cf_handle(family.name()) else {
@@ -84,8 +100,31 @@ impl RocksDbBackend {
     }
 }
 
-fn of_database() -> Options {
+/// Whether records of the log are going to be lost; an error, unless that is accepted.
+fn examine_log(folder: &Path, accept_damage: bool) -> Result<bool, KvError> {
+    let finding = log::examine(folder).map_err(|(path, error)| KvError::Io(format!("{}: {error}", path.display())))?;
+    match finding {
+        log::Finding::Sound => Ok(false),
+        log::Finding::TornEnd(log::Damage { file, offset, .. }) => {
+            tracing::info!(file = %file.display(), offset, "the log ends in a write that was cut short: it is left out");
+            Ok(false)
+        }
+        log::Finding::Lost(log::Damage { file, offset, behind }) if accept_damage => {
+            tracing::warn!(
+                file = %file.display(),
+                offset,
+                records = behind,
+                "the log is damaged: it is cut there, and the commits behind are lost"
+            );
+            Ok(true)
+        }
+        log::Finding::Lost(log::Damage { file, offset, behind }) => Err(KvError::LogDamaged { file, offset, behind }),
+    }
+}
+
+fn of_database(recovery: DBRecoveryMode) -> Options {
     let mut options = Options::default();
+    options.set_wal_recovery_mode(recovery);
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_paranoid_checks(true);

@@ -53,7 +53,7 @@ pub(super) fn open(options: Options) -> Result<Arc<Engine>, StoreError> {
             check_version(folder)?;
             let rows = folder.join(ROWS_FOLDER);
             check_rows(folder, &rows)?;
-            (Arc::new(RocksDbBackend::open(&rows, options.cache_bytes)?), Some(lock))
+            (Arc::new(RocksDbBackend::open(&rows, options.cache_bytes, options.accept_log_damage)?), Some(lock))
         }
         KvKind::Memory => (Arc::new(MemoryBackend::default()), None),
         KvKind::Faulty(disk) => (Arc::new(disk.open()), None),
