@@ -1,4 +1,5 @@
-//! Locks on rows, relations and names, held until the transaction ends.
+//! Locks on rows, relations and names, held until the transaction ends; those on rows until a rollback to a savepoint
+//! before them.
 //!
 //! A lock is a place in a queue per thing. Waiting is an `await`, never a blocked thread (see [`super::deadlock`]).
 //! A row's key is locked whether it exists or not: the claim of a key is a lock on its absence. Weak table locks,
@@ -191,6 +192,17 @@ impl Lock {
             self.more.retain(|(holder, _)| *holder != txn);
         }
     }
+    /// Takes modes away from a holder; one that has none left is none.
+    fn give_up(&mut self, txn: TxnId, modes: Modes) {
+        let mut holders = self.first.iter_mut().chain(&mut self.more);
+        let left = holders.find(|(holder, _)| *holder == txn).map(|(_, held)| {
+            *held &= !modes;
+            *held
+        });
+        if left == Some(0) {
+            self.remove(txn);
+        }
+    }
     fn is_unused(&self) -> bool {
         self.first.is_none() && self.queue.is_empty()
     }
@@ -323,10 +335,10 @@ impl LockTable {
         Requested::Queued(Ticket { table: self.clone(), txn, target: target.clone(), woken })
     }
 
-    fn release(&self, txn: TxnId, target: &Target) {
+    fn release(&self, txn: TxnId, target: &Target, modes: Modes) {
         let mut shard = self.shard(target);
         if let Some(lock) = shard.get_mut(target) {
-            lock.remove(txn);
+            lock.give_up(txn, modes);
             lock.pump();
             if lock.is_unused() {
                 shard.remove(target);
@@ -376,12 +388,13 @@ impl LockTable {
     }
 }
 
-/// The locks of one transaction. They are released when this is dropped, and not before: at COMMIT it goes with the
-/// request to the committer.
+/// The locks of one transaction. They are released when this is dropped, and not before (but for
+/// [`Held::release_rows`]): at COMMIT it goes with the request to the committer.
 pub struct Held {
     table: Arc<LockTable>,
     txn: TxnId,
-    targets: Vec<Target>,
+    /// In the order in which they were taken, with the modes that each request brought.
+    targets: Vec<(Target, Modes)>,
     tables: FxHashMap<TableId, Modes>,
     slot: Option<Arc<Slot>>,
     /// Tables whose counter of strong locks this transaction raised.
@@ -437,8 +450,24 @@ impl Held {
             Requested::Refused => Requested::Refused,
             // Kept before the wait: one that is cut short may have been served. Releasing what one has not is nothing.
             requested => {
-                self.targets.push(target);
+                self.targets.push((target, wanted.bit));
                 requested
+            }
+        }
+    }
+
+    /// How many locks were taken so far.
+    pub(super) fn count(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// Releases the row locks that were taken after the first `count` locks. A row that had been locked before is
+    /// locked as strongly as it was then: no request brought what an earlier one had.
+    pub(super) fn release_rows(&mut self, count: usize) {
+        for (target, modes) in self.targets.split_off(count.min(self.targets.len())) {
+            match target {
+                Target::Row(_) => self.table.release(self.txn, &target, modes),
+                Target::Table(_) | Target::Name(..) => self.targets.push((target, modes)),
             }
         }
     }
@@ -486,10 +515,10 @@ impl Drop for Held {
                 entries.weak.clear();
                 std::mem::take(&mut entries.moved)
             };
-            self.targets.extend(moved.into_iter().map(Target::Table));
+            self.targets.extend(moved.into_iter().map(|table| (Target::Table(table), Modes::MAX)));
         }
-        for target in self.targets.drain(..) {
-            self.table.release(self.txn, &target);
+        for (target, _) in self.targets.drain(..) {
+            self.table.release(self.txn, &target, Modes::MAX);
         }
         for table in self.strong.drain(..) {
             self.table.strong(table).fetch_sub(1, Ordering::SeqCst);
@@ -573,6 +602,34 @@ mod tests {
         drop((second, b));
         assert_eq!(third.woken.try_recv(), Ok(Woken::Granted));
         drop((third, c));
+        assert_eq!(table.len(), 0);
+    }
+
+    /// A rollback to a savepoint: rows locked since then are free, those locked before are held as they were.
+    #[test]
+    fn row_locks_are_given_back() {
+        let table = LockTable::new();
+        let key = |name: &'static [u8]| Key::from(name);
+        let block = LockWait::Block(None);
+        let [mut a, mut b, mut c] = [1, 2, 3].map(|txn| Held::new(table.clone(), TxnId(txn)));
+        assert!(granted(&a.row(key(b"before"), LockStrength::Share, block)));
+        let mark = a.count();
+        assert!(granted(&a.table(TableId(7), TableLockMode::Share, block)));
+        a.note_table(TableId(7), TableLockMode::Share);
+        assert!(granted(&a.row(key(b"before"), LockStrength::Update, block)));
+        assert!(granted(&a.row(key(b"after"), LockStrength::NoKeyUpdate, block)));
+        assert!(granted(&a.row(key(b"after"), LockStrength::Update, block)));
+        let Requested::Queued(mut first) = b.row(key(b"after"), LockStrength::Update, block) else { panic!("held") };
+        let Requested::Queued(mut second) = c.row(key(b"before"), LockStrength::Share, block) else { panic!("held") };
+        for _ in 0..2 {
+            a.release_rows(mark);
+            assert_eq!(a.count(), mark + 1, "the table is still locked");
+        }
+        assert_eq!(first.woken.try_recv(), Ok(Woken::Granted));
+        assert_eq!(second.woken.try_recv(), Ok(Woken::Granted));
+        assert!(!granted(&b.row(key(b"before"), LockStrength::NoKeyUpdate, LockWait::NoWait)));
+        assert!(!granted(&b.table(TableId(7), TableLockMode::RowExclusive, LockWait::NoWait)));
+        drop((first, second, a, b, c));
         assert_eq!(table.len(), 0);
     }
 

@@ -41,6 +41,7 @@ pub struct Mark {
     writes: usize,
     changes: usize,
     notifications: usize,
+    locks: usize,
 }
 
 /// What stands at a key that was locked.
@@ -102,7 +103,7 @@ impl Transaction {
             fixed: false,
             own: Arc::default(),
             statement: 1,
-            start: Mark { writes: 0, changes: 0, notifications: 0 },
+            start: Mark { writes: 0, changes: 0, notifications: 0, locks: 0 },
             changes: Vec::new(),
             notifications: Vec::new(),
             notified: FxHashSet::default(),
@@ -150,7 +151,7 @@ impl Transaction {
     /// # Errors
     /// As [`Transaction::begin_statement`].
     pub fn restart_statement(&mut self) -> Result<(), StoreError> {
-        self.rollback_to(self.start);
+        self.undo_to(self.start);
         self.begin_statement()
     }
 
@@ -437,7 +438,12 @@ impl Transaction {
     }
 
     fn mark(&self) -> Mark {
-        Mark { writes: self.own.read().mark(), changes: self.changes.len(), notifications: self.notifications.len() }
+        Mark {
+            writes: self.own.read().mark(),
+            changes: self.changes.len(),
+            notifications: self.notifications.len(),
+            locks: self.locks.count(),
+        }
     }
 
     /// A place to go back to.
@@ -447,8 +453,13 @@ impl Transaction {
         self.mark()
     }
 
-    /// Undoes what came after the mark. Locks stay.
+    /// Undoes what came after the mark, and releases the rows that were locked since. Other locks stay.
     pub fn rollback_to(&mut self, mark: Mark) {
+        self.undo_to(mark);
+        self.locks.release_rows(mark.locks);
+    }
+
+    fn undo_to(&mut self, mark: Mark) {
         self.own.write().undo(mark.writes);
         let kept = mark.notifications.min(self.notifications.len());
         for undone in self.notifications.drain(kept..) {
