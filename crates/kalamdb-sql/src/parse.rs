@@ -15,6 +15,7 @@ mod types;
 mod user;
 
 pub use cursor::is_reserved;
+pub(crate) use query::{KEY_SHARE, LOCK_MARK_QUOTE, NO_KEY_UPDATE};
 
 use crate::dialect::KalamDialect;
 use crate::statement::Statement;

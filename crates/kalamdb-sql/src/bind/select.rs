@@ -987,16 +987,13 @@ impl Binder<'_> {
     fn lock_rows(&mut self, rel: Rel, query: &Query) -> Result<Rel> {
         let mut targets: Vec<LockTarget> = Vec::new();
         for lock in &query.locks {
-            let strength = match lock.lock_type {
-                ast::LockType::Share => LockStrength::Share,
-                ast::LockType::Update => LockStrength::Update,
-            };
+            let (strength, of) = lock_clause(lock);
             let wait = match lock.nonblock {
                 None => LockWait::Wait,
                 Some(ast::NonBlock::Nowait) => LockWait::NoWait,
                 Some(ast::NonBlock::SkipLocked) => LockWait::SkipLocked,
             };
-            let items: Vec<Rc<Item>> = match &lock.of {
+            let items: Vec<Rc<Item>> = match &of {
                 Some(name) => {
                     let (_, relation) = super::from::name_parts(name)?;
                     let position = self.position(name);
@@ -1055,6 +1052,21 @@ impl Binder<'_> {
         }
         Ok(())
     }
+}
+
+/// How strongly a clause locks, and which relation it names. The weaker strengths are marks before the name.
+fn lock_clause(lock: &ast::LockClause) -> (LockStrength, Option<ast::ObjectName>) {
+    let parts = lock.of.as_ref().map(|name| name.0.as_slice()).unwrap_or_default();
+    let first = parts.first().and_then(|part| part.as_ident());
+    let mark =
+        first.filter(|ident| ident.quote_style == Some(parse::LOCK_MARK_QUOTE)).map(|ident| ident.value.as_str());
+    let (strength, named) = match (lock.lock_type, mark) {
+        (_, Some(parse::NO_KEY_UPDATE)) => (LockStrength::NoKeyUpdate, &parts[1..]),
+        (_, Some(parse::KEY_SHARE)) => (LockStrength::KeyShare, &parts[1..]),
+        (ast::LockType::Share, _) => (LockStrength::Share, parts),
+        (ast::LockType::Update, _) => (LockStrength::Update, parts),
+    };
+    (strength, (!named.is_empty()).then(|| ast::ObjectName(named.to_vec())))
 }
 
 /// GROUP BY as read.

@@ -54,8 +54,15 @@ fn finish(cursor: &mut Cursor<'_>) -> Read<()> {
     cursor.end(())
 }
 
-/// The library knows `FOR UPDATE | SHARE [OF one]`. PostgreSQL's other strengths are read as the next stronger one,
-/// which is right and only waits more; several relations after OF become several clauses. `None`: nothing to do.
+/// The name that FOR NO KEY UPDATE has after OF in the library's tree, where it is a kind of FOR UPDATE.
+pub(crate) const NO_KEY_UPDATE: &str = "NO KEY UPDATE";
+/// The same for FOR KEY SHARE, where it is a kind of FOR SHARE.
+pub(crate) const KEY_SHARE: &str = "KEY SHARE";
+/// What these names are quoted with: nothing that a client can write.
+pub(crate) const LOCK_MARK_QUOTE: char = '`';
+
+/// The library knows `FOR UPDATE | SHARE [OF one]`. PostgreSQL's other strengths become the next stronger one with a
+/// mark after OF; several relations after OF become several clauses. `None`: nothing to do.
 fn row_locks(lexemes: &[Lexeme]) -> Option<Vec<Lexeme>> {
     let words = |at: usize, words: &str| {
         words
@@ -66,34 +73,43 @@ fn row_locks(lexemes: &[Lexeme]) -> Option<Vec<Lexeme>> {
     let mut out: Vec<Lexeme> = Vec::new();
     let mut at = 0;
     let mut changed = false;
-    // The last lock clause's FOR and strength, while its list of relations goes on.
-    let mut clause: Option<(Lexeme, Lexeme)> = None;
+    // How the last lock clause begins, while its list of relations goes on.
+    let mut clause: Option<Vec<Lexeme>> = None;
     while let Some(lexeme) = lexemes.get(at) {
-        let (length, strength) = match () {
-            () if words(at, "FOR NO KEY UPDATE") => (4, at + 3),
-            () if words(at, "FOR KEY SHARE") => (3, at + 2),
-            () if words(at, "FOR UPDATE") || words(at, "FOR SHARE") => (2, at + 1),
-            () => (0, 0),
+        let (length, mark) = match () {
+            () if words(at, "FOR NO KEY UPDATE") => (4, Some(NO_KEY_UPDATE)),
+            () if words(at, "FOR KEY SHARE") => (3, Some(KEY_SHARE)),
+            () if words(at, "FOR UPDATE") || words(at, "FOR SHARE") => (2, None),
+            () => (0, None),
         };
         if length > 0 {
-            changed |= length > 2;
-            clause = Some((lexeme.clone(), lexemes[strength].clone()));
-            out.extend([lexeme.clone(), lexemes[strength].clone()]);
+            let strength = &lexemes[at + length - 1];
+            let made = |token: Token| Lexeme { token, ..strength.clone() };
+            let mut begin = vec![lexeme.clone(), strength.clone()];
             at += length;
-            if words(at, "OF") {
-                out.push(lexemes[at].clone());
+            let names = words(at, "OF");
+            if names {
+                begin.push(lexemes[at].clone());
                 at += 1;
-            } else {
-                clause = None;
             }
+            if let Some(mark) = mark {
+                changed = true;
+                if !names {
+                    begin.push(made(Token::make_keyword("OF")));
+                }
+                begin.push(made(Token::make_word(mark, Some(LOCK_MARK_QUOTE))));
+                if names {
+                    begin.push(made(Token::Period));
+                }
+            }
+            out.extend(begin.iter().cloned());
+            clause = names.then_some(begin);
             continue;
         }
         match (&clause, &lexeme.token) {
-            (Some((keyword, strength)), Token::Comma) => {
+            (Some(begin), Token::Comma) => {
                 changed = true;
-                let mut of = lexeme.clone();
-                of.token = Token::make_keyword("OF");
-                out.extend([keyword.clone(), strength.clone(), of]);
+                out.extend(begin.iter().cloned());
             }
             (Some(_), Token::Word(_) | Token::Period) => out.push(lexeme.clone()),
             _ => {
