@@ -5,6 +5,7 @@
 use crate::plan::{Blocking, KeyShape, KeySpan, Keys, Part, ScanRequest, Source};
 use crate::system;
 use crate::system::SystemFacts;
+use arrow_array::RecordBatch;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use kalamdb_auth::authorize::Granted;
@@ -116,7 +117,7 @@ impl Relation {
         view: &ReadView,
         columns: &[ColumnId],
         batch_rows: usize,
-    ) -> Result<BoxStream<'static, Result<arrow_array::RecordBatch>>> {
+    ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
         let request = ScanRequest { columns: columns.to_vec(), keys: Keys::All, limit: None, batch_rows };
         let parts = stored_parts(view, self.partition()?, false, &request)?;
         Ok(futures::stream::iter(parts).flat_map(part_stream).boxed())
@@ -200,24 +201,37 @@ fn stored_parts(
     with_deleted: bool,
     request: &ScanRequest,
 ) -> Result<Vec<Part>> {
+    let wanted = Wanted { columns: request.columns.as_slice().into(), batch_rows: request.batch_rows };
+    let cold = view.cold(partition.table.id)?;
     let mut parts = Vec::new();
+    // Hot rows of ranges that no segment comes between are one part: a list of keys is thousands of ranges.
+    let mut hot = Vec::new();
     for range in ranges(partition, &request.keys)? {
-        for segment in view.cold(partition.table.id)? {
-            if !kalamdb_store::segment::read::overlaps(&segment.record, partition.scope, &range) {
-                continue;
+        for segment in &cold {
+            if kalamdb_store::segment::read::overlaps(&segment.record, partition.scope, &range) {
+                if !hot.is_empty() {
+                    parts.push(hot_part(view, partition, std::mem::take(&mut hot), &wanted));
+                }
+                parts.push(cold_part(view, partition, &range, segment.clone(), &wanted));
             }
-            parts.push(cold_part(view, partition, &range, segment, request));
         }
-        parts.push(hot_part(view, partition, &range, request, false));
-        if with_deleted {
-            parts.push(hot_part(view, partition, &range, request, true));
-        }
+        hot.push((range, with_deleted));
+    }
+    if !hot.is_empty() {
+        parts.push(hot_part(view, partition, hot, &wanted));
     }
     Ok(parts)
 }
 
+/// What each part of a scan makes.
+#[derive(Clone)]
+struct Wanted {
+    columns: Arc<[ColumnId]>,
+    batch_rows: usize,
+}
+
 /// A part's batches, read away from the async threads.
-fn part_stream(part: Part) -> BoxStream<'static, Result<arrow_array::RecordBatch>> {
+fn part_stream(part: Part) -> BoxStream<'static, Result<RecordBatch>> {
     match part {
         Part::Ready(batches) => futures::stream::iter(batches.into_iter().map(Ok)).boxed(),
         Part::Stream(stream) => stream,
@@ -241,16 +255,68 @@ fn part_stream(part: Part) -> BoxStream<'static, Result<arrow_array::RecordBatch
     }
 }
 
-fn hot_part(view: &ReadView, partition: &Partition, range: &KeyRange, request: &ScanRequest, buried: bool) -> Part {
-    let (view, partition, range, request) = (view.clone(), partition.clone(), range.clone(), request.clone());
+/// The hot rows of some ranges, one range after the other; with the deleted ones behind them where that is asked.
+fn hot_part(view: &ReadView, partition: &Partition, ranges: Vec<(KeyRange, bool)>, wanted: &Wanted) -> Part {
+    let (view, partition, wanted) = (view.clone(), partition.clone(), wanted.clone());
     Part::Blocking(Box::new(move || {
-        let scan = match buried {
-            false => view.row_scan(&partition, &range, &request.columns, request.batch_rows)?,
-            true => view.tombstone_scan(&partition, &range, &request.columns, request.batch_rows)?,
-        };
-        let batches: Blocking = Box::new(scan.map(|batch| Ok(batch?)));
+        let rows = wanted.batch_rows;
+        let scans = ranges.into_iter().flat_map(|(range, with_deleted)| {
+            let buried = with_deleted.then(|| (range.clone(), true));
+            std::iter::once((range, false)).chain(buried)
+        });
+        let batches = scans.flat_map(move |(range, buried)| -> Blocking {
+            let scan = match buried {
+                false => view.row_scan(&partition, &range, &wanted.columns, rows),
+                true => view.tombstone_scan(&partition, &range, &wanted.columns, rows),
+            };
+            match scan {
+                Ok(scan) => Box::new(scan.map(|batch| Ok(batch?))),
+                Err(error) => Box::new(std::iter::once(Err(error.into()))),
+            }
+        });
+        let batches: Blocking = Box::new(Gathered { batches: Box::new(batches), rows, waiting: None });
         Ok(batches)
     }))
+}
+
+/// Small batches put together: ranges of one key each give one row each.
+struct Gathered {
+    batches: Blocking,
+    rows: usize,
+    /// What has come and must wait: the batch that did not fit, or an error behind rows.
+    waiting: Option<Result<RecordBatch>>,
+}
+
+impl Iterator for Gathered {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let first = match self.waiting.take().or_else(|| self.batches.next())? {
+            Ok(batch) => batch,
+            Err(error) => return Some(Err(error)),
+        };
+        let mut count = first.num_rows();
+        let mut gathered = vec![first];
+        while count < self.rows {
+            match self.batches.next() {
+                None => break,
+                Some(Ok(batch)) if count + batch.num_rows() <= self.rows => {
+                    count += batch.num_rows();
+                    gathered.push(batch);
+                }
+                other => {
+                    self.waiting = other;
+                    break;
+                }
+            }
+        }
+        match gathered.as_slice() {
+            [one] => Some(Ok(one.clone())),
+            several => {
+                Some(arrow_select::concat::concat_batches(&several[0].schema(), several).map_err(SqlError::internal))
+            }
+        }
+    }
 }
 
 fn cold_part(
@@ -258,14 +324,14 @@ fn cold_part(
     partition: &Partition,
     range: &KeyRange,
     segment: ColdSegment,
-    request: &ScanRequest,
+    wanted: &Wanted,
 ) -> Part {
-    let (view, partition, range, request) = (view.clone(), partition.clone(), range.clone(), request.clone());
+    let (view, partition, range, wanted) = (view.clone(), partition.clone(), range.clone(), wanted.clone());
     let opened = async move {
-        let columns = &request.columns;
+        let columns = &wanted.columns;
         let scan = view
             .segments()
-            .scan(&partition.table, partition.scope, &range, &segment, columns, request.batch_rows)
+            .scan(&partition.table, partition.scope, &range, &segment, columns, wanted.batch_rows)
             .await?;
         // The view is kept as long as it is read: its files stay.
         Ok::<_, SqlError>(scan.map(move |batch| {
