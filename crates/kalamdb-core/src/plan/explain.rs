@@ -12,6 +12,7 @@ use super::error::engine_error;
 use super::interrupt::Listening;
 use super::lock_rows::LockRowsExec;
 use super::lower::Lowering;
+use super::padded::PaddedExec;
 use super::plan_once::{self, Once, OnceSubquery};
 use super::project_set::ProjectSetExec;
 use super::provider::{KeySpan, Keys, ScanExec};
@@ -795,7 +796,11 @@ impl<'a> Walk<'a> {
             return self.case(case);
         }
         if let Some(call) = expr.downcast_ref::<ScalarFunctionExpr>() {
-            return format!("{}({})", call.name(), self.exprs(call.args()));
+            return match (call.name(), call.args()) {
+                // A row value's names and its presence are nothing that was written.
+                ("row", [_, _, fields @ ..]) => format!("ROW({})", self.exprs(fields)),
+                (name, args) => format!("{name}({})", self.exprs(args)),
+            };
         }
         expr.to_string()
     }
@@ -835,7 +840,7 @@ const LOOP: (&str, &str, &str) = ("Nested Loop", "Nested Loop", "Join Filter");
 
 /// Nodes that move rows between threads or give way; PostgreSQL's plans have none.
 fn is_silent(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    plan.is::<CooperativeExec>() || plan.is::<RepartitionExec>()
+    plan.is::<CooperativeExec>() || plan.is::<RepartitionExec>() || plan.is::<PaddedExec>()
 }
 
 fn scans(plan: &Arc<dyn ExecutionPlan>) -> usize {

@@ -14,6 +14,7 @@ mod flatten;
 mod interrupt;
 mod lock_rows;
 mod lower;
+mod padded;
 mod plan_once;
 mod project_set;
 mod provider;

@@ -8,6 +8,7 @@
 use super::apply::{Apply, ApplyExec};
 use super::distinct_on::{DistinctOn, DistinctOnExec};
 use super::lock_rows::{LockRows, LockRowsExec};
+use super::padded::KeepPadded;
 use super::project_set::{ProjectSet, ProjectSetExec};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
@@ -63,6 +64,8 @@ pub(super) fn physical() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     vec![
         Arc::new(OutputRequirements::new_add_mode()),
         Arc::new(JoinSelection::new()),
+        // The sides are settled, and nobody has asked yet what order the rows have.
+        Arc::new(KeepPadded),
         Arc::new(LimitedDistinctAggregation::new()),
         Arc::new(EnsureRequirements::new()),
         Arc::new(CombinePartialFinalAggregate::new()),
