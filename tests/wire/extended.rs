@@ -220,3 +220,26 @@ fn nonsense_after_the_login_closes() {
     let batch = [parse("", "SELECT 1, 2, 3", &[]), message('B', &body), sync()];
     assert_eq!(peer.ask(&batch.concat()), "1, E 08P01, Z I");
 }
+
+/// Bind without parameters, all results in binary.
+fn bind_binary(portal: &str, statement: &str) -> Vec<u8> {
+    message('B', &[cstring(portal), cstring(statement), vec![0, 0, 0, 0, 0, 1, 0, 1]].concat())
+}
+
+#[test]
+fn row_values_in_both_formats() {
+    let server = Server::start();
+    let mut peer = Peer::root(&server);
+    let sql = "SELECT ROW(7, 'x'::text, NULL::date), ARRAY[ROW(1::smallint)]";
+    assert_eq!(peer.ask(&query(sql)), "T, D (7,x,)|{(1)}, C SELECT 1, Z I");
+
+    peer.send(&[parse("", sql, &[]), bind_binary("", ""), describe('P', ""), execute("", 0), sync()].concat());
+    let answer = peer.until('Z');
+    let row = answer.iter().find(|message| message.tag == 'D').expect("a row");
+    let int = |value: i32| value.to_be_bytes().to_vec();
+    let record = [int(3), int(23), int(4), int(7), int(25), int(1), b"x".to_vec(), int(1082), int(-1)].concat();
+    let item = [int(1), int(21), int(2), vec![0, 1]].concat();
+    let array = [int(1), int(0), int(2249), int(1), int(1), int(item.len() as i32), item].concat();
+    let expected = [vec![0, 2], int(record.len() as i32), record, int(array.len() as i32), array].concat();
+    assert_eq!(row.body, expected);
+}

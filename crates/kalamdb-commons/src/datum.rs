@@ -1,7 +1,7 @@
 //! A single value: a parameter, a key column, a default, a constant. Columns of values are Arrow arrays.
 
 use crate::numeric::Numeric;
-use crate::sql_type::SqlType;
+use crate::sql_type::{PgType, SqlType};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -45,6 +45,8 @@ pub enum Datum {
     Oid(u32),
     /// an array of one dimension
     Array(Box<ArrayDatum>),
+    /// record: a row value
+    Record(Box<RecordDatum>),
 }
 
 /// An array value.
@@ -54,6 +56,24 @@ pub struct ArrayDatum {
     pub element: SqlType,
     /// The items, in order; its lower bound is 1 (0 for the vector types).
     pub items: Vec<Datum>,
+}
+
+/// A row value. It says itself what its fields are: the type `record` does not.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct RecordDatum {
+    /// The fields, in order.
+    pub fields: Vec<RecordField>,
+}
+
+/// A field of a row value.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RecordField {
+    /// The column's name; `f1`, `f2` … for `ROW(…)`.
+    pub name: Arc<str>,
+    /// Its type.
+    pub ty: PgType,
+    /// Its value.
+    pub value: Datum,
 }
 
 /// An interval in PostgreSQL's three parts.

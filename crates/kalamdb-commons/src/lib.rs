@@ -16,7 +16,7 @@ pub mod scope;
 pub mod sql_type;
 pub mod sqlstate;
 
-pub use datum::{ArrayDatum, Datum, Interval};
+pub use datum::{ArrayDatum, Datum, Interval, RecordDatum, RecordField};
 pub use error::{Result, SqlError};
 pub use ids::{
     ColumnId, ColumnName, NamespaceId, NamespaceName, Oid, SegmentId, Seq, StorageId, TableId, TableName, UserId,

@@ -296,8 +296,9 @@ impl SqlType {
 
     /// The Arrow type of a column of this type.
     ///
-    /// numeric is Binary in the memcomparable form of [`crate::Numeric`]; char, json and jsonb (normalised) are
-    /// Utf8; oid and its kin are UInt32; timestamps count microseconds; arrays are lists of nullable items.
+    /// numeric is Binary in the memcomparable form of [`crate::Numeric`], record Binary that says itself what its
+    /// fields are; char, json and jsonb (normalised) are Utf8; oid and its kin are UInt32; timestamps count
+    /// microseconds; arrays are lists of nullable items.
     pub fn arrow(self) -> DataType {
         use SqlType::*;
         if let Some(element) = self.element() {
@@ -310,7 +311,7 @@ impl SqlType {
             Int8 => DataType::Int64,
             Float4 => DataType::Float32,
             Float8 => DataType::Float64,
-            Numeric | Bytea => DataType::Binary,
+            Numeric | Bytea | Record => DataType::Binary,
             Date => DataType::Date32,
             Time => DataType::Time64(TimeUnit::Microsecond),
             Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),

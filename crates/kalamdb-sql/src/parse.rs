@@ -28,6 +28,11 @@ use token::Lexeme;
 
 pub use types::type_of;
 
+/// Whether a field's name is the star of `(row).*`.
+pub(crate) fn is_expansion(ident: &ast::Ident) -> bool {
+    ident.quote_style == Some(token::EXPANSION)
+}
+
 /// How deep expressions and queries may nest. Deeper is 54001: the tree's owner frees it by recursion, and the
 /// smallest stack it is freed on has 2 MiB.
 const DEPTH_MAX: usize = 600;

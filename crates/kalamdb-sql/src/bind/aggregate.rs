@@ -95,9 +95,7 @@ impl Binder<'_> {
     fn aggregate_call(&mut self, name: &str, call: &ast::Function, position: Position) -> Result<AggregateCall> {
         let mut args = Vec::new();
         if !syntax::is_star(call) {
-            for arg in syntax::arguments(call)? {
-                args.push(self.placed(arg)?);
-            }
+            args = self.bound_arguments(call)?;
             if args.is_empty() && call.within_group.is_empty() {
                 let message = format!("{name}(*) must be used to call a parameterless aggregate function");
                 return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message).at(position));
@@ -128,7 +126,9 @@ impl Binder<'_> {
                 .map(|(key, scalar)| sort_key(scalar, &key.options))
                 .collect::<Result<_>>()?;
         }
-        if distinct {
+        if !distinct {
+            self.settle_json(chosen.function, &mut args)?;
+        } else {
             self.distinct_argument(chosen.function, &mut args, &mut distinct)?;
         }
         if distinct && !order_by.iter().all(|k| args.iter().any(|arg| walk::equal(&key(arg.clone()), &k.expr))) {
@@ -252,8 +252,12 @@ impl Binder<'_> {
 
     fn ungrouped(&mut self, id: ColId, scalar: &Scalar) -> SqlError {
         let (relation, name) = self.labels.get(&id).cloned().unwrap_or_default();
-        let shown = if relation.is_empty() { name } else { format!("{relation}.{name}") };
         let position = self.level().mentions.iter().find(|(other, _)| *other == id).and_then(|(_, p)| *p);
+        let shown = match position.and_then(|position| self.whole_rows.get(&position)) {
+            Some(relation) => format!("{relation}.*"),
+            None if relation.is_empty() => name,
+            None => format!("{relation}.{name}"),
+        };
         let message = if is_outside_subqueries(scalar, id) {
             format!("column \"{shown}\" must appear in the GROUP BY clause or be used in an aggregate function")
         } else {

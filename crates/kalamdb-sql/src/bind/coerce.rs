@@ -180,7 +180,7 @@ impl Binder<'_> {
     }
 
     /// An array whose items are converted one by one.
-    fn each_item(
+    pub(super) fn each_item(
         &mut self,
         array: Scalar,
         to: PgType,

@@ -1,6 +1,6 @@
 //! WITH: queries that are bound once and stand wherever their name does; recursive ones by a work table.
 
-use super::bound::{Col, Rel};
+use super::bound::{Col, Rel, Scalar};
 use super::from::Part;
 use super::scope::{Clause, Item, ItemColumn, Level, Visible};
 use super::select::Derived;
@@ -118,10 +118,12 @@ impl Binder<'_> {
         let columns: Vec<Col> = types.iter().map(|ty| self.col(*ty, true)).collect();
         let ids = |arm: &Derived| arm.columns.iter().map(|column| column.col.id).collect::<Vec<_>>();
         let (seed_ids, step_ids) = (ids(&seed), ids(&step));
+        for (column, col) in seed.columns.iter().zip(&columns) {
+            self.note_record(&Scalar::Column(column.col), *col);
+        }
         let made = seed.columns.iter().zip(&columns);
-        let made = made
-            .map(|(column, col)| ItemColumn { name: column.name.clone(), col: *col, origin: None, fields: None })
-            .collect();
+        let made =
+            made.map(|(column, col)| ItemColumn { name: column.name.clone(), col: *col, origin: None }).collect();
         let rel = Rel::Recursive {
             work,
             seed: (Box::new(seed.rel), seed_ids),
@@ -199,7 +201,9 @@ impl Binder<'_> {
 
     fn work_table(&mut self, work: u32, mut columns: Vec<ItemColumn>) -> (Rel, Vec<ItemColumn>) {
         for column in &mut columns {
-            column.col = self.col(column.col.ty, true);
+            let col = self.col(column.col.ty, true);
+            self.note_record(&Scalar::Column(column.col), col);
+            column.col = col;
             column.origin = None;
         }
         let cols = columns.iter().map(|column| column.col).collect();
@@ -210,15 +214,10 @@ impl Binder<'_> {
     fn copy_of(&mut self, derived: Derived) -> (Rel, Vec<ItemColumn>) {
         let Derived { mut rel, mut columns } = derived;
         let mut cols: Vec<Col> = columns.iter().map(|column| column.col).collect();
-        let mut fields: Vec<Col> =
-            columns.iter().flat_map(|column| column.fields.iter().flatten().map(|(_, col)| *col)).collect();
-        walk::renumber(&mut rel, &mut [&mut cols, &mut fields], &mut self.next_col, &mut self.next_work);
-        let mut fields = fields.into_iter();
+        walk::renumber(&mut rel, &mut [&mut cols], &mut self.next_col, &mut self.next_work);
         for (column, col) in columns.iter_mut().zip(cols) {
+            self.note_record(&Scalar::Column(column.col), col);
             column.col = col;
-            for (_, field) in column.fields.iter_mut().flatten() {
-                *field = fields.next().unwrap_or(*field);
-            }
         }
         (rel, columns)
     }

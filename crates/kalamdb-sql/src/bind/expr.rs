@@ -2,7 +2,7 @@
 
 use super::bound::{CompareOp, Scalar};
 use super::scope::Found;
-use super::{Binder, Position, literal, operator, syntax};
+use super::{Binder, Position, literal, operator, record, syntax};
 use crate::parse;
 use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType};
 use sqlparser::ast::{self, AccessExpr, BinaryOperator, Expr, Subscript, UnaryOperator};
@@ -57,7 +57,7 @@ impl Binder<'_> {
             Expr::Identifier(ident) => self.identifier(ident),
             Expr::CompoundIdentifier(parts) => {
                 let found = self.compound(parts)?;
-                scalar_of(found)
+                Ok(Scalar::Column(found.col))
             }
             Expr::CompoundFieldAccess { root, access_chain } => self.access(root, access_chain),
             Expr::Nested(inner) => self.expr(inner),
@@ -111,7 +111,8 @@ impl Binder<'_> {
                 let args = self.all_placed([time_zone.as_ref(), timestamp.as_ref()])?;
                 self.call("timezone", args, self.position(expr))
             }
-            Expr::Tuple(_) => Err(SqlError::unsupported("a row value in this place")),
+            Expr::Tuple(_) => self.written_row(expr),
+            Expr::QualifiedWildcard(name, _) => self.starred(name),
             _ => self.special(expr),
         }
     }
@@ -129,13 +130,12 @@ impl Binder<'_> {
         }
         let name = parse::fold(ident);
         if let Some(found) = self.find_column(&name, position)? {
-            return scalar_of(found);
+            return Ok(Scalar::Column(found.col));
         }
-        let whole = self.levels.iter().flat_map(|level| &level.visible).any(|v| v.relation && v.item.name == name);
-        if whole {
-            return Err(SqlError::unsupported("a whole-row reference").at(position));
+        if let Some((depth, item)) = self.find_relation(None, &name, position)? {
+            return Ok(self.whole_row(depth, &item, position));
         }
-        self.column(&name, position).and_then(scalar_of)
+        self.column(&name, position).map(|found| Scalar::Column(found.col))
     }
 
     /// `relation.column` and longer.
@@ -163,13 +163,7 @@ impl Binder<'_> {
         };
         let mut rest = chain;
         let mut scalar = if parts.is_empty() {
-            match chain.first() {
-                Some(AccessExpr::Dot(Expr::Identifier(field))) => {
-                    rest = &chain[1..];
-                    self.field(root, field)?
-                }
-                _ => self.expr(root)?,
-            }
+            self.expr(root)?
         } else {
             while let Some(AccessExpr::Dot(Expr::Identifier(part))) = rest.first() {
                 parts.push(part.clone());
@@ -177,7 +171,7 @@ impl Binder<'_> {
             }
             match parts.as_slice() {
                 [one] => self.identifier(one)?,
-                several => scalar_of(self.compound(several)?)?,
+                several => Scalar::Column(self.compound(several)?.col),
             }
         };
         let mut subscripts = 0;
@@ -187,40 +181,11 @@ impl Binder<'_> {
                     scalar = self.subscript(scalar, subscript, subscripts)?;
                     subscripts += 1;
                 }
+                AccessExpr::Dot(Expr::Identifier(field)) => scalar = self.field(&scalar, field, root)?,
                 AccessExpr::Dot(_) => return Err(SqlError::unsupported("a field of such an expression")),
             }
         }
         Ok(scalar)
-    }
-
-    /// `(expr).field`: a composite column's, or one column of a function with several.
-    fn field(&mut self, root: &Expr, field: &ast::Ident) -> Result<Scalar> {
-        let fields = self.composite(bare(root))?;
-        let name = parse::fold(field);
-        match fields.iter().find(|(column, _)| *column == name) {
-            Some((_, col)) => Ok(Scalar::Column(*col)),
-            None => {
-                let message = format!("column \"{name}\" not found in data type record");
-                Err(SqlError::new(SqlState::UNDEFINED_COLUMN, message).at(self.ident_position(field)))
-            }
-        }
-    }
-
-    /// The fields of a composite expression.
-    pub(super) fn composite(&mut self, expr: &Expr) -> Result<Vec<(String, super::bound::Col)>> {
-        let found = match expr {
-            Expr::Identifier(ident) => {
-                let position = self.ident_position(ident);
-                self.column(&parse::fold(ident), position)?
-            }
-            Expr::CompoundIdentifier(parts) => self.compound(parts)?,
-            Expr::Function(function) => return self.record_function(function),
-            _ => return Err(SqlError::unsupported("a field of such an expression")),
-        };
-        found.fields.ok_or_else(|| {
-            let message = format!("column notation applied to type {}, which is not a composite type", found.col.ty.ty);
-            SqlError::new(SqlState::WRONG_OBJECT_TYPE, message)
-        })
     }
 
     fn subscript(&mut self, array: Scalar, subscript: &Subscript, before: usize) -> Result<Scalar> {
@@ -275,11 +240,8 @@ impl Binder<'_> {
             }
             _ => {
                 let name = symbol(op)?;
-                if let Some(items) = row_items(left) {
-                    return self.row_comparison(&name, &items, right);
-                }
-                let (l, r) = (self.expr(left)?, self.expr(right)?);
-                self.binary(&name, l, r, None).map_err(|error| {
+                let l = self.expr(left)?;
+                self.compared(&name, left, &l, right).map_err(|error| {
                     let place = self.blame(&error, left, &name, right);
                     error.at(place)
                 })
@@ -357,42 +319,15 @@ impl Binder<'_> {
         Ok(Scalar::IsNull(Box::new(scalar)))
     }
 
-    /// IS [NOT] NULL; of a row value: all its fields.
-    fn null_test(&mut self, operand: &Expr, negated: bool) -> Result<Scalar> {
-        let test = |scalar: Scalar| {
-            let test = Scalar::IsNull(Box::new(scalar));
-            if negated { not(test) } else { test }
-        };
-        if let Some(items) = row_items(operand) {
-            let tests = items.into_iter().map(|item| Ok(test(self.expr(item)?))).collect::<Result<_>>()?;
-            return Ok(Scalar::And(tests));
-        }
-        Ok(test(self.expr(operand)?))
-    }
-
-    fn distinct_from(&mut self, left: &Expr, right: &Expr, negated: bool) -> Result<Scalar> {
-        if let (Some(lefts), Some(rights)) = (row_items(left), row_items(right)) {
-            same_length(lefts.len(), rights.len())?;
-            let mut tests = Vec::new();
-            for (left, right) in lefts.into_iter().zip(rights) {
-                let (left, right) = (self.expr(left)?, self.expr(right)?);
-                tests.push(self.distinct(left, right, negated, None)?);
-            }
-            return Ok(if negated { Scalar::And(tests) } else { Scalar::Or(tests) });
-        }
-        let (left, right) = (self.expr(left)?, self.expr(right)?);
-        self.distinct(left, right, negated, None)
-    }
-
     fn is_in(&mut self, operand: &Expr, target: &ast::InTarget) -> Result<Scalar> {
         match target {
             ast::InTarget::Subquery(query) => self.in_subquery(operand, query),
             ast::InTarget::List(items) => {
-                if let Some(row) = row_items(operand) {
-                    let tests = items.iter().map(|item| self.row_comparison("=", &row, item));
+                let scalar = self.expr(operand)?;
+                if record::is_row(operand) {
+                    let tests = items.iter().map(|item| self.compared("=", operand, &scalar, item));
                     return Ok(operator::gathered(tests.collect::<Result<_>>()?));
                 }
-                let scalar = self.expr(operand)?;
                 let first = items.first().and_then(|item| self.position(item));
                 let items = self.all_placed(items)?;
                 self.in_list(scalar, items, None).map_err(|error| {
@@ -418,10 +353,8 @@ impl Binder<'_> {
 
     fn between(&mut self, operand: &Expr, low: &Expr, high: &Expr, negated: bool) -> Result<Scalar> {
         let scalar = self.expr(operand)?;
-        let (low, low_at) = self.placed(low)?;
-        let above = self.binary(">=", scalar.clone(), low, low_at)?;
-        let (high, high_at) = self.placed(high)?;
-        let below = self.binary("<=", scalar, high, high_at)?;
+        let above = self.compared(">=", operand, &scalar, low).map_err(|error| error.at(self.position(low)))?;
+        let below = self.compared("<=", operand, &scalar, high).map_err(|error| error.at(self.position(high)))?;
         let both = Scalar::And(vec![above, below]);
         Ok(if negated { not(both) } else { both })
     }
@@ -460,55 +393,6 @@ impl Binder<'_> {
         let operand = self.expr(left)?;
         let array = self.expr(right)?;
         self.any_all(name, operand, array, all, None).map_err(|error| error.at(self.position(left)))
-    }
-
-    /// A row value compared with a row value or a subquery of one row.
-    fn row_comparison(&mut self, name: &str, left: &[&Expr], right: &Expr) -> Result<Scalar> {
-        let lefts = left.iter().map(|item| self.expr(item)).collect::<Result<Vec<_>>>()?;
-        let rights = match (row_items(right), bare(right)) {
-            (Some(items), _) => items.into_iter().map(|item| self.expr(item)).collect::<Result<Vec<_>>>()?,
-            (None, Expr::Subquery(query)) => self.row_subquery(query, lefts.len())?,
-            _ => return Err(SqlError::unsupported("a comparison of a row value with such an operand")),
-        };
-        self.compare_rows(name, lefts, rights)
-    }
-
-    /// Row values, field by field (manual 9.24.5): equality by AND, order by the first difference.
-    pub(super) fn compare_rows(&mut self, name: &str, lefts: Vec<Scalar>, rights: Vec<Scalar>) -> Result<Scalar> {
-        same_length(lefts.len(), rights.len())?;
-        if lefts.is_empty() {
-            return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, "cannot compare rows of zero length"));
-        }
-        let pairs: Vec<(Scalar, Scalar)> = lefts.into_iter().zip(rights).collect();
-        match name {
-            "=" | "<>" => {
-                let mut tests = Vec::new();
-                for (left, right) in pairs {
-                    tests.push(self.binary(name, left, right, None)?);
-                }
-                Ok(if name == "=" { Scalar::And(tests) } else { Scalar::Or(tests) })
-            }
-            "<" | "<=" | ">" | ">=" => {
-                let strict = &name[..1];
-                let last = pairs.len() - 1;
-                let mut result = None;
-                for (index, (left, right)) in pairs.into_iter().enumerate().rev() {
-                    if index == last {
-                        result = Some(self.binary(name, left, right, None)?);
-                        continue;
-                    }
-                    let before = self.binary(strict, left.clone(), right.clone(), None)?;
-                    let same = self.binary("=", left, right, None)?;
-                    let rest = result.take().unwrap_or_else(|| operator::constant(true));
-                    result = Some(Scalar::Or(vec![before, Scalar::And(vec![same, rest])]));
-                }
-                Ok(result.unwrap_or_else(|| operator::constant(true)))
-            }
-            _ => Err(SqlError::new(
-                SqlState::FEATURE_NOT_SUPPORTED,
-                format!("could not determine interpretation of row comparison operator {name}"),
-            )),
-        }
     }
 
     /// A cast as written: a literal is read as the type, an array's items are cast one by one.
@@ -605,20 +489,6 @@ fn array_over(element: SqlType) -> Result<SqlType> {
         let message = format!("could not find array type for data type {element}");
         SqlError::new(SqlState::UNDEFINED_OBJECT, message)
     })
-}
-
-fn scalar_of(found: Found) -> Result<Scalar> {
-    if found.fields.is_some() {
-        return Err(SqlError::unsupported("a composite value in an expression"));
-    }
-    Ok(Scalar::Column(found.col))
-}
-
-fn same_length(left: usize, right: usize) -> Result<()> {
-    if left == right {
-        return Ok(());
-    }
-    Err(SqlError::new(SqlState::SYNTAX_ERROR, "unequal number of entries in row expressions"))
 }
 
 pub(super) fn not(scalar: Scalar) -> Scalar {

@@ -1,6 +1,7 @@
 //! FROM: tables, subqueries, functions, joins, and what of them can be named.
 
 use super::bound::{Action, Col, ColId, JoinKind, Rel, Scalar, SetCall};
+use super::call::Chosen;
 use super::operator::constant;
 use super::scope::{Clause, Item, ItemColumn, Visible};
 use super::{Binder, Position, RelationKind, RelationShape, coerce, syntax, walk};
@@ -175,12 +176,7 @@ impl Binder<'_> {
         for column in &shape.columns {
             let col = self.col(column.ty, !column.not_null);
             columns.push((column.id, col));
-            item.columns.push(ItemColumn {
-                name: column.name.clone(),
-                col,
-                origin: Some((shape.table, column.id)),
-                fields: None,
-            });
+            item.columns.push(ItemColumn { name: column.name.clone(), col, origin: Some((shape.table, column.id)) });
         }
         let mut system = vec![("tableoid", ColumnId::TABLEOID, SqlType::Oid, false)];
         if matches!(shape.kind, RelationKind::Table(_)) {
@@ -280,16 +276,12 @@ impl Binder<'_> {
             let exprs: Vec<Expr> = syntax::arguments(&call)?.into_iter().cloned().collect();
             return self.unnest(&exprs, ordinality, alias);
         }
-        let bound = self.within(Clause::From, |binder| {
-            let mut bound = Vec::new();
-            for arg in syntax::arguments(&call).map_err(|error| error.at(position))? {
-                bound.push(binder.placed(arg)?);
-            }
-            Ok(bound)
-        })?;
+        let bound =
+            self.within(Clause::From, |binder| binder.bound_arguments(&call).map_err(|error| error.at(position)))?;
         let chosen = self.resolve_call(&function, bound, position)?;
         match chosen.function.kind {
             Kind::Set(_) => {
+                known_columns(&chosen, position)?;
                 let columns = self.set_columns(chosen.function, &chosen.args, chosen.returns);
                 let call = SetCall { function: chosen.function, args: chosen.args };
                 self.function_item(&function, vec![(columns, call)], ordinality, alias)
@@ -315,6 +307,7 @@ impl Binder<'_> {
         for array in arrays {
             let (arg, position) = self.within(Clause::From, |binder| binder.placed(array))?;
             let chosen = self.resolve_call("unnest", vec![(arg, position)], position)?;
+            known_columns(&chosen, position)?;
             let columns = self.set_columns(chosen.function, &chosen.args, chosen.returns);
             calls.push((columns, SetCall { function: chosen.function, args: chosen.args }));
         }
@@ -336,12 +329,13 @@ impl Binder<'_> {
             let unnamed = call.function.columns.is_empty();
             for (column, col) in columns {
                 let name = if unnamed { name } else { column };
-                item.columns.push(ItemColumn { name: name.to_owned(), col: *col, origin: None, fields: None });
+                item.columns.push(ItemColumn { name: name.to_owned(), col: *col, origin: None });
             }
         }
         if let Some(col) = ordinality {
-            item.columns.push(ItemColumn { name: "ordinality".to_owned(), col, origin: None, fields: None });
+            item.columns.push(ItemColumn { name: "ordinality".to_owned(), col, origin: None });
         }
+        item.scalar = single && ordinality.is_none();
         self.alias_function(&mut item, alias, single)?;
         let calls = calls.into_iter().map(|(columns, call)| (columns.into_iter().map(|(_, col)| col).collect(), call));
         let rel = Rel::ProjectSet { input: Box::new(Rel::OneRow), calls: calls.collect(), ordinality };
@@ -357,13 +351,14 @@ impl Binder<'_> {
     ) -> Result<Part> {
         let col = self.col(scalar.ty(), true);
         let mut item = Item { name: name.to_owned(), ..Item::default() };
-        item.columns.push(ItemColumn { name: name.to_owned(), col, origin: None, fields: None });
+        item.columns.push(ItemColumn { name: name.to_owned(), col, origin: None });
         let mut columns = vec![(col, scalar)];
         if ordinality {
             let ordinal = self.col(SqlType::Int8.into(), false);
-            item.columns.push(ItemColumn { name: "ordinality".to_owned(), col: ordinal, origin: None, fields: None });
+            item.columns.push(ItemColumn { name: "ordinality".to_owned(), col: ordinal, origin: None });
             columns.push((ordinal, super::literal::bigint(1)));
         }
+        item.scalar = !ordinality;
         self.alias_function(&mut item, alias, true)?;
         Ok(Part { rel: Rel::Extend { input: Box::new(Rel::OneRow), columns }, visible: vec![shown(item)] })
     }
@@ -383,6 +378,7 @@ impl Binder<'_> {
 
     /// `(a JOIN b …) AS alias`: one relation of all columns.
     fn aliased_join(&mut self, part: Part, alias: &ast::TableAlias) -> Result<Part> {
+        // As a whole it is a row of its columns, never NULL.
         let mut item = Item { name: parse::fold(&alias.name), ..Item::default() };
         for visible in part.visible.iter().filter(|v| v.columns) {
             item.columns.extend(visible.item.columns.iter().cloned());
@@ -441,10 +437,41 @@ impl Binder<'_> {
         Ok(())
     }
 
+    /// After an outer join the padded side's columns can be NULL.
+    fn nullable_sides(&mut self, left: Part, right: Part, kind: JoinKind) -> (Part, Part) {
+        let left = if matches!(kind, JoinKind::Right | JoinKind::Full) { self.padded(left) } else { left };
+        let right = if matches!(kind, JoinKind::Left | JoinKind::Full) { self.padded(right) } else { right };
+        (left, right)
+    }
+
+    /// The nullable side: its whole rows need a column that tells padded rows from rows of NULLs.
+    fn padded(&mut self, part: Part) -> Part {
+        let mut made: Option<Col> = None;
+        let mut visible = Vec::with_capacity(part.visible.len());
+        for v in part.visible {
+            let mut item = Item::clone(&v.item);
+            item.columns.iter_mut().for_each(|column| column.col.nullable = true);
+            item.system.iter_mut().for_each(|(_, _, col)| col.nullable = true);
+            item.padded = true;
+            let table = item.system.iter().find(|(_, id, _)| *id == ColumnId::TABLEOID).map(|(_, _, col)| *col);
+            let marker = item
+                .marker
+                .or(table)
+                .unwrap_or_else(|| *made.get_or_insert_with(|| self.col(SqlType::Bool.into(), false)));
+            item.marker = Some(Col { nullable: true, ..marker });
+            visible.push(Visible { item: Rc::new(item), ..v });
+        }
+        let rel = match made {
+            Some(col) => Rel::Extend { input: Box::new(part.rel), columns: vec![(col, constant(true))] },
+            None => part.rel,
+        };
+        Part { rel, visible }
+    }
+
     fn join_on(&mut self, left: Part, right: Part, kind: JoinKind, lateral: bool, on: Option<&Expr>) -> Result<Part> {
-        let (left_visible, right_visible) = nullable_sides(left.visible, right.visible, kind);
-        let mut visible = left_visible;
-        visible.extend(right_visible);
+        let (left, right) = self.nullable_sides(left, right, kind);
+        let mut visible = left.visible;
+        visible.extend(right.visible);
         let on = match on {
             None => constant(true),
             Some(on) => {
@@ -489,7 +516,8 @@ impl Binder<'_> {
             1 => tests.remove(0),
             _ => Scalar::And(tests),
         };
-        let (left_visible, right_visible) = nullable_sides(left.visible, right.visible, kind);
+        let (left, right) = self.nullable_sides(left, right, kind);
+        let (left_visible, right_visible) = (left.visible, right.visible);
         let rel = Rel::Join { kind, left: Box::new(left.rel), right: Box::new(right.rel), on, lateral };
         let mut item = Item::default();
         let mut made: Vec<(Col, Scalar)> = Vec::new();
@@ -497,7 +525,7 @@ impl Binder<'_> {
             let column = self.merged_column(kind, l, r, &mut made)?;
             let origin = if column.id == l.col.id { l.origin } else { None };
             let origin = if column.id == r.col.id { r.origin } else { origin };
-            item.columns.push(ItemColumn { name: name.clone(), col: column, origin, fields: None });
+            item.columns.push(ItemColumn { name: name.clone(), col: column, origin });
             self.labels.entry(column.id).or_insert((String::new(), name.clone()));
         }
         for visible in left_visible.iter().chain(&right_visible).filter(|v| v.columns) {
@@ -545,13 +573,20 @@ impl Binder<'_> {
     }
 }
 
+/// 42601: a function in FROM must say what columns it makes.
+fn known_columns(chosen: &Chosen, position: Position) -> Result<()> {
+    if chosen.returns.ty == SqlType::Record && chosen.function.columns.is_empty() {
+        let message = "a column definition list is required for functions returning \"record\"";
+        return Err(SqlError::new(SqlState::SYNTAX_ERROR, message).at(position));
+    }
+    Ok(())
+}
+
 /// All column numbers of an item.
 pub(super) fn item_ids(item: &Item) -> Vec<ColId> {
-    let columns = item.columns.iter().flat_map(|column| {
-        let fields = column.fields.iter().flatten().map(|(_, col)| col.id);
-        std::iter::once(column.col.id).chain(fields)
-    });
-    columns.chain(item.system.iter().map(|(_, _, col)| col.id)).chain(item.row_key.map(|col| col.id)).collect()
+    let columns = item.columns.iter().map(|column| column.col.id);
+    let more = [item.row_key, item.marker].into_iter().flatten().map(|col| col.id);
+    columns.chain(item.system.iter().map(|(_, _, col)| col.id)).chain(more).collect()
 }
 
 /// Two trees side by side; the right one may read the left's columns.
@@ -596,25 +631,4 @@ fn using_column(side: &[Visible], name: &str, which: &str, position: Position) -
             Err(SqlError::new(SqlState::UNDEFINED_COLUMN, message).at(position))
         }
     }
-}
-
-/// After an outer join the padded side's columns can be NULL.
-fn nullable_sides(left: Vec<Visible>, right: Vec<Visible>, kind: JoinKind) -> (Vec<Visible>, Vec<Visible>) {
-    let padded = |side: Vec<Visible>, yes: bool| -> Vec<Visible> {
-        if !yes {
-            return side;
-        }
-        let all_nullable = |v: Visible| {
-            let mut item = Item::clone(&v.item);
-            item.columns.iter_mut().for_each(|column| column.col.nullable = true);
-            item.system.iter_mut().for_each(|(_, _, col)| col.nullable = true);
-            item.padded = true;
-            Visible { item: Rc::new(item), ..v }
-        };
-        side.into_iter().map(all_nullable).collect()
-    };
-    (
-        padded(left, matches!(kind, JoinKind::Right | JoinKind::Full)),
-        padded(right, matches!(kind, JoinKind::Left | JoinKind::Full)),
-    )
 }

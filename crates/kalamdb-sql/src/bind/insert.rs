@@ -214,7 +214,6 @@ impl Binder<'_> {
             let value = match given {
                 None => self.column_default(column)?,
                 Some(given) => {
-                    given.output()?;
                     let mut col = given.col;
                     if let Some(other) = retyped.iter().find(|other| other.id == col.id) {
                         col = *other;
@@ -443,10 +442,7 @@ impl Binder<'_> {
         let targets = self.targets(items)?;
         let mut exprs = Vec::with_capacity(targets.len());
         let mut outputs = Vec::with_capacity(targets.len());
-        for Target { name, scalar, origin, fields, position, .. } in targets {
-            if fields.is_some() {
-                return Err(SqlError::unsupported("a composite value in a result").at(position));
-            }
+        for Target { name, scalar, origin, position, .. } in targets {
             let scalar = self.known(scalar, position)?;
             let col = self.col(scalar.ty(), true);
             outputs.push(Output { col: col.id, name, ty: scalar.ty(), origin });

@@ -15,6 +15,7 @@ mod operator;
 mod output_name;
 mod param;
 mod prune;
+mod record;
 mod scope;
 mod select;
 mod set_op;
@@ -190,6 +191,10 @@ pub(crate) struct Binder<'a> {
     levels: Vec<Level>,
     /// What a column is called in errors: its relation and its name.
     labels: HashMap<ColId, (String, String)>,
+    /// The fields of columns that are row values, as far as they are known.
+    records: HashMap<ColId, record::Shape>,
+    /// Where whole rows of which relations were named, for the name in 42803.
+    whole_rows: HashMap<usize, String>,
 }
 
 fn line_starts(text: &str) -> Vec<usize> {
@@ -209,6 +214,8 @@ impl<'a> Binder<'a> {
             params: Params::new(declared),
             levels: Vec::new(),
             labels: HashMap::new(),
+            records: HashMap::new(),
+            whole_rows: HashMap::new(),
         }
     }
 
@@ -266,7 +273,7 @@ impl<'a> Binder<'a> {
 
     fn statement_query(&mut self, query: &ast::Query) -> Result<(BoundKind, Vec<Output>)> {
         let derived = self.query(query, true)?;
-        let outputs = derived.columns.iter().map(|column| column.output()).collect::<Result<Vec<_>>>()?;
+        let outputs = derived.columns.iter().map(|column| column.output()).collect();
         Ok((BoundKind::Query(derived.rel), outputs))
     }
 

@@ -80,8 +80,13 @@ fn visit(rel: &mut Rel, wanted: &mut HashSet<ColId>, needs: &mut [Need]) {
         }
         Rel::Narrow { columns, .. } => columns.retain(|col| wanted.contains(&col.id)),
         // What has effects is done though nobody looks at the result.
-        Rel::Extend { columns, .. } => {
+        Rel::Extend { input, columns } => {
             columns.retain(|(col, value)| wanted.contains(&col.id) || walk::is_volatile(value));
+            if columns.is_empty() {
+                let input = std::mem::replace(input.as_mut(), Rel::OneRow);
+                *rel = input;
+                return visit(rel, wanted, needs);
+            }
         }
         Rel::Window { calls, .. } => calls.retain(|(col, _)| wanted.contains(&col.id)),
         Rel::Aggregate { aggregates, .. } => aggregates.retain(|(col, _)| wanted.contains(&col.id)),

@@ -151,6 +151,10 @@ pub(super) struct Item {
     pub(super) primary_key: Vec<ColId>,
     /// Whether an outer join may pad its rows with NULL.
     pub(super) padded: bool,
+    /// For padded rows: a column that is NULL in them only.
+    pub(super) marker: Option<Col>,
+    /// Whether it is a function's single value: as a whole it is that value and no row.
+    pub(super) scalar: bool,
 }
 
 /// A column of a relation in scope.
@@ -159,17 +163,12 @@ pub(super) struct ItemColumn {
     pub(super) name: String,
     pub(super) col: Col,
     pub(super) origin: Option<(TableId, ColumnId)>,
-    /// For a composite value: its fields. `col` is then the first field's.
-    pub(super) fields: Option<Vec<(String, Col)>>,
 }
 
 impl ItemColumn {
     /// As a column of the statement's result.
-    pub(super) fn output(&self) -> Result<Output> {
-        if self.fields.is_some() {
-            return Err(SqlError::unsupported("a composite value in a result"));
-        }
-        Ok(Output { col: self.col.id, name: self.name.clone(), ty: self.col.ty, origin: self.origin })
+    pub(super) fn output(&self) -> Output {
+        Output { col: self.col.id, name: self.name.clone(), ty: self.col.ty, origin: self.origin }
     }
 }
 
@@ -178,7 +177,6 @@ impl ItemColumn {
 pub(super) struct Found {
     pub(super) col: Col,
     pub(super) origin: Option<(TableId, ColumnId)>,
-    pub(super) fields: Option<Vec<(String, Col)>>,
 }
 
 impl Item {
@@ -186,13 +184,13 @@ impl Item {
         self.columns
             .iter()
             .filter(|column| column.name == name)
-            .map(|column| Found { col: column.col, origin: column.origin, fields: column.fields.clone() })
+            .map(|column| Found { col: column.col, origin: column.origin })
             .collect()
     }
 
     fn find_system(&self, name: &str) -> Option<(ColumnId, Found)> {
         let (_, id, col) = self.system.iter().find(|(system, ..)| *system == name)?;
-        Some((*id, Found { col: *col, origin: None, fields: None }))
+        Some((*id, Found { col: *col, origin: None }))
     }
 }
 
@@ -292,6 +290,19 @@ impl Binder<'_> {
         relation: &str,
         position: Position,
     ) -> Result<(usize, Rc<Item>)> {
+        match self.find_relation(namespace, relation, position)? {
+            Some(found) => Ok(found),
+            None => Err(self.missing_relation(namespace, relation, position)),
+        }
+    }
+
+    /// As [`Binder::relation_in_scope`]; `None` when there is none.
+    pub(super) fn find_relation(
+        &self,
+        namespace: Option<&str>,
+        relation: &str,
+        position: Position,
+    ) -> Result<Option<(usize, Rc<Item>)>> {
         let fits = |item: &Item| {
             item.name == relation && namespace.is_none_or(|namespace| item.namespace.as_deref() == Some(namespace))
         };
@@ -306,18 +317,17 @@ impl Binder<'_> {
                     let message = format!("table reference \"{relation}\" is ambiguous");
                     return Err(SqlError::new(SqlState::AMBIGUOUS_ALIAS, message).at(position));
                 }
-                return Ok((depth, visible.item.clone()));
+                return Ok(Some((depth, visible.item.clone())));
             }
         }
-        Err(self.missing_relation(namespace, relation, position))
+        Ok(None)
     }
 
     fn missing_relation(&self, namespace: Option<&str>, relation: &str, position: Position) -> SqlError {
-        let shown = namespace.map_or_else(|| relation.to_owned(), |namespace| format!("{namespace}.{relation}"));
         let known = self.levels.iter().flat_map(|level| level.visible.iter().chain(&level.barred));
         let there = known.into_iter().any(|v| v.item.name == relation);
         if there {
-            let message = format!("invalid reference to FROM-clause entry for table \"{shown}\"");
+            let message = format!("invalid reference to FROM-clause entry for table \"{relation}\"");
             let detail = format!(
                 "There is an entry for table \"{relation}\", but it cannot be referenced from this part of the query."
             );
@@ -330,11 +340,11 @@ impl Binder<'_> {
             })
         });
         if let Some(visible) = aliased {
-            let message = format!("invalid reference to FROM-clause entry for table \"{shown}\"");
+            let message = format!("invalid reference to FROM-clause entry for table \"{relation}\"");
             let hint = format!("Perhaps you meant to reference the table alias \"{}\".", visible.item.name);
             return SqlError::new(SqlState::UNDEFINED_TABLE, message).with_hint(hint).at(position);
         }
-        let message = format!("missing FROM-clause entry for table \"{shown}\"");
+        let message = format!("missing FROM-clause entry for table \"{relation}\"");
         SqlError::new(SqlState::UNDEFINED_TABLE, message).at(position)
     }
 
@@ -345,7 +355,7 @@ impl Binder<'_> {
         }
     }
 
-    fn mention(&mut self, depth: usize, id: ColId, position: Position) {
+    pub(super) fn mention(&mut self, depth: usize, id: ColId, position: Position) {
         let inside = self.levels[depth..].iter().any(|level| level.clause == Clause::AggregateArgument);
         if !inside {
             self.levels[depth].mentions.push((id, position));

@@ -8,7 +8,7 @@ use super::expr::{bare, row_items};
 use super::operator::{is_keyed, key};
 use super::output_name::output_name;
 use super::scope::{Clause, Item, ItemColumn, Level};
-use super::{Binder, Position, call, literal, walk};
+use super::{Binder, Position, call, literal, record, walk};
 use crate::parse;
 use kalamdb_commons::{ColumnId, Datum, Result, SqlError, SqlState, SqlType, TableId};
 use sqlparser::ast::{self, Expr, Query, SelectItem, SetExpr};
@@ -30,7 +30,6 @@ pub(super) struct Target {
     pub(super) name: String,
     pub(super) scalar: Scalar,
     pub(super) origin: Option<(TableId, ColumnId)>,
-    pub(super) fields: Option<Vec<(String, Col)>>,
     pub(super) position: Position,
     pub(super) hidden: bool,
 }
@@ -159,7 +158,11 @@ impl Binder<'_> {
         let mut cols = Vec::with_capacity(width);
         for column in columns {
             let (scalars, ty) = self.unify(column, "VALUES")?;
-            cols.push(self.col(ty, true));
+            let col = self.col(ty, true);
+            if let Some(first) = scalars.first() {
+                self.note_record(first, col);
+            }
+            cols.push(col);
             for (row, scalar) in rows.iter_mut().zip(scalars) {
                 row.push(scalar);
             }
@@ -168,12 +171,7 @@ impl Binder<'_> {
         let columns = cols
             .iter()
             .enumerate()
-            .map(|(index, col)| ItemColumn {
-                name: format!("column{}", index + 1),
-                col: *col,
-                origin: None,
-                fields: None,
-            })
+            .map(|(index, col)| ItemColumn { name: format!("column{}", index + 1), col: *col, origin: None })
             .collect();
         Ok(Derived { rel: Rel::Values { columns: cols, rows }, columns })
     }
@@ -194,7 +192,6 @@ impl Binder<'_> {
                 name: column.name.clone(),
                 scalar: Scalar::Column(column.col),
                 origin: column.origin,
-                fields: column.fields.clone(),
                 position: None,
                 hidden: false,
             })
@@ -253,16 +250,11 @@ impl Binder<'_> {
         let limit = self.limit(query)?;
         if resolve {
             for target in &mut targets {
-                if target.fields.is_none() {
-                    target.scalar = self.known(target.scalar.clone(), target.position)?;
-                }
+                target.scalar = self.known(target.scalar.clone(), target.position)?;
             }
         }
         let distinct = matches!(select.distinct, Some(ast::Distinct::Distinct));
         if distinct {
-            if let Some(target) = targets.iter().find(|target| target.fields.is_some()) {
-                return Err(SqlError::unsupported("DISTINCT of a composite value").at(target.position));
-            }
             for target in &mut targets {
                 target.scalar = self.known(target.scalar.clone(), target.position)?;
                 unequal(target.scalar.ty()).map_err(|error| error.at(target.position))?;
@@ -304,12 +296,7 @@ impl Binder<'_> {
             .into_iter()
             .zip(&cols)
             .filter(|(target, _)| !target.hidden)
-            .map(|(target, col)| ItemColumn {
-                name: target.name,
-                col: *col,
-                origin: target.origin,
-                fields: target.fields,
-            })
+            .map(|(target, col)| ItemColumn { name: target.name, col: *col, origin: target.origin })
             .collect();
         Ok(Derived { rel: narrowed(rel, &columns), columns })
     }
@@ -319,6 +306,9 @@ impl Binder<'_> {
         let mut targets = Vec::with_capacity(items.len());
         for item in items {
             match item {
+                SelectItem::UnnamedExpr(expr) if record::expanded(expr).is_some() => {
+                    self.expand(expr, &mut targets)?;
+                }
                 SelectItem::UnnamedExpr(expr) => targets.push(self.target(expr, None)?),
                 SelectItem::ExprWithAlias { expr, alias } => targets.push(self.target(expr, Some(alias))?),
                 SelectItem::Wildcard(options) => {
@@ -341,18 +331,8 @@ impl Binder<'_> {
                     let (_, item) = self.relation_in_scope(namespace.as_deref(), &relation, position)?;
                     self.star(&item, position, &mut targets);
                 }
-                SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::Expr(expr), _) => {
-                    let position = self.position(expr);
-                    for (name, col) in self.composite(bare(expr)).map_err(|error| error.at(position))? {
-                        targets.push(Target {
-                            name,
-                            scalar: Scalar::Column(col),
-                            origin: None,
-                            fields: None,
-                            position,
-                            hidden: false,
-                        });
-                    }
+                SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::Expr(_), _) => {
+                    return Err(SqlError::unsupported("such a star"));
                 }
                 SelectItem::ExprWithAliases { .. } => return Err(SqlError::unsupported("several names for one item")),
             }
@@ -364,6 +344,21 @@ impl Binder<'_> {
         Ok(targets)
     }
 
+    /// `(row).*`: a target for each field.
+    fn expand(&mut self, expr: &Expr, targets: &mut Vec<Target>) -> Result<()> {
+        let Some(row) = record::expanded(expr) else { return Ok(()) };
+        let position = self.position(&row);
+        let fields = self.composite(&row).map_err(|error| error.at(position))?;
+        targets.extend(fields.into_iter().map(|(name, scalar)| Target {
+            name,
+            scalar,
+            origin: None,
+            position,
+            hidden: false,
+        }));
+        Ok(())
+    }
+
     fn star(&mut self, item: &Item, position: Position, targets: &mut Vec<Target>) {
         for column in &item.columns {
             self.level().mentions.push((column.col.id, position));
@@ -371,7 +366,6 @@ impl Binder<'_> {
                 name: column.name.clone(),
                 scalar: Scalar::Column(column.col),
                 origin: column.origin,
-                fields: column.fields.clone(),
                 position,
                 hidden: false,
             });
@@ -381,24 +375,7 @@ impl Binder<'_> {
     fn target(&mut self, expr: &Expr, alias: Option<&ast::Ident>) -> Result<Target> {
         let name = alias.map_or_else(|| output_name(expr), parse::fold);
         let position = self.position(expr);
-        if let Expr::Function(call) = bare(expr)
-            && self.is_record_call(call)
-        {
-            let fields = self.record_function(call)?;
-            let first = fields[0].1;
-            return Ok(Target {
-                name,
-                scalar: Scalar::Column(first),
-                origin: None,
-                fields: Some(fields),
-                position,
-                hidden: false,
-            });
-        }
-        if row_items(expr).is_some() {
-            return Err(SqlError::unsupported("a row value in a select list").at(position));
-        }
-        // A plain column keeps its origin, and a composite one its fields.
+        // A plain column keeps its origin.
         let found = match bare(expr) {
             Expr::Identifier(ident) => {
                 let position = self.ident_position(ident);
@@ -413,13 +390,12 @@ impl Binder<'_> {
                 name,
                 scalar: Scalar::Column(found.col),
                 origin: found.origin,
-                fields: found.fields,
                 position,
                 hidden: false,
             });
         }
         let scalar = self.expr(expr)?;
-        Ok(Target { name, scalar, origin: None, fields: None, position, hidden: false })
+        Ok(Target { name, scalar, origin: None, position, hidden: false })
     }
 
     fn order_by(&mut self, query: &Query, targets: &mut Vec<Target>) -> Result<Vec<OrderKey>> {
@@ -500,7 +476,7 @@ impl Binder<'_> {
         if let Some(index) = targets.iter().position(|target| walk::equal(&target.scalar, &scalar)) {
             return Ok(index);
         }
-        targets.push(Target { name: String::new(), scalar, origin: None, fields: None, position, hidden: true });
+        targets.push(Target { name: String::new(), scalar, origin: None, position, hidden: true });
         Ok(targets.len() - 1)
     }
 
@@ -653,6 +629,7 @@ impl Binder<'_> {
             let key_col = self.col(by.ty(), true);
             keys.push((key_col, by));
             let display = self.col(scalar.ty(), true);
+            self.note_record(scalar, display);
             shown.push((display, first(scalar.clone())));
             let above = match groups.sets {
                 None => Scalar::Column(display),
@@ -854,6 +831,7 @@ impl Binder<'_> {
                     None => {
                         let nullable = !matches!(scalar, Scalar::Const(datum, _) if !datum.is_null());
                         let col = self.col(scalar.ty(), nullable);
+                        self.note_record(scalar, col);
                         made.push((col, scalar.clone()));
                         col
                     }
@@ -885,6 +863,7 @@ impl Binder<'_> {
                 let by = key(Scalar::Column(col));
                 keys.push((self.col(by.ty(), col.nullable), by));
                 let display = self.col(col.ty, col.nullable);
+                self.note_record(&Scalar::Column(col), display);
                 aggregates.push((display, first(Scalar::Column(col))));
                 above.push((col.id, display));
             } else {
@@ -1123,11 +1102,8 @@ fn limited(rel: Rel, (count, offset): (Option<Scalar>, Option<Scalar>)) -> Rel {
 fn narrowed(rel: Rel, columns: &[ItemColumn]) -> Rel {
     let mut kept: Vec<Col> = Vec::new();
     for column in columns {
-        let fields = column.fields.iter().flatten().map(|(_, col)| *col);
-        for col in std::iter::once(column.col).chain(fields) {
-            if !kept.iter().any(|other| other.id == col.id) {
-                kept.push(col);
-            }
+        if !kept.iter().any(|other| other.id == column.col.id) {
+            kept.push(column.col);
         }
     }
     Rel::Narrow { input: Box::new(rel), columns: kept }

@@ -118,17 +118,17 @@ impl Binder<'_> {
                 super::aggregate::unequal(*ty)?;
             }
         }
+        for (l, r) in left.columns.iter().zip(&right.columns) {
+            self.same_shapes(l.col, r.col, !all || op != SetOp::Union)?;
+        }
         let (rel, columns) = if all && op != SetOp::Union {
             self.multiset(op, left, right, &types)?
         } else {
             let keyed = !all && types.iter().any(|ty| is_keyed(*ty));
             self.plain(op, all, keyed, left, right, &types)
         };
-        let columns = names
-            .into_iter()
-            .zip(columns)
-            .map(|(name, col)| ItemColumn { name, col, origin: None, fields: None })
-            .collect();
+        let columns =
+            names.into_iter().zip(columns).map(|(name, col)| ItemColumn { name, col, origin: None }).collect();
         Ok(Derived { rel, columns })
     }
 
@@ -151,7 +151,9 @@ impl Binder<'_> {
             .enumerate()
             .map(|(index, ty)| {
                 let nullable = left.columns[index].col.nullable || right.columns[index].col.nullable;
-                self.col(*ty, nullable)
+                let col = self.col(*ty, nullable);
+                self.note_record(&Scalar::Column(left.columns[index].col), col);
+                col
             })
             .collect();
         let rel = Rel::SetOperation {
@@ -221,7 +223,7 @@ impl Binder<'_> {
             ty: SqlType::Int8.into(),
         };
         arm.rel = Rel::Window { input: Box::new(arm.rel), calls: vec![(number, call)] };
-        arm.columns.push(ItemColumn { name: String::new(), col: number, origin: None, fields: None });
+        arm.columns.push(ItemColumn { name: String::new(), col: number, origin: None });
         Ok(arm)
     }
 }

@@ -1,16 +1,14 @@
 //! Subqueries in expressions. Their trees refer to outer columns by number; nothing else marks them as correlated.
 
 use super::bound::{Col, Rel, Scalar, Subquery, SubqueryKind};
-use super::expr::row_items;
 use super::scope::ItemColumn;
-use super::{Binder, walk};
+use super::{Binder, record, walk};
 use kalamdb_commons::{Result, SqlError, SqlState, SqlType};
 use sqlparser::ast::{Expr, Query};
 
 fn single(columns: &[ItemColumn]) -> Result<Col> {
     match columns {
-        [column] if column.fields.is_none() => Ok(column.col),
-        [_] => Err(SqlError::unsupported("a composite value in an expression")),
+        [column] => Ok(column.col),
         _ => Err(SqlError::new(SqlState::SYNTAX_ERROR, "subquery must return only one column")),
     }
 }
@@ -75,9 +73,10 @@ impl Binder<'_> {
         query: &Query,
         all: bool,
     ) -> Result<Scalar> {
-        let lefts = match row_items(operand) {
-            Some(items) => items.into_iter().map(|item| self.expr(item)).collect::<Result<Vec<_>>>()?,
-            None => vec![self.expr(operand)?],
+        let left = self.expr(operand)?;
+        let lefts = match record::fields(&left) {
+            Some(fields) if record::is_row(operand) => fields.to_vec(),
+            _ => vec![left],
         };
         let derived = self.query(query, true)?;
         let columns: Vec<Col> = derived.columns.iter().map(|column| column.col).collect();

@@ -63,6 +63,25 @@ impl Binder<'_> {
         }
     }
 
+    /// The arguments of a call; `t.*` is a whole row.
+    pub(super) fn bound_arguments(&mut self, call: &ast::Function) -> Result<Vec<(Scalar, Position)>> {
+        let FunctionArguments::List(list) = &call.args else { return Ok(Vec::new()) };
+        let whole = |arg: &FunctionArg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(_)));
+        if !list.args.iter().any(whole) {
+            return arguments(call)?.into_iter().map(|arg| self.placed(arg)).collect();
+        }
+        list.args
+            .iter()
+            .map(|arg| match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) => {
+                    Ok((self.starred(name)?, self.position(name)))
+                }
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => self.placed(expr),
+                _ => Err(SqlError::unsupported("such an argument")),
+            })
+            .collect()
+    }
+
     /// A call of a function by name, in whatever shape.
     pub(super) fn function(&mut self, call: &ast::Function) -> Result<Scalar> {
         let position = self.position(&call.name);
@@ -128,17 +147,14 @@ impl Binder<'_> {
             // PostgreSQL looks for a function without arguments first.
             self.resolve_call(name, Vec::new(), position)?;
         }
-        let args = arguments(call).map_err(|error| error.at(position))?;
-        let mut bound = Vec::with_capacity(args.len());
-        for arg in &args {
-            bound.push(self.placed(arg)?);
-        }
+        let bound = self.bound_arguments(call).map_err(|error| error.at(position))?;
         if let Some(scalar) = self.cast_by_name(name, &bound, position)? {
             return Ok(scalar);
         }
         let chosen = self.resolve_call(name, bound, position)?;
         if !chosen.function.columns.is_empty() && chosen.returns.ty == SqlType::Record {
-            return Err(SqlError::unsupported("a composite value in an expression").at(position));
+            let cols = self.set_call(chosen.function, chosen.args, chosen.returns, position)?;
+            return Ok(self.function_row(chosen.function, &cols));
         }
         self.scalar_call(chosen, position)
     }
@@ -159,38 +175,14 @@ impl Binder<'_> {
         self.cast(arg.clone(), ty.into(), position).map(Some)
     }
 
-    /// A function that gives several columns, for `(f(x)).column` and `f(x) AS composite`.
-    pub(super) fn record_function(&mut self, call: &ast::Function) -> Result<Vec<(String, super::bound::Col)>> {
-        let position = self.position(&call.name);
-        let (name, _) = self.function_name(call)?;
-        let mut args = Vec::new();
-        for arg in arguments(call)? {
-            args.push(self.placed(arg)?);
-        }
-        let chosen = self.resolve_call(&name, args, position)?;
-        if chosen.function.columns.is_empty() || !matches!(chosen.function.kind, Kind::Set(_)) {
-            let message =
-                format!("column notation applied to type {}, which is not a composite type", chosen.returns.ty);
-            return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message).at(position));
-        }
-        let names = chosen.function.columns;
-        let cols = self.set_call(chosen.function, chosen.args, chosen.returns, position)?;
-        Ok(names.iter().map(|(name, _)| (*name).to_owned()).zip(cols).collect())
-    }
-
-    /// Whether a call in a select list gives a composite value.
-    pub(super) fn is_record_call(&self, call: &ast::Function) -> bool {
-        let Ok((name, _)) = self.function_name(call) else { return false };
-        let functions = function::by_name(&name);
-        !functions.is_empty()
-            && functions.iter().all(|function| matches!(function.kind, Kind::Set(_)) && function.columns.len() > 1)
-    }
-
     /// Names that the grammar knows.
     fn keyword_call(&mut self, name: &str, call: &ast::Function, position: Position) -> Result<Option<Scalar>> {
         if let FunctionArguments::Subquery(query) = &call.args {
             if name == "array" {
                 return self.array_subquery(query).map(Some);
+            }
+            if name == "row" {
+                return self.row_call(call).map(Some);
             }
             // f((SELECT …)) loses its inner brackets in the parser.
             let arg = self.scalar_subquery(query)?;
@@ -204,7 +196,7 @@ impl Binder<'_> {
             "nullif" => self.nullif(call, position)?,
             "greatest" | "least" => self.extreme(name, call, position)?,
             "grouping" => self.grouping(call, position)?,
-            "row" => return Err(SqlError::unsupported("a row value in this place").at(position)),
+            "row" => self.row_call(call)?,
             "current_timestamp" | "localtimestamp" | "localtime" => {
                 let scalar = self.bare_function(name, position)?;
                 let Some(scalar) = scalar else { return Ok(None) };
@@ -224,10 +216,7 @@ impl Binder<'_> {
 
     fn coalesce_call(&mut self, call: &ast::Function) -> Result<Scalar> {
         let sets_before = self.level().sets.len();
-        let mut items = Vec::new();
-        for arg in arguments(call)? {
-            items.push(self.placed(arg)?);
-        }
+        let items = self.bound_arguments(call)?;
         if self.level().sets.len() > sets_before {
             let message = "set-returning functions are not allowed in COALESCE";
             return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message)
@@ -251,10 +240,7 @@ impl Binder<'_> {
 
     /// GREATEST and LEAST leave NULLs out: each argument is the answer if it is beaten by no other.
     fn extreme(&mut self, name: &str, call: &ast::Function, position: Position) -> Result<Scalar> {
-        let mut items = Vec::new();
-        for arg in arguments(call)? {
-            items.push(self.placed(arg)?);
-        }
+        let items = self.bound_arguments(call)?;
         let (items, ty) = self.unify(items, if name == "greatest" { "GREATEST" } else { "LEAST" })?;
         let op = if name == "greatest" { ">=" } else { "<=" };
         let mut branches = Vec::with_capacity(items.len());

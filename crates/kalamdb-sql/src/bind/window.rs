@@ -196,15 +196,11 @@ impl Binder<'_> {
         }
         self.refuse_window_clauses(name, call, position)?;
         let (args, filter) = self.within(Clause::WindowArgument, |binder| {
-            let mut args = Vec::new();
-            if !syntax::is_star(call) {
-                for arg in syntax::arguments(call)? {
-                    args.push(binder.placed(arg)?);
-                }
-            }
+            let args = if syntax::is_star(call) { Vec::new() } else { binder.bound_arguments(call)? };
             Ok((args, binder.filter(call)?))
         })?;
-        let chosen = self.resolve_among(name, args, &fits, position)?;
+        let mut chosen = self.resolve_among(name, args, &fits, position)?;
+        self.settle_json(chosen.function, &mut chosen.args)?;
         if filter.is_some() && matches!(chosen.function.kind, Kind::Window(_)) {
             let message = "FILTER is not implemented for non-aggregate window functions";
             return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message).at(position));

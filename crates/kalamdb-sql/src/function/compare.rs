@@ -8,7 +8,7 @@ use super::{Call, Function, json};
 use crate::types;
 use arrow_array::builder::BinaryBuilder;
 use arrow_array::{Array, ArrayRef, BinaryArray};
-use kalamdb_commons::{Datum, Interval, Numeric, Result, SqlError, SqlType};
+use kalamdb_commons::{Datum, Interval, Numeric, Result, SqlError, SqlState, SqlType};
 use std::sync::Arc;
 
 #[rustfmt::skip]
@@ -20,6 +20,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(9005 "kalam_key" (a: Interval) -> Bytea { Ok(interval_key(a).to_vec()) }),
     f!(9006 "kalam_key" (a: Jsonb) -> Bytea { json::sort_key(a) }),
     x!(9007 "kalam_key" (Anyarray) -> Bytea = array_keys),
+    x!(9008 "kalam_key" (Record) -> Bytea = super::record::keys),
 ];
 
 /// The OID of the type's key function in [`FUNCTIONS`].
@@ -31,6 +32,7 @@ pub(super) fn key_function(ty: SqlType) -> Option<u32> {
         SqlType::Bpchar => 9004,
         SqlType::Interval => 9005,
         SqlType::Jsonb => 9006,
+        SqlType::Record => 9008,
         array if array.is_array() => 9007,
         _ => return None,
     })
@@ -105,7 +107,7 @@ pub(super) fn write_key(datum: &Datum, ty: SqlType, out: &mut Vec<u8>) -> Result
         Datum::Text(text) => match ty {
             SqlType::Bpchar => write_bytes(text.trim_end_matches(' ').as_bytes(), out),
             SqlType::Jsonb => out.extend(json::sort_key(text)?),
-            SqlType::Json => return Err(SqlError::unsupported("comparing values of type json")),
+            SqlType::Json | SqlType::Unknown => return Err(no_equality(ty)),
             _ => write_bytes(text.as_bytes(), out),
         },
         Datum::Bytes(bytes) => write_bytes(bytes, out),
@@ -118,8 +120,21 @@ pub(super) fn write_key(datum: &Datum, ty: SqlType, out: &mut Vec<u8>) -> Result
             }
             out.push(0);
         }
+        Datum::Record(record) => {
+            for field in &record.fields {
+                // Values of several types are never equal.
+                out.extend(field.ty.ty.oid().to_be_bytes());
+                write_key(&field.value, field.ty.ty, out)?;
+            }
+            out.extend([0; 4]);
+        }
     }
     Ok(())
+}
+
+/// 42883: values that cannot be compared.
+fn no_equality(ty: SqlType) -> SqlError {
+    SqlError::new(SqlState::UNDEFINED_FUNCTION, format!("could not identify an equality operator for type {ty}"))
 }
 
 /// A value's key by itself.

@@ -6,7 +6,7 @@ use super::rows::{by_datum, f, fail, k, text_of, x};
 use super::{Call, Function, Kind, SetRows};
 use crate::types::json::{Json, write_string};
 use arrow_array::ArrayRef;
-use kalamdb_commons::{Datum, Numeric, PgType, Result, SqlError, SqlState, SqlType};
+use kalamdb_commons::{Datum, Numeric, PgType, RecordDatum, RecordField, Result, SqlError, SqlState, SqlType};
 use serde_json::value::RawValue;
 
 #[rustfmt::skip]
@@ -65,7 +65,11 @@ pub(super) static FUNCTIONS: &[Function] = &[
     x!(3176 stable "to_json" (Anyelement) -> Json = |args, call| by_datum(args, call, |row| json_text(&row[0], call.arg_types[0], Some(call)).map(Datum::text))),
     x!(3787 stable "to_jsonb" (Anyelement) -> Jsonb = |args, call| by_datum(args, call, |row| Ok(Datum::text(json_value(&row[0], call.arg_types[0], Some(call))?.to_string())))),
     x!(3153 stable "array_to_json" (Anyarray) -> Json = |args, call| by_datum(args, call, |row| json_text(&row[0], call.arg_types[0], Some(call)).map(Datum::text))),
-    x!(3155 stable "row_to_json" (Record) -> Json = |_, _| Err(SqlError::unsupported("row_to_json"))),
+    x!(3155 stable "row_to_json" (Record) -> Json = |args, call| by_datum(args, call, |row| json_text(&row[0], call.arg_types[0], Some(call)).map(Datum::text))),
+    x!(3156 stable "row_to_json" (Record, Bool) -> Json = |args, call| by_datum(args, call, |row| match (&row[0], &row[1]) {
+        (Datum::Record(record), Datum::Bool(true)) => record_text(record, ",\n ", Some(call)).map(Datum::text),
+        (record, _) => json_text(record, call.arg_types[0], Some(call)).map(Datum::text),
+    })),
     x!(3198 stable lax variadic "json_build_array" (Any) -> Json = |args, call| by_datum(args, call, |row| build_array(row, call))),
     x!(3199 stable lax "json_build_array" () -> Json = |args, call| by_datum(args, call, |row| build_array(row, call))),
     x!(3200 stable lax variadic "json_build_object" (Any) -> Json = |args, call| by_datum(args, call, |row| build_object(row, call))),
@@ -586,6 +590,9 @@ pub(super) fn json_text(datum: &Datum, ty: PgType, call: Option<&Call<'_>>) -> R
         let items = array.items.iter().map(|item| json_text(item, element, call)).collect::<Result<Vec<_>>>()?;
         return Ok(format!("[{}]", items.join(",")));
     }
+    if let Datum::Record(record) = datum {
+        return record_text(record, ",", call);
+    }
     Ok(match (datum, ty.ty) {
         (Datum::Null, _) => "null".to_owned(),
         (Datum::Bool(value), _) => value.to_string(),
@@ -598,6 +605,14 @@ pub(super) fn json_text(datum: &Datum, ty: PgType, call: Option<&Call<'_>>) -> R
         (_, Date | Timestamp | Timestamptz) => quoted(&iso_text(datum, ty, call)?),
         _ => quoted(&value_text(datum, ty, call)?),
     })
+}
+
+/// `{"a":1,"b":"x"}`
+fn record_text(record: &RecordDatum, separator: &str, call: Option<&Call<'_>>) -> Result<String> {
+    let member =
+        |field: &RecordField| Ok(format!("{}:{}", quoted(&field.name), json_text(&field.value, field.ty, call)?));
+    let members = record.fields.iter().map(member).collect::<Result<Vec<_>>>()?;
+    Ok(format!("{{{}}}", members.join(separator)))
 }
 
 /// Dates and times as XML Schema writes them, whatever DateStyle says.
@@ -628,6 +643,10 @@ pub(super) fn json_value(datum: &Datum, ty: PgType, call: Option<&Call<'_>>) -> 
         let element = array.element.into();
         let items = array.items.iter().map(|item| json_value(item, element, call));
         return Ok(Json::Array(items.collect::<Result<_>>()?));
+    }
+    if let Datum::Record(record) = datum {
+        let member = |field: &RecordField| Ok((field.name.to_string(), json_value(&field.value, field.ty, call)?));
+        return Ok(Json::object(record.fields.iter().map(member).collect::<Result<_>>()?));
     }
     match (datum, ty.ty) {
         (Datum::Text(text), SqlType::Text | SqlType::Varchar | SqlType::Unknown) => Ok(Json::String(text.to_string())),

@@ -24,6 +24,7 @@ pub mod nowhere;
 mod operators;
 mod picture;
 mod privilege;
+pub(crate) mod record;
 mod regular;
 mod rows;
 mod series;

@@ -319,6 +319,7 @@ fn stored_size(datum: &Datum) -> Option<i32> {
         Datum::Text(text) => text.len() as i32 + if text.len() < 127 { 1 } else { 4 },
         Datum::Bytes(bytes) => bytes.len() as i32 + if bytes.len() < 127 { 1 } else { 4 },
         Datum::Array(array) => 24 + array.items.iter().filter_map(stored_size).sum::<i32>(),
+        Datum::Record(record) => 24 + record.fields.iter().filter_map(|field| stored_size(&field.value)).sum::<i32>(),
     })
 }
 

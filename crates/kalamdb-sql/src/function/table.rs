@@ -29,6 +29,7 @@ static FUNCTIONS: &[&[Function]] = &[
     super::math::FUNCTIONS,
     super::picture::FUNCTIONS,
     super::privilege::FUNCTIONS,
+    super::record::FUNCTIONS,
     super::regular::FUNCTIONS,
     super::series::FUNCTIONS,
     super::string::FUNCTIONS,

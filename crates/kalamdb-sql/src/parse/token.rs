@@ -41,6 +41,7 @@ pub(crate) fn lex(sql: &str) -> Result<Vec<Lexeme>> {
             _ => lexemes.push(lexeme),
         }
     }
+    mark_expansions(&mut lexemes);
     if let Some(lexeme) = lexemes.iter().find(|lexeme| is_nameless(&lexeme.token)) {
         return Err(error_at(sql, lexeme.start, "zero-length delimited identifier", "\"\""));
     }
@@ -51,6 +52,19 @@ pub(crate) fn lex(sql: &str) -> Result<Vec<Lexeme>> {
         });
     }
     Ok(lexemes)
+}
+
+/// The quotes of the star in `(row).*`: none that can be written.
+pub(crate) const EXPANSION: char = '`';
+
+/// The library reads `t.*` and not `(row).*`: there the star becomes a field's name.
+fn mark_expansions(lexemes: &mut [Lexeme]) {
+    for place in 2..lexemes.len() {
+        let before = (&lexemes[place - 2].token, &lexemes[place - 1].token);
+        if lexemes[place].token == Token::Mul && matches!(before, (Token::RParen | Token::RBracket, Token::Period)) {
+            lexemes[place].token = Token::make_word("*", Some(EXPANSION));
+        }
+    }
 }
 
 /// Turns rising lines and columns (from 1) into bytes and characters, in one walk over the text.

@@ -63,7 +63,8 @@ pub fn from_binary(bytes: &[u8], ty: PgType) -> Result<Datum> {
             return Err(SqlError::new(SqlState::NAME_TOO_LONG, "identifier too long")
                 .with_detail("Identifier must be less than 64 characters."));
         }
-        Record | PgNodeTree | Aclitem | Any | Anyelement | Anynonarray | Anycompatible => {
+        Record => return Err(super::record::no_input()),
+        PgNodeTree | Aclitem | Any | Anyelement | Anynonarray | Anycompatible => {
             return Err(SqlError::new(
                 SqlState::UNDEFINED_FUNCTION,
                 format!("no binary input function available for type {ty}"),

@@ -10,6 +10,7 @@ mod digits;
 pub mod json;
 mod number;
 pub mod oid;
+mod record;
 pub mod string;
 #[cfg(test)]
 mod tests;
@@ -133,8 +134,8 @@ pub fn from_text(text: &str, ty: PgType, style: &Style, names: &dyn CatalogNames
             None => Err(number::syntax(text, "tid")),
         },
         Void => Ok(Datum::Null),
-        Record | Aclitem | PgNodeTree | Any | Anyelement | Anynonarray | Anycompatible | Anyarray
-        | Anycompatiblearray => {
+        Record => Err(record::no_input()),
+        Aclitem | PgNodeTree | Any | Anyelement | Anynonarray | Anycompatible | Anyarray | Anycompatiblearray => {
             Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, format!("cannot accept a value of type {ty}")))
         }
         list if list.is_array() => array::read(text, ty, style, names),
@@ -169,6 +170,7 @@ pub fn to_text(datum: &Datum, ty: PgType, style: &Style, names: &dyn CatalogName
     match datum {
         Datum::Null => return Ok(String::new()),
         Datum::Text(text) => return Ok(text.to_string()),
+        Datum::Record(record) => return record::text(record, style, names),
         Datum::Oid(oid) => {
             if let Some(name) = oid::shown(ty.ty, *oid, names) {
                 return Ok(name);
@@ -212,6 +214,7 @@ fn text_encoder(ty: SqlType, style: &Style, names: Arc<dyn CatalogNames>) -> Box
         Interval => Box::new(datetime::IntervalText(style.interval_style)),
         Uuid => Box::new(uuid::UuidText),
         Void => Box::new(Nothing),
+        Record => Box::new(record::RecordText { style: style.clone(), names }),
         Oid | Xid | Cid => Box::new(number::IntegerText::<UInt32Type>(PhantomData)),
         named if named.is_oid_like() => Box::new(oid::NameText { ty: named, names }),
         _ => Box::new(string::Text),
@@ -242,7 +245,8 @@ fn binary_encoder(ty: SqlType) -> Result<Box<dyn Encoder>> {
         Jsonb => Box::new(string::JsonbBinary),
         Tid => Box::new(string::TidBinary),
         Void => Box::new(Nothing),
-        Aclitem | Record | Any | Anyarray | Anyelement | Anynonarray | Anycompatible | Anycompatiblearray => {
+        Record => Box::new(record::RecordBinary),
+        Aclitem | Any | Anyarray | Anyelement | Anynonarray | Anycompatible | Anycompatiblearray => {
             return Err(SqlError::new(
                 SqlState::UNDEFINED_FUNCTION,
                 format!("no binary output function available for type {ty}"),

@@ -297,3 +297,80 @@ fn names_split_and_quote() {
     assert_eq!(oid::quoted_ident("select"), "\"select\"");
     assert_eq!(oid::quoted_ident("A\"b"), "\"A\"\"b\"");
 }
+
+fn a_record() -> RecordDatum {
+    use kalamdb_commons::{ArrayDatum, Interval, Numeric};
+    let inner = RecordDatum { fields: vec![field("f1", SqlType::Text, Datum::text("a \"b\""))] };
+    let items = vec![Datum::Int4(7), Datum::Null];
+    let rows = vec![Datum::Record(Box::new(inner.clone())), Datum::Null];
+    RecordDatum {
+        fields: vec![
+            field("bool", SqlType::Bool, Datum::Bool(true)),
+            field("int2", SqlType::Int2, Datum::Int2(-2)),
+            field("int4", SqlType::Int4, Datum::Int4(4)),
+            field("int8", SqlType::Int8, Datum::Int8(i64::MIN)),
+            field("float4", SqlType::Float4, Datum::Float4(1.5)),
+            field("float8", SqlType::Float8, Datum::Float8(-0.25)),
+            field("numeric", SqlType::Numeric, Datum::Numeric(Numeric::parse("1.50").expect("a number"))),
+            field("text", SqlType::Text, Datum::text("")),
+            field("bytea", SqlType::Bytea, Datum::Bytes([0, 255].as_slice().into())),
+            field("date", SqlType::Date, Datum::Date(0)),
+            field("time", SqlType::Time, Datum::Time(1)),
+            field("timestamp", SqlType::Timestamp, Datum::Timestamp(0)),
+            field("timestamptz", SqlType::Timestamptz, Datum::Timestamptz(0)),
+            field("interval", SqlType::Interval, Datum::Interval(Interval { months: 1, days: 2, us: 3 })),
+            field("uuid", SqlType::Uuid, Datum::Uuid([1; 16])),
+            field("oid", SqlType::Oid, Datum::Oid(16)),
+            field("none", SqlType::Text, Datum::Null),
+            field("items", SqlType::Int4Array, Datum::Array(Box::new(ArrayDatum { element: SqlType::Int4, items }))),
+            field("row", SqlType::Record, Datum::Record(Box::new(inner))),
+            field(
+                "rows",
+                SqlType::RecordArray,
+                Datum::Array(Box::new(ArrayDatum { element: SqlType::Record, items: rows })),
+            ),
+        ],
+    }
+}
+
+fn field(name: &str, ty: SqlType, value: Datum) -> kalamdb_commons::RecordField {
+    kalamdb_commons::RecordField { name: name.into(), ty: ty.into(), value }
+}
+
+use kalamdb_commons::RecordDatum;
+
+#[test]
+fn records_come_back_and_print() {
+    let datum = Datum::Record(Box::new(a_record()));
+    let array = array_of(SqlType::Record.into(), std::slice::from_ref(&datum)).expect("an array");
+    assert_eq!(datum_at(array.as_ref(), 0, SqlType::Record.into()), datum);
+    let text = to_text(&datum, SqlType::Record.into(), &Style::default(), &Nobody).expect("a text");
+    let expected = r#"(t,-2,4,-9223372036854775808,1.5,-0.25,1.50,"","\\x00ff",1970-01-01,00:00:00.000001,"1970-01-01 00:00:00","1970-01-01 00:00:00+00","1 mon 2 days 00:00:00.000003",01010101-0101-0101-0101-010101010101,16,,"{7,NULL}","(""a """"b"""""")","{""(\\""a \\""\\""b\\""\\""\\"")"",NULL}")"#;
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn what_is_no_record_is_refused() {
+    let mut bytes = Vec::new();
+    record::write(&a_record(), &mut bytes);
+    assert_eq!(record::read(&bytes), Some(a_record()));
+    for length in 0..bytes.len() {
+        assert_eq!(record::read(&bytes[..length]), None, "{length} bytes");
+    }
+    assert!(from_text("(1)", SqlType::Record.into(), &Style::default(), &Nobody).is_err());
+    assert!(from_binary(&bytes, SqlType::Record.into()).is_err());
+}
+
+#[test]
+fn records_are_sent_with_types() {
+    let record =
+        RecordDatum { fields: vec![field("a", SqlType::Int4, Datum::Int4(7)), field("b", SqlType::Text, Datum::Null)] };
+    let array = array_of(SqlType::Record.into(), &[Datum::Record(Box::new(record))]).expect("an array");
+    let encoder =
+        encoder(SqlType::Record.into(), Format::Binary, &Style::default(), Arc::new(Nobody)).expect("an encoder");
+    let mut out = BytesMut::new();
+    encoder.encode(array.as_ref(), 0, &mut out);
+    let expected: [&[u8]; 6] =
+        [&[0, 0, 0, 2], &[0, 0, 0, 23], &[0, 0, 0, 4], &[0, 0, 0, 7], &[0, 0, 0, 25], &[255, 255, 255, 255]];
+    assert_eq!(out.as_ref(), expected.concat());
+}

@@ -1,6 +1,6 @@
 //! Datums to arrays and back: parameters, keys, constants, the rows of computed relations.
 
-use super::{bytea, cell, datetime, string};
+use super::{bytea, cell, datetime, record, string};
 use arrow_array::builder::{BinaryBuilder, FixedSizeBinaryBuilder, StringBuilder};
 use arrow_array::types::{
     ArrowPrimitiveType, Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
@@ -51,6 +51,7 @@ pub fn datum_at(array: &dyn Array, row: usize, ty: PgType) -> Datum {
             bytes.copy_from_slice(cell::<FixedSizeBinaryArray>(array).value(row));
             Datum::Uuid(bytes)
         }
+        Record => Datum::Record(Box::new(record::record_at(array, row))),
         oid if oid.is_oid_like() => Datum::Oid(native::<UInt32Type>(array, row)),
         _ => Datum::text(string::text_at(array, row)),
     }
@@ -117,7 +118,7 @@ pub fn array_of(ty: PgType, items: &[Datum]) -> Result<ArrayRef> {
             Arc::new(primitive!(IntervalMonthDayNanoType, items, ty, Datum::Interval(v) => month_day_nano(*v)?))
         }
         Void => Arc::new(NullArray::new(items.len())),
-        SqlType::Numeric | Bytea => {
+        SqlType::Numeric | Bytea | Record => {
             let mut builder = BinaryBuilder::with_capacity(items.len(), items.len() * 8);
             let mut scratch = Vec::new();
             for datum in items {
@@ -129,6 +130,11 @@ pub fn array_of(ty: PgType, items: &[Datum]) -> Result<ArrayRef> {
                         builder.append_value(&scratch);
                     }
                     (Datum::Bytes(bytes), Bytea) => builder.append_value(bytes),
+                    (Datum::Record(value), Record) => {
+                        scratch.clear();
+                        record::write(value, &mut scratch);
+                        builder.append_value(&scratch);
+                    }
                     (other, _) => return Err(wrong(other, ty)),
                 }
             }

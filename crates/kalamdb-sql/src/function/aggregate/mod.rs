@@ -217,11 +217,12 @@ fn array_of(types: &[PgType]) -> Arc<AggregateUDF> {
     })
 }
 
-/// `[a, b]`; NULL for no rows.
+/// `[a, b]`; NULL for no rows. Items that are arrays or records have a line each.
 fn json_array(columns: &[ArrayRef], types: &[PgType]) -> Result<ScalarValue> {
     let items = datums(&columns[0], types[0]).map(|item| json_text(&item, types[0], None));
     let items = items.collect::<Result<Vec<_>>>()?;
-    Ok(ScalarValue::Utf8((!items.is_empty()).then(|| format!("[{}]", items.join(", ")))))
+    let separator = if types[0].ty.is_array() || types[0].ty == SqlType::Record { ", \n " } else { ", " };
+    Ok(ScalarValue::Utf8((!items.is_empty()).then(|| format!("[{}]", items.join(separator)))))
 }
 
 fn jsonb_array(columns: &[ArrayRef], types: &[PgType]) -> Result<ScalarValue> {
