@@ -178,6 +178,10 @@ impl Live {
     }
 }
 
+fn is_table(definition: &Definition, table: TableId) -> bool {
+    matches!(definition, Definition::PutTable(def) if def.id == table)
+}
+
 fn is_channel_of(query: &Query, pid: i32) -> bool {
     query.reader.pid == pid && matches!(query.reader.sink, Sink::Channel(_))
 }
@@ -242,8 +246,11 @@ impl State {
     /// What a commit's definitions mean for the queries that run.
     fn definitions(&mut self, record: &CommitRecord) {
         let seq = record.seq_last;
-        for definition in &record.definitions {
+        for (at, definition) in record.definitions.iter().enumerate() {
+            let later = &record.definitions[at + 1..];
             match definition {
+                // What the table came to counts, not the steps: one commit is one event.
+                Definition::PutTable(def) if later.iter().any(|later| is_table(later, def.id)) => {}
                 Definition::PutTable(def) => {
                     for query in self.following(def.id, seq) {
                         if !query.is_allowed(def) {

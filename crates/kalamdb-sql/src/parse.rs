@@ -5,6 +5,7 @@
 //! The surprising thing: the library's messages are never seen. Where its parser stood is all we take from it, and
 //! the sentence is PostgreSQL's.
 
+mod alter;
 mod copy;
 mod cursor;
 mod query;
@@ -324,7 +325,7 @@ fn create(cursor: &mut Cursor<'_>) -> Read<Statement> {
 fn alter(cursor: &mut Cursor<'_>) -> Read<Statement> {
     cursor.expect("ALTER")?;
     if cursor.is("TABLE") {
-        return table::alter(cursor);
+        return alter::table(cursor);
     }
     if cursor.is("NAMESPACE") || cursor.is("SCHEMA") {
         return table::alter_namespace(cursor);

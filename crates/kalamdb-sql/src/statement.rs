@@ -420,6 +420,8 @@ pub enum AlterAction {
         column: ColumnSpec,
         /// IF NOT EXISTS
         if_not_exists: bool,
+        /// PRIMARY KEY, said with the column: it comes only if the column does.
+        key: Option<Box<AlterAction>>,
     },
     /// DROP COLUMN
     DropColumn {
@@ -427,6 +429,49 @@ pub enum AlterAction {
         name: String,
         /// IF EXISTS
         if_exists: bool,
+    },
+    /// DROP CONSTRAINT
+    DropConstraint {
+        /// The constraint.
+        name: String,
+        /// IF EXISTS
+        if_exists: bool,
+    },
+    /// ALTER COLUMN … SET DEFAULT, or DROP DEFAULT (`None`)
+    SetDefault {
+        /// The column.
+        name: String,
+        /// The parser's tree and its SQL text.
+        default: Option<(ast::Expr, String)>,
+    },
+    /// ALTER COLUMN … SET NOT NULL
+    SetNotNull {
+        /// The column.
+        name: String,
+    },
+    /// ALTER COLUMN … DROP NOT NULL
+    DropNotNull {
+        /// The column.
+        name: String,
+    },
+    /// RENAME COLUMN: the only action of its statement, as the two below.
+    RenameColumn {
+        /// The column.
+        name: String,
+        /// Its new name.
+        to: String,
+    },
+    /// RENAME CONSTRAINT
+    RenameConstraint {
+        /// The constraint.
+        name: String,
+        /// Its new name.
+        to: String,
+    },
+    /// RENAME TO
+    Rename {
+        /// The table's new name.
+        to: String,
     },
     /// SET ( … )
     SetOptions(Vec<(String, String)>),

@@ -3,7 +3,7 @@
 mod open;
 
 use crate::catalog::stored;
-use crate::definition::JobRecord;
+use crate::definition::{JobRecord, TableDef};
 use crate::error::StoreError;
 use crate::kv::faulty::FaultyDisk;
 use crate::kv::{Family, Op, pairs};
@@ -182,6 +182,23 @@ impl Store {
             }
         };
         rows.into_iter().filter_map(job).collect()
+    }
+
+    /// What tables were before their last change: every older version, by table and version. One that cannot be read
+    /// is left out, and told to the log.
+    pub fn table_history(&self) -> Vec<TableDef> {
+        let rows = pairs(&*self.published().snapshot, Family::Catalog, b"h").unwrap_or_else(|error| {
+            tracing::error!(%error, "older versions of tables cannot be read");
+            Vec::new()
+        });
+        let table = |(_, value): (Vec<u8>, bytes::Bytes)| match stored::decode("an older version of a table", &value) {
+            Ok(table) => Some(table),
+            Err(error) => {
+                tracing::error!(%error, "an older version of a table cannot be read");
+                None
+            }
+        };
+        rows.into_iter().filter_map(table).collect()
     }
 
     /// The live segments of a table.

@@ -4,6 +4,7 @@
 //! become relations (permission) → work. A relation that changed between binding and its lock sends the statement
 //! back to binding; the client sees nothing of it.
 
+mod alter;
 pub(crate) mod around;
 mod channel;
 pub(crate) mod copy;
@@ -16,6 +17,7 @@ mod namespace;
 mod point;
 mod prepared;
 mod query;
+mod rewrite;
 mod setting;
 mod storage;
 mod table;
@@ -184,7 +186,7 @@ async fn carry_out(
         }
         Statement::CreateTable(create) => guard.watch(table::create(standing, create)).await,
         Statement::DropTable { names, if_exists, .. } => guard.watch(table::drop(standing, names, *if_exists)).await,
-        Statement::AlterTable(alter) => guard.watch(table::alter(standing, alter)).await,
+        Statement::AlterTable(alter) => guard.watch(alter::run(standing, alter)).await,
         Statement::Truncate { names } => guard.watch(table::truncate(standing, names, guard)).await,
         Statement::Lock { names, mode, nowait } => guard.watch(table::lock(standing, names, mode, *nowait)).await,
         Statement::Vacuum { names, .. } => {

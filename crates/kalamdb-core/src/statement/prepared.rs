@@ -83,7 +83,9 @@ pub(crate) fn refresh(standing: &mut Standing, prepared: &Arc<Prepared>) -> Resu
     }
     let renewed = prepare(standing, prepared.parsed.clone(), prepared.declared.clone(), prepared.by_sql)?;
     let same = match (&renewed.columns, &prepared.columns) {
-        (Some(new), Some(old)) => new.len() == old.len() && new.iter().zip(old.iter()).all(|(a, b)| a.ty == b.ty),
+        (Some(new), Some(old)) => {
+            new.len() == old.len() && new.iter().zip(old.iter()).all(|(a, b)| a.ty == b.ty && a.name == b.name)
+        }
         (None, None) => true,
         _ => false,
     };

@@ -1,25 +1,26 @@
-//! CREATE, ALTER, DROP, TRUNCATE and LOCK TABLE.
+//! CREATE, DROP, TRUNCATE and LOCK TABLE; what ALTER TABLE shares with them.
 
 use super::prepared::BindingNames;
 use super::{Guard, Outcome, query::lock_wait};
 use crate::error;
 use crate::resolve::{self, Resolved, permit};
-use crate::standing::Standing;
+use crate::standing::{Portal, PortalState, Standing};
 use crate::system;
 use kalamdb_auth::authorize::AdminAction;
 use kalamdb_commons::{
-    AccessLevel, ColumnId, ColumnName, Datum, NamespaceId, Result, SqlError, SqlState, StorageId, TableId, TableName,
-    TableType, clock,
+    AccessLevel, ColumnId, ColumnName, Datum, NamespaceId, PgType, Result, SqlError, SqlState, StorageId, TableId,
+    TableName, TableType, clock,
 };
 use kalamdb_sql::bind;
-use kalamdb_sql::bind::bound::{Action, Need};
-use kalamdb_sql::statement::{AlterAction, AlterTable, ColumnSpec, CreateTable, Name};
+use kalamdb_sql::bind::bound::{Action, Need, Scalar};
+use kalamdb_sql::statement::{ColumnSpec, CreateTable, Name};
 use kalamdb_store::{
-    Catalog, Change, ColumnDef, FlushPolicy, KeyDef, LockWait, NamespaceDef, TableDef, TableLockMode, TableOptions,
+    Catalog, Change, ColumnDef, FlushPolicy, KeyDef, LockWait, NamespaceDef, StoreError, TableDef, TableLockMode,
+    TableOptions,
 };
 use std::sync::Arc;
 
-/// PostgreSQL's limit on a table's columns.
+/// PostgreSQL's limit on a table's columns; dropped ones count.
 const COLUMNS_MAX: usize = 1600;
 /// PostgreSQL's limit on an index's columns.
 const KEY_COLUMNS_MAX: usize = 32;
@@ -39,7 +40,7 @@ pub(super) async fn create(standing: &mut Standing, create: &CreateTable) -> Res
     let wait = lock_wait(standing);
     standing.transaction().name_lock(namespace.id, &create.name.name, wait).await?;
     standing.begin_statement()?;
-    if standing.catalog().table_by_name(namespace.id, &create.name.name).is_some() {
+    if standing.transaction().is_name_taken(namespace.id, &create.name.name) {
         let message = format!("relation \"{}\" already exists", create.name.name);
         if create.if_not_exists {
             standing.notice(format!("{message}, skipping"));
@@ -74,12 +75,7 @@ fn creation_namespace(standing: &Standing, name: &Name) -> Result<Arc<NamespaceD
 }
 
 fn definition(standing: &mut Standing, create: &CreateTable, namespace: &NamespaceDef) -> Result<TableDef> {
-    if create.columns.len() > COLUMNS_MAX {
-        return Err(SqlError::new(
-            SqlState::TOO_MANY_COLUMNS,
-            format!("tables can have at most {COLUMNS_MAX} columns"),
-        ));
-    }
+    check_column_count(create.columns.len())?;
     let (kind, access, storage, options) = options_of(create.kind, &create.options)?;
     let mut columns: Vec<ColumnDef> = Vec::with_capacity(create.columns.len());
     for (at, spec) in create.columns.iter().enumerate() {
@@ -114,17 +110,49 @@ fn definition(standing: &mut Standing, create: &CreateTable, namespace: &Namespa
     Ok(table)
 }
 
-fn column_of(standing: &Standing, spec: &ColumnSpec, id: ColumnId) -> Result<ColumnDef> {
-    if spec.name.starts_with('_') {
-        return Err(SqlError::new(SqlState::RESERVED_NAME, format!("column name \"{}\" is reserved", spec.name))
-            .with_detail("Names that begin with an underscore are KalamDB's own."));
-    }
-    if matches!(spec.name.as_str(), "tableoid" | "xmin" | "xmax" | "cmin" | "cmax" | "ctid") {
+/// 54011 for more columns than a table may have.
+///
+/// # Errors
+/// 54011
+pub(super) fn check_column_count(count: usize) -> Result<()> {
+    if count > COLUMNS_MAX {
         return Err(SqlError::new(
-            SqlState::DUPLICATE_COLUMN,
-            format!("column name \"{}\" conflicts with a system column name", spec.name),
+            SqlState::TOO_MANY_COLUMNS,
+            format!("tables can have at most {COLUMNS_MAX} columns"),
         ));
     }
+    Ok(())
+}
+
+/// Whether a column of this name is there without being declared: ours, and PostgreSQL's, which no table may declare.
+pub(super) fn is_system_column(name: &str) -> bool {
+    name.starts_with('_') || matches!(name, "tableoid" | "xmin" | "xmax" | "cmin" | "cmax" | "ctid")
+}
+
+/// The name of a new column.
+///
+/// # Errors
+/// 42701 for a system column's, 42939 for a name of the kind that is ours.
+pub(super) fn check_column_name(name: &str) -> Result<()> {
+    if name.starts_with('_') {
+        return Err(SqlError::new(SqlState::RESERVED_NAME, format!("column name \"{name}\" is reserved"))
+            .with_detail("Names that begin with an underscore are KalamDB's own."));
+    }
+    if is_system_column(name) {
+        return Err(SqlError::new(
+            SqlState::DUPLICATE_COLUMN,
+            format!("column name \"{name}\" conflicts with a system column name"),
+        ));
+    }
+    Ok(())
+}
+
+/// A column as it is declared.
+///
+/// # Errors
+/// 42701, 42P16, and those of the default.
+pub(super) fn column_of(standing: &Standing, spec: &ColumnSpec, id: ColumnId) -> Result<ColumnDef> {
+    check_column_name(&spec.name)?;
     if spec.ty.ty.facts().kind == 'p' {
         return Err(SqlError::new(
             SqlState::INVALID_TABLE_DEFINITION,
@@ -133,10 +161,7 @@ fn column_of(standing: &Standing, spec: &ColumnSpec, id: ColumnId) -> Result<Col
     }
     let default = match &spec.default {
         None => None,
-        Some((_, text)) => {
-            bind::bind_default(text, &spec.name, spec.ty, &BindingNames::new(standing))?;
-            Some(text.clone())
-        }
+        Some((_, text)) => default_of(standing, text, &spec.name, spec.ty)?.map(|_| text.clone()),
     };
     Ok(ColumnDef {
         id,
@@ -149,8 +174,20 @@ fn column_of(standing: &Standing, spec: &ColumnSpec, id: ColumnId) -> Result<Col
     })
 }
 
+/// A DEFAULT's expression, checked; `None` for NULL alone, which PostgreSQL does not keep either.
+///
+/// # Errors
+/// PostgreSQL's: 42804, 0A000 for column references and subqueries.
+pub(super) fn default_of(standing: &Standing, text: &str, column: &str, ty: PgType) -> Result<Option<Scalar>> {
+    let default = bind::bind_default(text, column, ty, &BindingNames::new(standing))?;
+    Ok((!matches!(default, Scalar::Const(Datum::Null, _))).then_some(default))
+}
+
 /// Gives a table its primary key: its columns become NOT NULL.
-fn set_key(standing: &Standing, table: &mut TableDef, name: Option<&str>, columns: &[String]) -> Result<()> {
+///
+/// # Errors
+/// 54011, 42703, 42701, 0A000 for a type that no key has.
+pub(super) fn set_key(standing: &Standing, table: &mut TableDef, name: Option<&str>, columns: &[String]) -> Result<()> {
     if columns.len() > KEY_COLUMNS_MAX {
         return Err(SqlError::new(
             SqlState::TOO_MANY_COLUMNS,
@@ -225,7 +262,11 @@ fn bad_option(name: &str, value: &str, expected: &str) -> SqlError {
     .with_detail(format!("It takes {expected}."))
 }
 
-fn apply_option(
+/// Sets one option.
+///
+/// # Errors
+/// 22023, 42704, 0A000
+pub(super) fn apply_option(
     kind: TableType,
     name: &str,
     value: &str,
@@ -319,7 +360,8 @@ pub(super) fn find(standing: &Standing, name: &Name) -> Result<Arc<TableDef>> {
     lookup(standing, &catalog, name)?.ok_or_else(|| error::no_relation(shown(name)).at(name.position))
 }
 
-fn shown(name: &Name) -> String {
+/// A name as errors show it.
+pub(super) fn shown(name: &Name) -> String {
     match &name.namespace {
         Some(namespace) => format!("{namespace}.{}", name.name),
         None => name.name.clone(),
@@ -329,7 +371,14 @@ fn shown(name: &Name) -> String {
 fn lookup(standing: &Standing, catalog: &Catalog, name: &Name) -> Result<Option<Arc<TableDef>>> {
     let path = match &name.namespace {
         Some(namespace) => vec![namespace.clone()],
-        None => standing.derived().basis.search_path.clone(),
+        None => {
+            let mut path = standing.derived().basis.search_path.clone();
+            // PostgreSQL manual 5.9.5: pg_catalog is searched first unless the path names it.
+            if !path.iter().any(|namespace| namespace == "pg_catalog") {
+                path.insert(0, "pg_catalog".to_string());
+            }
+            path
+        }
     };
     for namespace in &path {
         if system::relations().by_name(namespace, &name.name).is_some() {
@@ -347,7 +396,11 @@ fn lookup(standing: &Standing, catalog: &Catalog, name: &Name) -> Result<Option<
 }
 
 /// Locks a table for a change of its definition and returns it as it is under the lock.
-async fn lock_for_change(standing: &mut Standing, name: &Name) -> Result<Option<Arc<TableDef>>> {
+///
+/// # Errors
+/// 42501 for a system catalog, 40001 at REPEATABLE READ for a definition that is older than another's commit, those of
+/// locks.
+pub(super) async fn lock_for_change(standing: &mut Standing, name: &Name) -> Result<Option<Arc<TableDef>>> {
     let wait = lock_wait(standing);
     loop {
         standing.begin_statement()?;
@@ -357,7 +410,12 @@ async fn lock_for_change(standing: &mut Standing, name: &Name) -> Result<Option<
         standing.begin_statement()?;
         let catalog = standing.catalog();
         match lookup(standing, &catalog, name)? {
-            Some(now) if now.id == table.id => return Ok(Some(now)),
+            Some(now) if now.id == table.id => {
+                if !standing.transaction().sees_newest(now.id) {
+                    return Err(StoreError::SchemaChanged(now.id).into());
+                }
+                return Ok(Some(now));
+            }
             None => return Ok(None),
             // Dropped and made anew while we waited: lock that one.
             Some(_) => {}
@@ -365,21 +423,48 @@ async fn lock_for_change(standing: &mut Standing, name: &Name) -> Result<Option<
     }
 }
 
-fn owned(standing: &Standing, table: &TableDef, action: fn(bool) -> AdminAction) -> Result<()> {
+/// 42501 for who may not do this to the table.
+///
+/// # Errors
+/// 42501
+pub(super) fn owned(standing: &Standing, table: &TableDef, action: fn(bool) -> AdminAction) -> Result<()> {
     let is_owner = table.owner == standing.identity.user;
     permit(&standing.identity, action(is_owner), &format!("table {}", table.name)).map(|_| ())
+}
+
+/// A table that a cursor or a suspended portal of this very session still reads must stay as it is.
+///
+/// # Errors
+/// 55006
+pub(super) fn not_in_use(standing: &Standing, table: &TableDef, command: &str) -> Result<()> {
+    let reads = |portal: &Portal| {
+        let is_open = match &portal.cursor {
+            Some(cursor) => !cursor.hold,
+            None => matches!(portal.state, PortalState::Suspended(..) | PortalState::Running),
+        };
+        let needs = portal.prepared.bound.as_ref().map_or(&[][..], |bound| &bound.needs);
+        is_open && needs.iter().any(|need| need.table == table.id)
+    };
+    if standing.portals.values().any(reads) {
+        return Err(SqlError::new(
+            SqlState::OBJECT_IN_USE,
+            format!("cannot {command} \"{}\" because it is being used by active queries in this session", table.name),
+        ));
+    }
+    Ok(())
 }
 
 /// DROP TABLE
 ///
 /// # Errors
-/// 42501, 42P01
+/// 42501, 42P01, 55006
 pub(super) async fn drop(standing: &mut Standing, names: &[Name], if_exists: bool) -> Result<Outcome> {
     standing.writable("DROP TABLE")?;
     for name in names {
         match lock_for_change(standing, name).await? {
             Some(table) => {
                 owned(standing, &table, |is_owner| AdminAction::DropTable { is_owner })?;
+                not_in_use(standing, &table, "DROP TABLE")?;
                 standing.transaction().define(Change::DropTable(table.id))?;
             }
             None if if_exists => {
@@ -482,67 +567,6 @@ pub(super) async fn lock(standing: &mut Standing, names: &[Name], mode: &str, no
         standing.transaction().table_lock(table.id, mode, wait).await?;
     }
     done("LOCK TABLE")
-}
-
-/// ALTER TABLE
-///
-/// # Errors
-/// 42501, 42P01, 42703, 42P16, 23502, 23505
-pub(super) async fn alter(standing: &mut Standing, alter: &AlterTable) -> Result<Outcome> {
-    standing.writable("ALTER TABLE")?;
-    let Some(table) = lock_for_change(standing, &alter.name).await? else {
-        if alter.if_exists {
-            standing.notice(format!("relation \"{}\" does not exist, skipping", alter.name.name));
-            return done("ALTER TABLE");
-        }
-        return Err(error::no_relation(shown(&alter.name)).at(alter.name.position));
-    };
-    owned(standing, &table, |is_owner| AdminAction::AlterTable { is_owner })?;
-    let mut table = (*table).clone();
-    for action in &alter.actions {
-        match action {
-            AlterAction::AddPrimaryKey { name, columns } => {
-                add_primary_key(standing, &mut table, name.as_deref(), columns).await?;
-            }
-            AlterAction::AddColumn { .. } => return Err(SqlError::unsupported("ALTER TABLE ADD COLUMN")),
-            AlterAction::DropColumn { .. } => return Err(SqlError::unsupported("ALTER TABLE DROP COLUMN")),
-            AlterAction::SetOptions(options) => set_options(&mut table, options)?,
-            AlterAction::Unsupported(subject) => return Err(SqlError::unsupported(subject)),
-        }
-        table.updated_at = clock::now_us();
-        standing.transaction().define(Change::PutTable(table.clone()))?;
-    }
-    done("ALTER TABLE")
-}
-
-fn set_options(table: &mut TableDef, given: &[(String, String)]) -> Result<()> {
-    for (name, value) in given {
-        if name == "type" {
-            return Err(SqlError::unsupported("changing the kind of a table"));
-        }
-        apply_option(table.kind, name, value, &mut table.access, &mut table.storage, &mut table.options)?;
-    }
-    Ok(())
-}
-
-/// ADD PRIMARY KEY. Rows are keyed by it from now on, so each existing row is written anew under its key, in the same
-/// transaction.
-async fn add_primary_key(
-    standing: &mut Standing,
-    table: &mut TableDef,
-    name: Option<&str>,
-    columns: &[String],
-) -> Result<()> {
-    if table.primary_key.is_some() {
-        return Err(SqlError::new(
-            SqlState::INVALID_TABLE_DEFINITION,
-            format!("multiple primary keys for table \"{}\" are not allowed", table.name),
-        ));
-    }
-    let before = Arc::new(table.clone());
-    set_key(standing, table, name, columns)?;
-    table.schema_version += 1;
-    super::write::rekey(standing, &before, &Arc::new(table.clone())).await
 }
 
 /// The namespace of system objects' names.

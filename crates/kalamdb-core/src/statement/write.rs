@@ -5,7 +5,6 @@ use super::query::{self, Relations};
 use super::{Guard, Outcome, batch_of, rows_of};
 use crate::plan::{Locker, SessionValues};
 use crate::reply::{OutputColumn, Rows, RowsTag};
-use crate::resolve;
 use crate::standing::Standing;
 use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, UInt32Array};
 use async_trait::async_trait;
@@ -376,65 +375,4 @@ async fn collect(rel: &Rel, outputs: &[ColId], execution: crate::plan::Execution
         kept.push(batch?)?;
     }
     Ok(kept)
-}
-
-/// How many rows a rekeying reads at once.
-const REKEY_BATCH_ROWS: usize = 4096;
-
-/// Writes every row of a table anew under the key of its new definition, in this transaction.
-///
-/// # Errors
-/// 23502, 23505, and the store's.
-pub(super) async fn rekey(standing: &mut Standing, before: &Arc<TableDef>, after: &Arc<TableDef>) -> Result<()> {
-    if before.is_per_user() {
-        return Err(SqlError::unsupported("ADD PRIMARY KEY to a USER or STREAM table that has none")
-            .with_hint("Declare the key in CREATE TABLE."));
-    }
-    let view = standing.view();
-    let relation = resolve::rewritten(before, &standing.identity)?;
-    let rewritten = resolve::rewritten(after, &standing.identity)?;
-    relation.silence(standing.transaction())?;
-    let columns: Vec<ColumnId> = before.live_columns().map(|column| column.id).chain([ColumnId::ROW_KEY]).collect();
-    let parts = relation.all_rows(&view, &columns, REKEY_BATCH_ROWS)?;
-    let mut parts = std::pin::pin!(parts);
-    while let Some(batch) = parts.next().await {
-        let batch = batch?;
-        let old_keys = key_column(&batch, columns.len() - 1)?.clone();
-        let live = &columns[..columns.len() - 1];
-        let values = batch_of(batch.columns()[..live.len()].to_vec(), batch.num_rows())?;
-        check_not_null(standing, after, &values, live).map_err(contains_nulls)?;
-        let keys = keys_of(standing, after, &values, live)?;
-        let rows = rows_in(after, &values, live)?;
-        for (at, (key, row)) in keys.iter().zip(rows).enumerate() {
-            let old =
-                relation.lock(standing.transaction(), old_keys.value(at), LockStrength::Update, LockWait::Block(None));
-            if let Some(old) = old.await?.newest {
-                relation.remove(standing.transaction(), old_keys.value(at), old, true)?;
-            }
-            let claim =
-                rewritten.lock(standing.transaction(), key, LockStrength::Update, LockWait::Block(None)).await?;
-            if claim.newest.is_some() {
-                return Err(could_not_create(standing, after, &row));
-            }
-            rewritten.insert(standing.transaction(), key, row)?;
-        }
-    }
-    Ok(())
-}
-
-fn contains_nulls(error: SqlError) -> SqlError {
-    let message = match (error.column(), error.table()) {
-        (Some(column), Some(table)) => format!("column \"{column}\" of relation \"{table}\" contains null values"),
-        _ => return error,
-    };
-    SqlError::new(SqlState::NOT_NULL_VIOLATION, message)
-}
-
-fn could_not_create(standing: &Standing, table: &TableDef, row: &[u8]) -> SqlError {
-    let duplicate = duplicate(standing, table, row);
-    let name = table.primary_key.as_ref().map_or("", |key| key.name.as_str());
-    let detail = duplicate.detail().unwrap_or_default().replace("already exists", "is duplicated");
-    SqlError::new(SqlState::UNIQUE_VIOLATION, format!("could not create unique index \"{name}\""))
-        .with_detail(detail)
-        .with_constraint(name)
 }

@@ -106,20 +106,29 @@ fn tables(facts: &Facts, rows: &mut Rows) {
 }
 
 fn schemas(facts: &Facts, rows: &mut Rows) {
-    for table in facts.catalog.tables().filter(|table| sees(facts, SystemTable::TableSchemas, Some(table.owner))) {
-        let columns: Vec<_> = table
-            .live_columns()
-            .map(|column| {
-                json!({"name": column.name.as_str(), "type": column.ty.to_string(), "not_null": column.not_null,
-                       "default": column.default})
-            })
-            .collect();
-        let definition = jsonb(&json!({ "columns": columns }));
-        rows.push(cells![
-            table_id: table.id.0, schema_version: table.schema_version as i32, definition: definition,
-            created_at: at(table.updated_at),
-        ]);
+    let seen =
+        |id: TableId| facts.catalog.table(id).filter(|table| sees(facts, SystemTable::TableSchemas, Some(table.owner)));
+    for older in facts.store.table_history() {
+        if seen(older.id).is_some_and(|now| older.schema_version < now.schema_version) {
+            push_schema(rows, &older);
+        }
     }
+    facts.catalog.tables().filter(|table| seen(table.id).is_some()).for_each(|table| push_schema(rows, table));
+}
+
+/// One version of a table.
+fn push_schema(rows: &mut Rows, table: &TableDef) {
+    let columns: Vec<_> = table
+        .live_columns()
+        .map(|column| {
+            json!({"name": column.name.as_str(), "type": column.ty.to_string(), "not_null": column.not_null,
+                   "default": column.default})
+        })
+        .collect();
+    rows.push(cells![
+        table_id: table.id.0, schema_version: table.schema_version as i32,
+        definition: jsonb(&json!({ "columns": columns })), created_at: at(table.updated_at),
+    ]);
 }
 
 fn storages(facts: &Facts, rows: &mut Rows) {

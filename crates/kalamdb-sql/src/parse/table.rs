@@ -1,8 +1,8 @@
-//! Namespaces and tables: CREATE, ALTER, DROP, TRUNCATE, and what is done to them.
+//! Namespaces and tables: CREATE, DROP, TRUNCATE, and what is done to them. ALTER TABLE is next door.
 
 use super::cursor::Cursor;
 use super::{Fault, Read, unsupported};
-use crate::statement::{AlterAction, AlterTable, ColumnSpec, CreateTable, Statement};
+use crate::statement::{ColumnSpec, CreateTable, Statement};
 use kalamdb_commons::{SqlError, SqlState, TableType};
 use sqlparser::ast;
 use sqlparser::tokenizer::Token;
@@ -228,7 +228,7 @@ fn missing(what: &str, name: &str) -> Fault {
 }
 
 /// `( name = value, … )`: a value alone is "true".
-fn options(cursor: &mut Cursor<'_>) -> Read<Vec<(String, String)>> {
+pub(super) fn options(cursor: &mut Cursor<'_>) -> Read<Vec<(String, String)>> {
     cursor.parenthesised(|cursor| {
         let mut name = cursor.label()?;
         while cursor.accept_token(&Token::Period) {
@@ -257,7 +257,8 @@ fn element(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Read<()> {
     key.map_or(Ok(()), |key| set_key(table, key))
 }
 
-type Key = (Option<String>, Vec<String>);
+/// A primary key: its constraint's name, its columns.
+pub(super) type Key = (Option<String>, Vec<String>);
 
 fn set_key(table: &mut CreateTable, key: Key) -> Read<()> {
     if table.primary_key.is_some() {
@@ -269,7 +270,7 @@ fn set_key(table: &mut CreateTable, key: Key) -> Read<()> {
 }
 
 /// `[CONSTRAINT name] PRIMARY KEY ( … )` and the constraints that are not there yet; `None` for a column.
-fn table_constraint(cursor: &mut Cursor<'_>) -> Read<Option<Key>> {
+pub(super) fn table_constraint(cursor: &mut Cursor<'_>) -> Read<Option<Key>> {
     let name = if cursor.accept("CONSTRAINT") { Some(cursor.ident()?) } else { None };
     if cursor.accept("PRIMARY KEY") {
         if cursor.accept("USING INDEX") {
@@ -312,7 +313,7 @@ fn timing(cursor: &mut Cursor<'_>) -> Read<()> {
 }
 
 /// A column's definition, and the primary key if it is one.
-fn column(cursor: &mut Cursor<'_>, table: &str) -> Read<(ColumnSpec, Option<Key>)> {
+pub(super) fn column(cursor: &mut Cursor<'_>, table: &str) -> Read<(ColumnSpec, Option<Key>)> {
     let name = cursor.ident()?;
     let ty = cursor.data_type()?;
     let mut column = ColumnSpec { name, ty, not_null: false, default: None };
@@ -397,79 +398,4 @@ fn collation(cursor: &mut Cursor<'_>) -> Read<Constraint> {
         "C" | "POSIX" | "ucs_basic" | "default" => Ok(Constraint::Nothing),
         _ => unsupported(format!("the collation \"{name}\"")),
     }
-}
-
-/// ALTER TABLE, after ALTER.
-pub(super) fn alter(cursor: &mut Cursor<'_>) -> Read<Statement> {
-    cursor.expect("TABLE")?;
-    if cursor.are("ALL IN TABLESPACE") {
-        return unsupported("ALTER TABLE ALL IN TABLESPACE");
-    }
-    let if_exists = cursor.if_exists();
-    let name = cursor.relation()?;
-    let mut actions = Vec::new();
-    loop {
-        action(cursor, &name.name, &mut actions)?;
-        if !cursor.accept_token(&Token::Comma) {
-            break;
-        }
-    }
-    cursor.end(Statement::AlterTable(Box::new(AlterTable { name, if_exists, actions })))
-}
-
-fn action(cursor: &mut Cursor<'_>, table: &str, actions: &mut Vec<AlterAction>) -> Read<()> {
-    let from = cursor.at;
-    match known_action(cursor, table, actions) {
-        Err(Fault::Unsupported(subject)) => actions.push(AlterAction::Unsupported(subject)),
-        other => return other,
-    }
-    // The rest of an action that is not supported has no say; the next one begins behind the comma.
-    cursor.at = from.max(cursor.at);
-    cursor.at = cursor.item_end();
-    Ok(())
-}
-
-fn known_action(cursor: &mut Cursor<'_>, table: &str, actions: &mut Vec<AlterAction>) -> Read<()> {
-    if cursor.accept("ADD") {
-        return add(cursor, table, actions);
-    }
-    if cursor.accept("DROP") {
-        if cursor.accept("CONSTRAINT") {
-            return unsupported("ALTER TABLE … DROP CONSTRAINT");
-        }
-        cursor.accept("COLUMN");
-        let if_exists = cursor.if_exists();
-        let name = cursor.ident()?;
-        cursor.cascade();
-        actions.push(AlterAction::DropColumn { name, if_exists });
-        return Ok(());
-    }
-    if cursor.is("SET") && cursor.peek_at(1) == Some(&Token::LParen) {
-        cursor.accept("SET");
-        actions.push(AlterAction::SetOptions(options(cursor)?));
-        return Ok(());
-    }
-    const OTHERS: &[&str] = &[
-        "ALTER", "RENAME", "SET", "RESET", "OWNER", "ENABLE", "DISABLE", "FORCE", "NO", "INHERIT", "ATTACH", "DETACH",
-        "CLUSTER", "REPLICA", "VALIDATE", "OF", "NOT",
-    ];
-    match cursor.accept_one(OTHERS) {
-        Some(what) => unsupported(format!("ALTER TABLE … {what}")),
-        None => Err(cursor.unexpected()),
-    }
-}
-
-fn add(cursor: &mut Cursor<'_>, table: &str, actions: &mut Vec<AlterAction>) -> Read<()> {
-    if let Some((name, columns)) = table_constraint(cursor)? {
-        actions.push(AlterAction::AddPrimaryKey { name, columns });
-        return Ok(());
-    }
-    cursor.accept("COLUMN");
-    let if_not_exists = cursor.if_not_exists();
-    let (column, key) = column(cursor, table)?;
-    actions.push(AlterAction::AddColumn { column, if_not_exists });
-    if let Some((name, columns)) = key {
-        actions.push(AlterAction::AddPrimaryKey { name, columns });
-    }
-    Ok(())
 }

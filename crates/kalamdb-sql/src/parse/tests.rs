@@ -91,8 +91,11 @@ fn tree(statement: &Statement) -> String {
                 .actions
                 .iter()
                 .map(|action| match action {
-                    crate::statement::AlterAction::AddColumn { column: spec, if_not_exists } => {
-                        format!("AddColumn {} if_not_exists={if_not_exists}", column(spec))
+                    crate::statement::AlterAction::AddColumn { column: spec, if_not_exists, key } => {
+                        format!("AddColumn {} if_not_exists={if_not_exists} key={key:?}", column(spec))
+                    }
+                    crate::statement::AlterAction::SetDefault { name, default } => {
+                        format!("SetDefault {name} {:?}", default.as_ref().map(|(_, text)| text))
                     }
                     other => format!("{other:?}"),
                 })

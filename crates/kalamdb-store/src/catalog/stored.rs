@@ -3,7 +3,7 @@
 //! A value is one byte of version and postcard behind it. Keys of a family begin with a letter that says what follows.
 //!
 //! ```text
-//! catalog  n namespace · t table · u user
+//! catalog  n namespace · t table · h table, schema version → what the table was then · u user
 //! default  v what the data directory is · l the last commit · s reserved sequence numbers · o given OIDs and segments
 //!          j job id → job · m table, segment → segment record · f table → flush mark · c table → how many rows
 //!          d segment, row number → a positional delete · i segment → path that is being written
@@ -145,6 +145,15 @@ pub fn intent_key(segment: SegmentId) -> Key {
 /// The key of a retired segment.
 pub fn retired_key(segment: SegmentId) -> Key {
     key(b'x', &[&segment.0.to_be_bytes()])
+}
+
+/// The key of an older version of a table's definition.
+pub fn history_key(table: TableId, schema_version: u32) -> Key {
+    key(b'h', &[&table.0.to_be_bytes(), &schema_version.to_be_bytes()])
+}
+/// What all older versions of a table begin with.
+pub fn history_prefix(table: TableId) -> Key {
+    key(b'h', &[&table.0.to_be_bytes()])
 }
 
 /// Writes a change's definitions. Rows, segments and counts of a table that goes are the committer's.

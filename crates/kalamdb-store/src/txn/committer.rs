@@ -592,6 +592,13 @@ impl Group<'_> {
                 self.counts.remove(id);
                 self.batch.delete(Family::Meta, stored::mark_key(*id));
                 self.batch.delete(Family::Meta, stored::count_key(*id));
+                self.batch.delete_prefix(Family::Catalog, &stored::history_prefix(*id));
+            }
+            if let Change::PutTable(def) = change
+                && let Some(old) = catalog.table(def.id).filter(|old| old.schema_version < def.schema_version)
+            {
+                let key = stored::history_key(old.id, old.schema_version);
+                self.batch.put(Family::Catalog, key, stored::encode(&**old));
             }
             stored::write(&mut self.batch, change);
             catalog.apply(change);

@@ -180,6 +180,24 @@ impl Transaction {
         self.engine.published()
     }
 
+    /// Whether the statement sees a table's definition as it is now: under its lock only REPEATABLE READ may not.
+    /// What stands on an older one must not be written back.
+    pub fn sees_newest(&self, table: TableId) -> bool {
+        self.published.catalog.table(table) == self.engine.published().catalog.table(table)
+    }
+
+    /// Whether a name that was locked is taken: in the transaction's own definitions, or by somebody whose commit its
+    /// snapshot does not see.
+    pub fn is_name_taken(&self, namespace: NamespaceId, name: &str) -> bool {
+        if self.catalog.table_by_name(namespace, name).is_some() {
+            return true;
+        }
+        let newest = self.engine.published();
+        let Some(table) = newest.catalog.table_by_name(namespace, name) else { return false };
+        // One that the snapshot has under this name, and the own definitions have not, went by this transaction.
+        self.published.catalog.table_by_name(namespace, name).is_none_or(|known| known.id != table.id)
+    }
+
     /// Locks a table until the transaction ends.
     ///
     /// # Errors

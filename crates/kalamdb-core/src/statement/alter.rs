@@ -1,0 +1,342 @@
+//! ALTER TABLE.
+//!
+//! Under the table's exclusive lock the definition is changed step by step, in PostgreSQL's order of actions; the
+//! statement as a whole makes one new schema version. No row is rewritten for a column that comes or goes: rows hold
+//! their columns by number, numbers are never given twice, and a row or segment that is older than a column reads its
+//! `missing` value. Only two things touch rows: a default that differs from row to row, and a change of the key by
+//! which rows lie.
+
+use super::table::{
+    apply_option, check_column_count, check_column_name, column_of, default_of, is_system_column, lock_for_change,
+    not_in_use, owned, set_key, shown,
+};
+use super::{Outcome, query, rewrite};
+use crate::error;
+use crate::standing::Standing;
+use kalamdb_auth::authorize::AdminAction;
+use kalamdb_commons::{ColumnId, ColumnName, Datum, Result, SqlError, SqlState, TableName, TableType, clock};
+use kalamdb_sql::bind::walk;
+use kalamdb_sql::statement::{AlterAction, AlterTable, ColumnSpec};
+use kalamdb_store::{Change, ColumnDef, KeyDef, TableDef};
+use std::sync::Arc;
+
+/// ALTER TABLE
+///
+/// # Errors
+/// 42501, 42P01, 42P07, 42701, 42703, 42704, 42P16, 23502, 23505, 55006, 40001, and 0A000 for what is not supported.
+pub(super) async fn run(standing: &mut Standing, alter: &AlterTable) -> Result<Outcome> {
+    standing.writable("ALTER TABLE")?;
+    let Some(table) = lock_for_change(standing, &alter.name).await? else {
+        if alter.if_exists {
+            standing.notice(format!("relation \"{}\" does not exist, skipping", alter.name.name));
+            return done();
+        }
+        return Err(error::no_relation(shown(&alter.name)));
+    };
+    owned(standing, &table, |is_owner| AdminAction::AlterTable { is_owner })?;
+    not_in_use(standing, &table, "ALTER TABLE")?;
+    for action in &alter.actions {
+        check_supported(&table, action)?;
+    }
+    let mut table = (*table).clone();
+    table.schema_version += 1;
+    table.updated_at = clock::now_us();
+    // From here on the table is one that this transaction changes: rows are written for the published version.
+    standing.transaction().define(Change::PutTable(table.clone()))?;
+    let mut work = Work { table, must_hold: Vec::new() };
+    for action in in_order(&alter.actions) {
+        work.act(standing, action).await?;
+        standing.transaction().define(Change::PutTable(work.table.clone()))?;
+    }
+    work.must_hold.retain(|id| work.table.column(*id).is_some_and(|column| !column.dropped && column.not_null));
+    rewrite::check_filled(standing, &Arc::new(work.table), &work.must_hold).await?;
+    done()
+}
+
+fn done() -> Result<Outcome> {
+    Ok(Outcome::Command("ALTER TABLE".to_string()))
+}
+
+/// What is refused before anything is done.
+fn check_supported(table: &TableDef, action: &AlterAction) -> Result<()> {
+    match action {
+        AlterAction::Unsupported(subject) => Err(SqlError::unsupported(subject)),
+        AlterAction::Rename { .. } | AlterAction::SetOptions(_) => Ok(()),
+        _ if table.kind == TableType::Stream => Err(SqlError::unsupported("ALTER of the columns of a STREAM table")),
+        _ => Ok(()),
+    }
+}
+
+/// The actions in the order that PostgreSQL takes them: what goes, columns that come, their attributes, keys, defaults.
+/// A key that is declared with its column comes with the other keys.
+fn in_order(actions: &[AlterAction]) -> Vec<&AlterAction> {
+    let place = |action: &AlterAction| match action {
+        AlterAction::DropColumn { .. }
+        | AlterAction::DropConstraint { .. }
+        | AlterAction::SetDefault { default: None, .. }
+        | AlterAction::DropNotNull { .. } => 0,
+        AlterAction::AddColumn { .. } => 1,
+        AlterAction::SetNotNull { .. } => 2,
+        AlterAction::AddPrimaryKey { .. } => 3,
+        AlterAction::SetDefault { .. } => 4,
+        AlterAction::RenameColumn { .. }
+        | AlterAction::RenameConstraint { .. }
+        | AlterAction::Rename { .. }
+        | AlterAction::SetOptions(_)
+        | AlterAction::Unsupported(_) => 5,
+    };
+    let mut ordered: Vec<&AlterAction> = actions.iter().collect();
+    ordered.sort_by_key(|action| place(action));
+    ordered
+}
+
+/// The table as far as the statement has changed it.
+struct Work {
+    table: TableDef,
+    /// Columns that must turn out to hold no NULL when all is done.
+    must_hold: Vec<ColumnId>,
+}
+
+impl Work {
+    async fn act(&mut self, standing: &mut Standing, action: &AlterAction) -> Result<()> {
+        match action {
+            AlterAction::AddColumn { column, if_not_exists, key } => {
+                if self.add_column(standing, column, *if_not_exists).await?
+                    && let Some(AlterAction::AddPrimaryKey { name, columns }) = key.as_deref()
+                {
+                    self.add_primary_key(standing, name.as_deref(), columns).await?;
+                }
+                Ok(())
+            }
+            AlterAction::DropColumn { name, if_exists } => self.drop_column(standing, name, *if_exists).await,
+            AlterAction::AddPrimaryKey { name, columns } => {
+                self.add_primary_key(standing, name.as_deref(), columns).await
+            }
+            AlterAction::DropConstraint { name, if_exists } => self.drop_constraint(standing, name, *if_exists).await,
+            AlterAction::SetDefault { name, default } => {
+                self.set_default(standing, name, default.as_ref().map(|(_, text)| text))
+            }
+            AlterAction::SetNotNull { name } => {
+                let column = self.column_mut(name)?;
+                column.not_null = true;
+                let id = column.id;
+                self.must_hold.push(id);
+                Ok(())
+            }
+            AlterAction::DropNotNull { name } => self.drop_not_null(name),
+            AlterAction::RenameColumn { name, to } => self.rename_column(name, to),
+            AlterAction::RenameConstraint { name, to } => self.rename_constraint(standing, name, to).await,
+            AlterAction::Rename { to } => self.rename(standing, to).await,
+            AlterAction::SetOptions(options) => self.set_options(options),
+            AlterAction::Unsupported(subject) => Err(SqlError::unsupported(subject)),
+        }
+    }
+
+    fn missing_column(&self, name: &str) -> SqlError {
+        let message = format!("column \"{name}\" of relation \"{}\" does not exist", self.table.name);
+        SqlError::new(SqlState::UNDEFINED_COLUMN, message)
+    }
+
+    fn existing_column(&self, name: &str) -> String {
+        format!("column \"{name}\" of relation \"{}\" already exists", self.table.name)
+    }
+
+    /// The column that an ALTER COLUMN names.
+    fn column_mut(&mut self, name: &str) -> Result<&mut ColumnDef> {
+        if is_system_column(name) {
+            return Err(SqlError::new(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                format!("cannot alter system column \"{name}\""),
+            ));
+        }
+        let missing = self.missing_column(name);
+        let live = self.table.columns.iter_mut().filter(|column| !column.dropped);
+        live.into_iter().find(|column| column.name.as_str() == name).ok_or(missing)
+    }
+
+    /// ADD COLUMN; whether it came.
+    async fn add_column(&mut self, standing: &mut Standing, spec: &ColumnSpec, if_not_exists: bool) -> Result<bool> {
+        if self.table.column_by_name(&spec.name).is_some() {
+            let message = self.existing_column(&spec.name);
+            if if_not_exists {
+                standing.notice(format!("{message}, skipping"));
+                return Ok(false);
+            }
+            return Err(SqlError::new(SqlState::DUPLICATE_COLUMN, message));
+        }
+        check_column_count(self.table.columns.len() + 1)?;
+        let last = self.table.columns.iter().map(|column| column.id.0).max().unwrap_or(0);
+        let mut column = column_of(standing, spec, ColumnId(last + 1))?;
+        let id = column.id;
+        let default = match &column.default {
+            Some(text) => default_of(standing, text, &spec.name, spec.ty)?,
+            None => None,
+        };
+        let mut each = None;
+        match default {
+            Some(default) if walk::is_volatile(&default) => each = Some(default),
+            // As PostgreSQL's attmissingval: evaluated now, once.
+            Some(default) => {
+                column.missing = query::constants(standing, &[default])?.pop().unwrap_or_default();
+            }
+            None => {}
+        }
+        self.table.columns.push(column);
+        if let Some(default) = each {
+            standing.transaction().define(Change::PutTable(self.table.clone()))?;
+            rewrite::fill(standing, &Arc::new(self.table.clone()), id, default).await?;
+        }
+        if spec.not_null {
+            self.must_hold.push(id);
+        }
+        Ok(true)
+    }
+
+    async fn drop_column(&mut self, standing: &mut Standing, name: &str, if_exists: bool) -> Result<()> {
+        let Some(id) = self.table.column_by_name(name).map(|column| column.id) else {
+            if is_system_column(name) {
+                return Err(SqlError::new(
+                    SqlState::FEATURE_NOT_SUPPORTED,
+                    format!("cannot drop system column \"{name}\""),
+                ));
+            }
+            let missing = self.missing_column(name);
+            if if_exists {
+                standing.notice(format!("{}, skipping", missing.message()));
+                return Ok(());
+            }
+            return Err(missing);
+        };
+        if self.table.primary_key.as_ref().is_some_and(|key| key.columns.contains(&id)) {
+            // PostgreSQL: a key goes with any of its columns.
+            self.drop_primary_key(standing).await?;
+        }
+        if let Some(column) = self.table.columns.iter_mut().find(|column| column.id == id) {
+            column.dropped = true;
+            column.not_null = false;
+            column.default = None;
+            column.missing = Datum::Null;
+        }
+        Ok(())
+    }
+
+    async fn add_primary_key(&mut self, standing: &mut Standing, name: Option<&str>, columns: &[String]) -> Result<()> {
+        if self.table.primary_key.is_some() {
+            return Err(SqlError::new(
+                SqlState::INVALID_TABLE_DEFINITION,
+                format!("multiple primary keys for table \"{}\" are not allowed", self.table.name),
+            ));
+        }
+        let before = Arc::new(self.table.clone());
+        set_key(standing, &mut self.table, name, columns)?;
+        rewrite::rekey(standing, &before, &Arc::new(self.table.clone())).await
+    }
+
+    /// Rows without a key lie by hidden row ids, so each gets one. The columns stay NOT NULL, as in PostgreSQL.
+    async fn drop_primary_key(&mut self, standing: &mut Standing) -> Result<()> {
+        let before = Arc::new(self.table.clone());
+        self.table.primary_key = None;
+        rewrite::rekey(standing, &before, &Arc::new(self.table.clone())).await
+    }
+
+    /// The key, if it has this name: the only constraint that there is.
+    fn key_named(&mut self, name: &str) -> Option<&mut KeyDef> {
+        self.table.primary_key.as_mut().filter(|key| key.name == name)
+    }
+
+    async fn drop_constraint(&mut self, standing: &mut Standing, name: &str, if_exists: bool) -> Result<()> {
+        if self.key_named(name).is_some() {
+            return self.drop_primary_key(standing).await;
+        }
+        let message = format!("constraint \"{name}\" of relation \"{}\" does not exist", self.table.name);
+        if if_exists {
+            standing.notice(format!("{message}, skipping"));
+            return Ok(());
+        }
+        Err(SqlError::new(SqlState::UNDEFINED_OBJECT, message))
+    }
+
+    fn set_default(&mut self, standing: &Standing, name: &str, default: Option<&String>) -> Result<()> {
+        let column = self.column_mut(name)?;
+        column.default = match default {
+            Some(text) => default_of(standing, text, name, column.ty)?.map(|_| text.clone()),
+            None => None,
+        };
+        Ok(())
+    }
+
+    fn drop_not_null(&mut self, name: &str) -> Result<()> {
+        let id = self.column_mut(name)?.id;
+        if self.table.primary_key.as_ref().is_some_and(|key| key.columns.contains(&id)) {
+            let message = format!("column \"{name}\" is in a primary key");
+            return Err(SqlError::new(SqlState::INVALID_TABLE_DEFINITION, message));
+        }
+        self.column_mut(name)?.not_null = false;
+        Ok(())
+    }
+
+    fn rename_column(&mut self, name: &str, to: &str) -> Result<()> {
+        if is_system_column(name) {
+            return Err(SqlError::new(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                format!("cannot rename system column \"{name}\""),
+            ));
+        }
+        let Some(id) = self.table.column_by_name(name).map(|column| column.id) else {
+            let message = format!("column \"{name}\" does not exist");
+            return Err(SqlError::new(SqlState::UNDEFINED_COLUMN, message));
+        };
+        check_column_name(to)?;
+        if self.table.column_by_name(to).is_some() {
+            return Err(SqlError::new(SqlState::DUPLICATE_COLUMN, self.existing_column(to)));
+        }
+        if let Some(column) = self.table.columns.iter_mut().find(|column| column.id == id) {
+            column.name = ColumnName::new(to);
+        }
+        Ok(())
+    }
+
+    async fn rename_constraint(&mut self, standing: &mut Standing, name: &str, to: &str) -> Result<()> {
+        if self.key_named(name).is_none() {
+            let message = format!("constraint \"{name}\" for table \"{}\" does not exist", self.table.name);
+            return Err(SqlError::new(SqlState::UNDEFINED_OBJECT, message));
+        }
+        self.claim_name(standing, to).await?;
+        if let Some(key) = self.key_named(name) {
+            key.name = to.to_string();
+        }
+        Ok(())
+    }
+
+    async fn rename(&mut self, standing: &mut Standing, to: &str) -> Result<()> {
+        self.claim_name(standing, to).await?;
+        self.table.name = TableName::new(to);
+        Ok(())
+    }
+
+    /// Locks a relation's new name, which must be free: of tables and of the keys' indexes.
+    async fn claim_name(&self, standing: &mut Standing, name: &str) -> Result<()> {
+        let wait = query::lock_wait(standing);
+        let namespace = self.table.namespace;
+        standing.transaction().name_lock(namespace, name, wait).await?;
+        standing.begin_statement()?;
+        let catalog = standing.catalog();
+        let is_key = |table: &Arc<TableDef>| table.primary_key.as_ref().is_some_and(|key| key.name == name);
+        if standing.transaction().is_name_taken(namespace, name) || catalog.tables_of(namespace).any(is_key) {
+            let message = format!("relation \"{name}\" already exists");
+            return Err(SqlError::new(SqlState::DUPLICATE_TABLE, message));
+        }
+        Ok(())
+    }
+
+    fn set_options(&mut self, given: &[(String, String)]) -> Result<()> {
+        let table = &mut self.table;
+        for (name, value) in given {
+            if name == "type" {
+                return Err(SqlError::unsupported("changing the kind of a table"));
+            }
+            apply_option(table.kind, name, value, &mut table.access, &mut table.storage, &mut table.options)?;
+        }
+        Ok(())
+    }
+}

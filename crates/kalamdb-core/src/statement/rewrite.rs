@@ -1,0 +1,165 @@
+//! What ALTER TABLE does with rows: looks for NULLs, gives each row a value of its own, lays rows under another key.
+//!
+//! All of it is for the whole table, every user's rows included, by the right to alter the table; nothing of a row
+//! reaches the client. A row's key here is what lies behind the table's number: user number (USER tables) and key.
+
+use super::around::Around;
+use super::batch_of;
+use super::insert::merged;
+use super::write::{self, check_not_null, duplicate, key_column, keys_of, rows_in};
+use crate::plan::SessionValues;
+use crate::relation::Relation;
+use crate::resolve;
+use crate::standing::Standing;
+use arrow_array::{Array, RecordBatch};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use kalamdb_commons::{ColumnId, Result, SqlError, SqlState};
+use kalamdb_sql::bind::bound::Scalar;
+use kalamdb_sql::predicate::Values;
+use kalamdb_store::{LockStrength, LockWait, RowVersion, TableDef};
+use std::sync::Arc;
+
+/// How many rows are read at once.
+const BATCH_ROWS: usize = 4096;
+
+/// The rows of a table as this transaction has them now, with what it wrote so far.
+fn rows(
+    standing: &mut Standing,
+    table: &Arc<TableDef>,
+    columns: &[ColumnId],
+) -> Result<(Relation, BoxStream<'static, Result<RecordBatch>>)> {
+    // Rows that an earlier action of the statement has written are rows now.
+    standing.begin_statement()?;
+    let view = standing.view();
+    let relation = resolve::rewritten(table, &standing.identity)?;
+    let rows = relation.all_rows(&view, columns, BATCH_ROWS)?;
+    Ok((relation, rows))
+}
+
+/// 23502 when a row has NULL in one of these columns.
+///
+/// # Errors
+/// 23502, and the store's.
+pub(super) async fn check_filled(standing: &mut Standing, table: &Arc<TableDef>, columns: &[ColumnId]) -> Result<()> {
+    if columns.is_empty() {
+        return Ok(());
+    }
+    let (_, mut rows) = rows(standing, table, columns)?;
+    while let Some(batch) = rows.next().await {
+        let batch = batch?;
+        for (id, array) in columns.iter().zip(batch.columns()) {
+            if array.null_count() > 0
+                && let Some(column) = table.column(*id)
+            {
+                let namespace = super::table::namespace_name(&standing.catalog(), table.namespace);
+                return Err(holds_null(table, column.name.as_str()).with_schema(namespace));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn holds_null(table: &TableDef, column: &str) -> SqlError {
+    let message = format!("column \"{column}\" of relation \"{}\" contains null values", table.name);
+    SqlError::new(SqlState::NOT_NULL_VIOLATION, message).with_table(table.name.as_str()).with_column(column)
+}
+
+/// Gives every row its own value of a default that differs from row to row.
+///
+/// # Errors
+/// The default's, 53200, and the store's.
+pub(super) async fn fill(
+    standing: &mut Standing,
+    table: &Arc<TableDef>,
+    column: ColumnId,
+    default: Scalar,
+) -> Result<()> {
+    let around = Around::new(standing);
+    let session = around.clone();
+    let values = Values { parameters: Vec::new(), session: Arc::new(move |value| session.value(value)), around };
+    let program = write::program(&[default], &[], &values)?;
+    let (relation, mut rows) = rows(standing, table, &[ColumnId::ROW_KEY])?;
+    while let Some(batch) = rows.next().await {
+        let batch = batch?;
+        let found = locked(standing, &relation, &batch).await?;
+        let values = program.evaluate(&program.rows(Vec::new(), found.len())?)?;
+        let old: Vec<(&[u8], &[u8])> = found.iter().map(|(key, row)| (key.as_slice(), row.row.as_ref())).collect();
+        let (columns, new) = merged(table, &old, &[column], &values)?;
+        let new = rows_in(table, &new, &columns)?;
+        for ((key, old), row) in found.into_iter().zip(new) {
+            relation.replace(standing.transaction(), &key, row, old)?;
+        }
+    }
+    Ok(())
+}
+
+/// The rows of a batch of keys, as they are under the table's lock.
+async fn locked(
+    standing: &mut Standing,
+    relation: &Relation,
+    batch: &RecordBatch,
+) -> Result<Vec<(Vec<u8>, RowVersion)>> {
+    let keys = key_column(batch, batch.num_columns() - 1)?.clone();
+    let mut found = Vec::with_capacity(keys.len());
+    for key in keys.iter().flatten() {
+        let wait = LockWait::Block(None);
+        let locked = relation.lock(standing.transaction(), key, LockStrength::Update, wait).await?;
+        let row = locked.newest.ok_or_else(|| SqlError::internal("a row went under the table's own lock"))?;
+        found.push((key.to_vec(), row));
+    }
+    Ok(found)
+}
+
+/// Writes every row of a table anew under the key of its new definition, in this transaction.
+///
+/// # Errors
+/// 23502, 23505, and the store's.
+pub(super) async fn rekey(standing: &mut Standing, before: &Arc<TableDef>, after: &Arc<TableDef>) -> Result<()> {
+    let live: Vec<ColumnId> = before.live_columns().map(|column| column.id).collect();
+    let columns: Vec<ColumnId> = live.iter().copied().chain([ColumnId::ROW_KEY]).collect();
+    let (relation, mut rows) = rows(standing, before, &columns)?;
+    let rewritten = resolve::rewritten(after, &standing.identity)?;
+    relation.silence(standing.transaction())?;
+    while let Some(batch) = rows.next().await {
+        let batch = batch?;
+        let values = batch_of(batch.columns()[..live.len()].to_vec(), batch.num_rows())?;
+        check_not_null(standing, after, &values, &live).map_err(|error| contains_nulls(error, after))?;
+        let keys = keys_of(standing, after, &values, &live)?;
+        let new = rows_in(after, &values, &live)?;
+        let old = locked(standing, &relation, &batch).await?;
+        for (((old_key, old), key), row) in old.into_iter().zip(keys).zip(new) {
+            let key = if after.is_per_user() { behind_user(&old_key, &key)? } else { key };
+            relation.remove(standing.transaction(), &old_key, old, true)?;
+            let wait = LockWait::Block(None);
+            let claim = rewritten.lock(standing.transaction(), &key, LockStrength::Update, wait).await?;
+            if claim.newest.is_some() {
+                return Err(could_not_create(standing, after, &row));
+            }
+            rewritten.insert(standing.transaction(), &key, row)?;
+        }
+    }
+    Ok(())
+}
+
+/// The new key of a user's row: of the same user.
+fn behind_user(old: &[u8], key: &[u8]) -> Result<Vec<u8>> {
+    let user = old.get(..4).ok_or_else(|| SqlError::internal("a USER table's row without a user"))?;
+    Ok([user, key].concat())
+}
+
+fn contains_nulls(error: SqlError, table: &TableDef) -> SqlError {
+    error.column().map(|column| holds_null(table, column)).unwrap_or(error)
+}
+
+fn could_not_create(standing: &Standing, table: &TableDef, row: &[u8]) -> SqlError {
+    let name = table.primary_key.as_ref().map_or("", |key| key.name.as_str());
+    let error = SqlError::new(SqlState::UNIQUE_VIOLATION, format!("could not create unique index \"{name}\""))
+        .with_constraint(name);
+    if table.is_per_user() {
+        // The row may be another user's.
+        return error;
+    }
+    let duplicate = duplicate(standing, table, row);
+    error.with_detail(duplicate.detail().unwrap_or_default().replace("already exists", "is duplicated"))
+}
