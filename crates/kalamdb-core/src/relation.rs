@@ -13,8 +13,8 @@ use kalamdb_commons::{ColumnId, Datum, Result, Scope, SqlError, SqlType, TableId
 use kalamdb_store::codec::arrow::BatchBuilder;
 use kalamdb_store::codec::key;
 use kalamdb_store::{
-    Change, ColdSegment, KeyRange, LockStrength, LockWait, Locked, Partition, ReadView, RowVersion, TableDef,
-    Transaction,
+    Change, ColdSegment, Isolation, KeyRange, LockStrength, LockWait, Locked, Partition, ReadView, RowVersion,
+    StoreError, TableDef, Transaction,
 };
 use std::ops::Bound;
 use std::sync::Arc;
@@ -144,6 +144,24 @@ impl Relation {
     /// 40P01, 55P03
     pub async fn claim(&self, transaction: &mut Transaction, key: &[u8], wait: LockWait) -> Result<Option<RowVersion>> {
         Ok(transaction.row_claim(self.partition()?, key, wait).await?.newest)
+    }
+
+    /// The same for ON CONFLICT, which goes by the row that is there: REPEATABLE READ must see it.
+    ///
+    /// # Errors
+    /// 40001, 40P01, 55P03
+    pub async fn claim_or_find(
+        &self,
+        transaction: &mut Transaction,
+        key: &[u8],
+        wait: LockWait,
+    ) -> Result<Option<RowVersion>> {
+        let claimed = transaction.row_claim(self.partition()?, key, wait).await?;
+        let unseen = claimed.changed && claimed.newest.is_some();
+        if unseen && transaction.isolation() == Isolation::RepeatableRead {
+            return Err(StoreError::ConcurrentUpdate.into());
+        }
+        Ok(claimed.newest)
     }
 
     /// Adds a row.

@@ -66,7 +66,7 @@ pub(super) enum Arbiter {
 /// Writes a batch whose columns are the table's live ones in the order of `columns`; the written rows as (key, row).
 ///
 /// # Errors
-/// 23502, 23505, 21000, and those of locks.
+/// 23502, 23505, 21000, 40001, and those of locks.
 pub(super) async fn write_batch(
     standing: &mut Standing,
     relation: &Arc<Relation>,
@@ -84,7 +84,10 @@ pub(super) async fn write_batch(
     for (at, (key, row)) in keys.into_iter().zip(rows).enumerate() {
         if has_key {
             // The claim of a key is a lock on it, present or absent: two sessions cannot both find it free.
-            let newest = relation.claim(standing.transaction(), &key, wait).await?;
+            let newest = match arbiter {
+                Arbiter::Error => relation.claim(standing.transaction(), &key, wait).await?,
+                _ => relation.claim_or_find(standing.transaction(), &key, wait).await?,
+            };
             if let Some(existing) = newest {
                 match arbiter {
                     Arbiter::Error => return Err(duplicate(standing, &table, &row)),
