@@ -8,3 +8,4 @@
 
 mod fsync;
 mod killed;
+mod refused;

@@ -399,11 +399,20 @@ impl Standing {
         self.settings.lock().derived(self.identity.name.as_str())
     }
 
+    /// Whether a statement may write: no need to let it work when its commit must fail.
+    ///
+    /// # Errors
+    /// 25006 in a read-only transaction; 53100 or 58030 when the store takes no more writes.
+    pub fn writable(&self, command: &str) -> Result<()> {
+        self.not_read_only(command)?;
+        Ok(self.hall.store.takes_writes()?)
+    }
+
     /// 25006 in a read-only transaction.
     ///
     /// # Errors
     /// 25006
-    pub fn writable(&self, command: &str) -> Result<()> {
+    pub fn not_read_only(&self, command: &str) -> Result<()> {
         if self.modes.read_only && self.block != Block::None {
             return Err(SqlError::new(
                 SqlState::READ_ONLY_SQL_TRANSACTION,

@@ -49,9 +49,10 @@ pub enum StoreError {
     /// A commit was caught in a failed write: nobody knows whether it will be there after a restart. 08007
     #[error("the outcome of the transaction is unknown")]
     OutcomeUnknown,
-    /// An earlier write failed; nothing is written until the store was opened again and checked. 58030
-    #[error("the store takes no writes since one failed")]
-    Failed,
+    /// An earlier write failed, for this reason; nothing is written until the store was opened again and checked.
+    /// 53100 or 58030
+    #[error("the store takes no writes since one failed: {0}")]
+    Failed(KvError),
     /// The store was shut down. 57P01
     #[error("the store is closed")]
     Closed,
@@ -120,7 +121,8 @@ impl From<StoreError> for SqlError {
             StoreError::Damaged(_)
             | StoreError::NewerFormat { .. }
             | StoreError::Kv(KvError::Damaged(_) | KvError::LogDamaged { .. }) => SqlState::DATA_CORRUPTED,
-            StoreError::Failed | StoreError::Kv(_) | StoreError::Locked(_) | StoreError::Io { .. } => {
+            StoreError::Failed(KvError::Full(_)) | StoreError::Kv(KvError::Full(_)) => SqlState::DISK_FULL,
+            StoreError::Failed(_) | StoreError::Kv(_) | StoreError::Locked(_) | StoreError::Io { .. } => {
                 SqlState::IO_ERROR
             }
             StoreError::Codec(codec) => return codec.clone().into(),
@@ -138,7 +140,9 @@ impl From<StoreError> for SqlError {
             }
             StoreError::Deadlock => SqlError::new(state, error.to_string())
                 .with_hint("Run the transaction again: the other one has what it waited for."),
-            StoreError::Failed => SqlError::new(state, error.to_string())
+            StoreError::Failed(KvError::Full(_)) => SqlError::new(state, error.to_string())
+                .with_hint("Make room, then restart the server: it checks what is stored before it takes writes."),
+            StoreError::Failed(_) => SqlError::new(state, error.to_string())
                 .with_hint("Restart the server: it checks what is stored before it takes writes."),
             StoreError::Kv(KvError::LogDamaged { .. }) => SqlError::new(state, error.to_string()).with_hint(
                 "Restore a copy of the data directory, or start once with --accept-log-damage to go on without them.",

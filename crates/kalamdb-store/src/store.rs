@@ -6,7 +6,7 @@ use crate::catalog::stored;
 use crate::definition::{JobRecord, TableDef};
 use crate::error::StoreError;
 use crate::kv::faulty::FaultyDisk;
-use crate::kv::{Family, Op, pairs};
+use crate::kv::{Family, KvError, Op, pairs};
 use crate::segment::SegmentRecord;
 use crate::txn::Engine;
 use crate::txn::feed::Feed;
@@ -131,9 +131,17 @@ impl Store {
         self.engine.fixed_view(run).await
     }
 
-    /// Turns true when a write failed: the server should end, and be started again.
-    pub fn failed(&self) -> watch::Receiver<bool> {
+    /// Why a write failed, once one did: the server should end, and be started again.
+    pub fn failed(&self) -> watch::Receiver<Option<KvError>> {
         self.engine.failed()
+    }
+
+    /// Whether a commit can succeed: none does after a failed write.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`]
+    pub fn takes_writes(&self) -> Result<(), StoreError> {
+        self.engine.takes_writes()
     }
 
     /// Waits for what was handed in, makes it durable, ends the committer.

@@ -346,7 +346,7 @@ pub(super) async fn lock_rows(
     columns: Arc<[OutputColumn]>,
     guard: &Guard,
 ) -> Result<Rows> {
-    standing.writable("SELECT FOR UPDATE")?;
+    standing.not_read_only("SELECT FOR UPDATE")?;
     for _ in 0..RESTARTS_MAX {
         let mut execution = query::execution(standing, bound, relations, values.clone(), guard)?;
         let wait = query::lock_wait(standing);

@@ -21,6 +21,9 @@ pub enum KvError {
         /// How many records behind it can be read.
         behind: u64,
     },
+    /// There is no room on the disk.
+    #[error("the disk is full: {0}")]
+    Full(String),
     /// The disk, the file system or the network.
     #[error("storage failed: {0}")]
     Io(String),

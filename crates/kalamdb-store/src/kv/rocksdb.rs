@@ -54,11 +54,17 @@ impl Shared {
     }
 }
 
+/// What a full disk is called: the library hands the subcode of a status over in its text alone.
+const NO_SPACE: &str = "IO error: No space left on device";
+
 impl From<rocksdb::Error> for KvError {
     fn from(error: rocksdb::Error) -> Self {
-        match error.kind() {
-            ErrorKind::Corruption => KvError::Damaged(error.into_string()),
-            _ => KvError::Io(error.into_string()),
+        let kind = error.kind();
+        let text = error.into_string();
+        match kind {
+            ErrorKind::Corruption => KvError::Damaged(text),
+            _ if text.starts_with(NO_SPACE) => KvError::Full(text),
+            _ => KvError::Io(text),
         }
     }
 }

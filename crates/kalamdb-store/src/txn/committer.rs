@@ -22,7 +22,7 @@ use crate::codec::key::tombstone;
 use crate::codec::row::stamp;
 use crate::definition::{Change, TableDef};
 use crate::error::StoreError;
-use crate::kv::{Batch, Durability, Family, Key, Op, StorageBackend};
+use crate::kv::{Batch, Durability, Family, Key, KvError, Op, StorageBackend};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -99,7 +99,7 @@ pub(super) struct Shared {
     pub watchers: Arc<Watchers>,
     pub notes: Notes,
     pub counters: Arc<Counters>,
-    pub failing: watch::Sender<bool>,
+    pub failing: watch::Sender<Option<KvError>>,
 }
 
 /// What the next published state will be.
@@ -122,7 +122,7 @@ pub(super) struct Committer {
     /// Commits that are published but not durable, for the feed.
     waiting: Vec<Arc<CommitRecord>>,
     unsynced_since: Option<Instant>,
-    failed: bool,
+    failed: Option<KvError>,
 }
 
 /// A group while it is put together.
@@ -166,7 +166,7 @@ impl Committer {
             now,
             waiting: Vec::new(),
             unsynced_since: None,
-            failed: false,
+            failed: None,
         };
         Ok((committer, published))
     }
@@ -253,12 +253,13 @@ impl Committer {
                 Err(_) => break,
             }
         }
-        if self.failed {
-            for member in members {
-                let _ = member.answer.send(Err(Refused::Error(StoreError::Failed)));
+        match self.takes_writes() {
+            Ok(()) => self.commit(members),
+            Err(error) => {
+                for member in members {
+                    let _ = member.answer.send(Err(Refused::Error(error.clone())));
+                }
             }
-        } else {
-            self.commit(members);
         }
         other
     }
@@ -362,10 +363,18 @@ impl Committer {
 
     fn fail(&mut self, error: &StoreError) {
         tracing::error!(%error, "a write failed: no more are taken until the server was started again");
-        self.failed = true;
+        let cause = match error {
+            StoreError::Kv(cause) => cause.clone(),
+            other => KvError::Io(other.to_string()),
+        };
+        self.failed = Some(cause.clone());
         self.unsynced_since = None;
         self.waiting.clear();
-        self.shared.failing.send_replace(true);
+        self.shared.failing.send_replace(Some(cause));
+    }
+
+    fn takes_writes(&self) -> Result<(), StoreError> {
+        self.failed.clone().map_or(Ok(()), |cause| Err(StoreError::Failed(cause)))
     }
 
     /// Everything applied so far is durable: what waited for that goes to the feed.
@@ -380,7 +389,7 @@ impl Committer {
     }
 
     fn sync(&mut self) {
-        if self.failed || self.unsynced_since.is_none() {
+        if self.failed.is_some() || self.unsynced_since.is_none() {
             return;
         }
         match self.shared.backend.sync() {
@@ -405,16 +414,14 @@ impl Committer {
 
     fn fixed_point(&mut self, run: Box<dyn FnOnce(Result<&Arc<Published>, StoreError>) + Send>) {
         self.sync();
-        if self.failed {
-            return run(Err(StoreError::Failed));
+        if let Err(error) = self.takes_writes() {
+            return run(Err(error));
         }
         run(Ok(&self.published.load_full()));
     }
 
     fn flush(&mut self, mut flush: FlushCommit) -> Result<(), StoreError> {
-        if self.failed {
-            return Err(StoreError::Failed);
-        }
+        self.takes_writes()?;
         let table = flush.table;
         if self.now.catalog.table(table).is_none() {
             return Err(StoreError::SchemaChanged(table));
@@ -443,24 +450,17 @@ impl Committer {
     }
 
     fn apply_marks(&mut self, ops: Vec<Op>, durability: Durability) -> Result<(), StoreError> {
-        if self.failed {
-            return Err(StoreError::Failed);
-        }
+        self.takes_writes()?;
         let next = self.now.clone();
         self.write_and_publish(Batch { epoch: self.epoch, ops }, next, durability)
     }
 
     /// A clean end: nothing was reserved in vain.
     fn stop(&mut self) -> Result<(), StoreError> {
-        if self.failed {
-            return Err(StoreError::Failed);
-        }
+        self.takes_writes()?;
         self.sync();
         let exact = stored::encode(&Seq(self.now.seq));
-        let outcome =
-            self.apply_marks(vec![Op::Put(Family::Meta, stored::RESERVED_KEY.into(), exact)], Durability::Synced);
-        self.failed = true;
-        outcome
+        self.apply_marks(vec![Op::Put(Family::Meta, stored::RESERVED_KEY.into(), exact)], Durability::Synced)
     }
 }
 

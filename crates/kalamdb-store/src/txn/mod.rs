@@ -16,7 +16,7 @@ pub(crate) mod write_set;
 
 use crate::catalog::stored::{self, Given};
 use crate::error::StoreError;
-use crate::kv::{Durability, Family, Key, Op, StorageBackend};
+use crate::kv::{Durability, Family, Key, KvError, Op, StorageBackend};
 use crate::segment::{Deletes, Segments};
 use arc_swap::ArcSwap;
 use committer::{Committer, Request, Start};
@@ -68,7 +68,7 @@ pub struct Engine {
     writes: Arc<Writes>,
     deletes: Mutex<LruCache<SegmentId, (u64, Arc<Deletes>)>>,
     counters: Arc<Counters>,
-    failed: watch::Receiver<bool>,
+    failed: watch::Receiver<Option<KvError>>,
     backend: Arc<dyn StorageBackend>,
     thread: Mutex<Option<JoinHandle<()>>>,
     // The last field: it is let go when the storage engine is closed.
@@ -142,7 +142,7 @@ impl Engine {
         let numbers =
             Arc::new(Numbers { oid: AtomicU32::new(parts.given.oid), segment: AtomicU64::new(parts.given.segment) });
         let (notes, counters) = (Notes::default(), Arc::new(Counters::default()));
-        let (failing, failed) = watch::channel(false);
+        let (failing, failed) = watch::channel(None);
         let (requests, inbox) = crossbeam_channel::unbounded();
         let shared = committer::Shared {
             backend: parts.backend.clone(),
@@ -212,9 +212,17 @@ impl Engine {
         self.watchers.oldest().unwrap_or_else(|| self.published().seq)
     }
 
-    /// Turns true when a write failed: the store must be opened again before it takes another.
-    pub fn failed(&self) -> watch::Receiver<bool> {
+    /// Why a write failed, once one did: the store must be opened again before it takes another.
+    pub fn failed(&self) -> watch::Receiver<Option<KvError>> {
         self.failed.clone()
+    }
+
+    /// Whether a commit can succeed: none does after a failed write.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`]
+    pub fn takes_writes(&self) -> Result<(), StoreError> {
+        self.failed.borrow().clone().map_or(Ok(()), |cause| Err(StoreError::Failed(cause)))
     }
 
     fn send(&self, request: Request) -> Result<(), StoreError> {

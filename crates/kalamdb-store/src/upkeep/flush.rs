@@ -67,7 +67,7 @@ pub async fn flush(engine: &Arc<Engine>, table: TableId) -> Result<FlushOutcome,
         Err(error) => Err(error),
     };
     // After an unknown outcome the files may be needed; their intents stay on the list until the store knows.
-    if outcome.is_err() && !*engine.failed().borrow() {
+    if outcome.is_err() && engine.takes_writes().is_ok() {
         files.give_up().await;
     }
     let outcome = outcome?;
