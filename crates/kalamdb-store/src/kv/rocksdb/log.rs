@@ -116,7 +116,8 @@ fn oldest_needed(folder: &Path) -> Result<u64, (PathBuf, std::io::Error)> {
     });
     match outcome {
         Ok(()) => Ok(oldest),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+        // An empty name is the folder's.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => Ok(0),
         Err(error) => Err((path, error)),
     }
 }
