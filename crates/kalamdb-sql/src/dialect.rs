@@ -11,6 +11,47 @@ use sqlparser::parser::{Parser, ParserError};
 use std::any::TypeId;
 use std::cell::Cell;
 
+/// The words that name a select item after AS only.
+const AS_LABELS: &[Keyword] = &[
+    Keyword::ARRAY,
+    Keyword::CHAR,
+    Keyword::CHARACTER,
+    Keyword::CREATE,
+    Keyword::DAY,
+    Keyword::EXCEPT,
+    Keyword::FETCH,
+    Keyword::FILTER,
+    Keyword::FOR,
+    Keyword::FROM,
+    Keyword::GRANT,
+    Keyword::GROUP,
+    Keyword::HAVING,
+    Keyword::HOUR,
+    Keyword::INTERSECT,
+    Keyword::INTO,
+    Keyword::LIMIT,
+    Keyword::MINUTE,
+    Keyword::MONTH,
+    Keyword::NOTNULL,
+    Keyword::OFFSET,
+    Keyword::ON,
+    Keyword::ORDER,
+    Keyword::OVER,
+    Keyword::OVERLAPS,
+    Keyword::PRECISION,
+    Keyword::RETURNING,
+    Keyword::SECOND,
+    Keyword::TO,
+    Keyword::UNION,
+    Keyword::VARYING,
+    Keyword::WHERE,
+    Keyword::WINDOW,
+    Keyword::WITH,
+    Keyword::WITHIN,
+    Keyword::WITHOUT,
+    Keyword::YEAR,
+];
+
 /// One parse's dialect.
 #[derive(Debug, Default)]
 pub struct KalamDialect {
@@ -56,6 +97,11 @@ impl Dialect for KalamDialect {
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
         self.note(parser);
         self.postgres.get_next_precedence(parser)
+    }
+
+    // PostgreSQL's grammar wants AS before these (`BareColLabel`).
+    fn is_column_alias(&self, keyword: &Keyword, parser: &mut Parser) -> bool {
+        !AS_LABELS.contains(keyword) && self.postgres.is_column_alias(keyword, parser)
     }
 
     as_postgres! {

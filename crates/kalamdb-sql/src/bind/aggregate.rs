@@ -205,10 +205,10 @@ impl Binder<'_> {
         }
         let mut args = Vec::new();
         for arg in syntax::arguments(call)? {
-            args.push(self.expr(arg)?);
+            args.push(self.placed(arg)?);
         }
         let col = self.col(SqlType::Int4.into(), false);
-        self.level().groupings.push((col, args, position));
+        self.level().groupings.push((col, args));
         Ok(Scalar::Column(col))
     }
 

@@ -69,8 +69,9 @@ impl Binder<'_> {
             }
             _ => None,
         };
+        let own_position = self.ident_position(&cte.alias.name);
         self.levels.push(Level::new(Clause::Select));
-        self.level().ctes.push(Cte { name: name.to_owned(), state: State::Barred(recursion(form)) });
+        self.level().ctes.push(Cte { name: name.to_owned(), state: State::Barred(recursion(form).at(own_position)) });
         let Some((left, quantifier, right)) = union else {
             let derived = self.query(query, true)?;
             self.levels.pop();

@@ -93,9 +93,15 @@ impl Binder<'_> {
             }
             Expr::AnyOp { left, compare_op, right, .. } => self.quantified(left, compare_op, right, false),
             Expr::AllOp { left, compare_op, right } => self.quantified(left, compare_op, right, true),
-            Expr::Cast { kind: ast::CastKind::Cast | ast::CastKind::DoubleColon, expr, data_type, format: None } => {
-                let ty = parse::type_of(data_type)?;
-                self.written_cast(expr, ty)
+            Expr::Cast {
+                kind: kind @ (ast::CastKind::Cast | ast::CastKind::DoubleColon),
+                expr,
+                data_type,
+                format: None,
+            } => {
+                let colons = *kind == ast::CastKind::DoubleColon;
+                let ty = parse::type_of(data_type).map_err(|error| error.at(self.cast_places(expr, colons).1))?;
+                self.written_cast(expr, ty, Some(colons))
             }
             Expr::Case { operand, conditions, else_result, .. } => {
                 self.case(operand.as_deref(), conditions, else_result.as_deref())
@@ -127,6 +133,10 @@ impl Binder<'_> {
             if let Some(scalar) = self.bare_function(&ident.value, position)? {
                 return Ok(scalar);
             }
+        }
+        if ident.quote_style.is_none() && parse::is_reserved(&ident.value) {
+            let message = format!("syntax error at or near \"{}\"", ident.value);
+            return Err(SqlError::new(SqlState::SYNTAX_ERROR, message).at(position));
         }
         let name = parse::fold(ident);
         if let Some(found) = self.find_column(&name, position)? {
@@ -258,16 +268,79 @@ impl Binder<'_> {
         self.operator_position(name, right).or_else(|| self.position(left))
     }
 
+    /// The text before a node, without the brackets and signs that stand directly before it.
+    fn before(&self, node: &Expr) -> Option<&str> {
+        let end = self.byte_at(self.position(node)?);
+        let mut before = trim_brackets(&self.text[..end]);
+        for sign in signs(node) {
+            before = trim_brackets(strip_word(before, &sign)?);
+        }
+        Some(before)
+    }
+
     /// The parser keeps no place for an operator: it stands before the right operand, behind blanks and brackets.
     pub(super) fn operator_position(&self, name: &str, right: &Expr) -> Position {
-        let right = self.position(right)?;
-        let end = self.text.char_indices().nth(right - 1).map_or(self.text.len(), |(at, _)| at);
-        let before = self.text[..end].trim_end_matches(|ch: char| ch.is_whitespace() || matches!(ch, '(' | '-' | '+'));
+        let before = self.before(right)?;
         let names: &[&str] = if name == "<>" { &["<>", "!="] } else { &[name] };
-        let lower = before.to_ascii_lowercase();
-        let found = names.iter().find(|name| lower.ends_with(**name))?;
-        let start = before.len() - found.len();
-        Some(self.text[..start].chars().count() + 1)
+        let head = names.iter().find_map(|name| strip_word(before, name))?;
+        Some(head.chars().count() + 1)
+    }
+
+    /// Where `op ANY (…)` has its operator.
+    pub(super) fn quantifier_position(&self, name: &str, query: &ast::Query) -> Position {
+        let before = self.before_query(query)?;
+        let before = ["any", "all", "some"].iter().find_map(|word| strip_word(before, word))?.trim_end();
+        strip_word(before, name).map(|head| head.chars().count() + 1)
+    }
+
+    /// Where `IN (SELECT …)` has its word.
+    pub(super) fn in_query_position(&self, query: &ast::Query) -> Position {
+        let before = strip_word(self.before_query(query)?, "in")?;
+        let head = strip_word(before.trim_end(), "not").unwrap_or(before);
+        Some(head.chars().count() + 1)
+    }
+
+    fn before_query(&self, query: &ast::Query) -> Option<&str> {
+        let bracket = self.bracket_position(query)?;
+        Some(trim_brackets(&self.text[..self.byte_at(bracket)]))
+    }
+
+    /// The bracket that opens a subquery.
+    pub(super) fn bracket_position(&self, query: &ast::Query) -> Position {
+        let start = self.position(query)?;
+        let mut before = self.text[..self.byte_at(start)].trim_end();
+        if matches!(query.body.as_ref(), ast::SetExpr::Values(_)) {
+            before = strip_word(before, "values").map_or(before, str::trim_end);
+        }
+        match before.strip_suffix('(') {
+            Some(head) => Some(head.chars().count() + 1),
+            None => Some(start),
+        }
+    }
+
+    /// The places of a cast: of the operator or the word CAST, and of the type's name.
+    fn cast_places(&self, operand: &Expr, colons: bool) -> (Position, Position) {
+        let Some(start) = self.position(operand) else { return (None, None) };
+        let place = |at: usize| Some(self.text[..at].chars().count() + 1);
+        let (word, skipped) = if colons { ("::", casts(operand)) } else { (" as ", 0) };
+        let end = find_outside(&self.text[self.byte_at(start)..], word, brackets(operand), skipped);
+        let end = end.map(|at| self.byte_at(start) + at);
+        let name = end.map(|end| {
+            let after = &self.text[end + word.len()..];
+            end + word.len() + (after.len() - after.trim_start().len())
+        });
+        let operator = match colons {
+            true => end.and_then(place),
+            false => {
+                self.before(operand).and_then(|before| strip_word(before, "cast")).and_then(|head| place(head.len()))
+            }
+        };
+        (operator, name.and_then(place))
+    }
+
+    /// A place in characters from 1, in bytes from 0.
+    fn byte_at(&self, position: usize) -> usize {
+        self.text.char_indices().nth(position.saturating_sub(1)).map_or(self.text.len(), |(at, _)| at)
     }
 
     /// AND and OR, flat: a long chain must not nest.
@@ -388,7 +461,8 @@ impl Binder<'_> {
 
     fn quantified_named(&mut self, left: &Expr, name: &str, right: &Expr, all: bool) -> Result<Scalar> {
         if let Expr::Subquery(query) = right {
-            return self.quantified_subquery(left, name, query, all);
+            let place = self.quantifier_position(name, query);
+            return self.quantified_subquery(left, name, query, all, place);
         }
         let operand = self.expr(left)?;
         let array = self.expr(right)?;
@@ -396,19 +470,23 @@ impl Binder<'_> {
     }
 
     /// A cast as written: a literal is read as the type, an array's items are cast one by one.
-    pub(super) fn written_cast(&mut self, operand: &Expr, ty: PgType) -> Result<Scalar> {
+    /// `colons`: whether it is written so; `None` for one that is not written.
+    fn written_cast(&mut self, operand: &Expr, ty: PgType, colons: Option<bool>) -> Result<Scalar> {
         if let (Expr::Array(array), Some(element)) = (bare(operand), super::coerce::true_element(ty.ty)) {
             return self.array(&array.elem, Some(PgType { ty: element, typmod: ty.typmod }));
         }
         let (scalar, position) = self.placed(operand)?;
-        self.cast(scalar, ty, position)
+        self.cast(scalar, ty, None).map_err(|error| match (error.state(), colons) {
+            (SqlState::CANNOT_COERCE, Some(colons)) => error.at(self.cast_places(operand, colons).0),
+            _ => error.at(position),
+        })
     }
 
     /// ARRAY[…], of a wanted element type or the items' common one.
     fn array(&mut self, items: &[Expr], wanted: Option<PgType>) -> Result<Scalar> {
         if let Some(element) = wanted {
             let array = array_over(element.ty)?;
-            let items = items.iter().map(|item| self.written_cast(item, element)).collect::<Result<Vec<_>>>()?;
+            let items = items.iter().map(|item| self.written_cast(item, element, None)).collect::<Result<Vec<_>>>()?;
             return Ok(Scalar::Array(items, PgType { ty: array, typmod: element.typmod }));
         }
         if items.is_empty() {
@@ -482,6 +560,76 @@ impl Binder<'_> {
         }
         Ok(scalar)
     }
+}
+
+fn trim_brackets(text: &str) -> &str {
+    text.trim_end_matches(|ch: char| ch.is_whitespace() || ch == '(')
+}
+
+/// The text before a word or an operator that ends it.
+fn strip_word<'t>(text: &'t str, word: &str) -> Option<&'t str> {
+    let at = text.len().checked_sub(word.len())?;
+    let ends = text.is_char_boundary(at) && text[at..].eq_ignore_ascii_case(word);
+    ends.then(|| &text[..at])
+}
+
+/// The prefix operators before an expression's first operand, the innermost first.
+fn signs(expr: &Expr) -> Vec<String> {
+    match expr {
+        Expr::UnaryOp { op, expr } => {
+            let mut inner = signs(expr);
+            inner.push(op.to_string());
+            inner
+        }
+        Expr::BinaryOp { left: first, .. }
+        | Expr::Nested(first)
+        | Expr::Cast { kind: ast::CastKind::DoubleColon, expr: first, .. }
+        | Expr::CompoundFieldAccess { root: first, .. }
+        | Expr::IsNull(first)
+        | Expr::IsNotNull(first) => signs(first),
+        _ => Vec::new(),
+    }
+}
+
+/// How many casts follow an expression's operand, and how many brackets open before it.
+fn casts(expr: &Expr) -> usize {
+    match expr {
+        Expr::Cast { kind: ast::CastKind::DoubleColon, expr, .. } => casts(expr) + 1,
+        _ => 0,
+    }
+}
+
+fn brackets(expr: &Expr) -> usize {
+    match expr {
+        Expr::Nested(inner) => brackets(inner) + 1,
+        Expr::Cast { kind: ast::CastKind::DoubleColon, expr: first, .. }
+        | Expr::BinaryOp { left: first, .. }
+        | Expr::CompoundFieldAccess { root: first, .. } => brackets(first),
+        _ => 0,
+    }
+}
+
+/// Where a mark stands outside brackets and quotes, behind `open` closing brackets, after `skipped` others.
+fn find_outside(text: &str, mark: &str, open: usize, skipped: usize) -> Option<usize> {
+    let (mut depth, mut left) = (open, skipped);
+    let mut quote: Option<char> = None;
+    for (at, ch) in text.char_indices() {
+        match (quote, ch) {
+            (Some(end), _) if end == ch => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(ch),
+            (None, '(' | '[') => depth += 1,
+            (None, ')' | ']') => depth = depth.checked_sub(1)?,
+            _ if depth == 0 && text[at..].get(..mark.len()).is_some_and(|here| here.eq_ignore_ascii_case(mark)) => {
+                match left.checked_sub(1) {
+                    Some(fewer) => left = fewer,
+                    None => return Some(at),
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 fn array_over(element: SqlType) -> Result<SqlType> {

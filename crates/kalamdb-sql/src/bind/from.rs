@@ -237,7 +237,7 @@ impl Binder<'_> {
             let example = if what == "VALUES" { "(VALUES ...)" } else { "(SELECT ...)" };
             return Err(SqlError::new(SqlState::SYNTAX_ERROR, format!("{what} in FROM must have an alias"))
                 .with_hint(format!("For example, FROM {example} [AS] foo."))
-                .at(self.position(query)));
+                .at(self.bracket_position(query)));
         };
         let hidden = std::mem::replace(&mut self.level().hidden, !lateral);
         let derived = self.query(query, true)?;

@@ -55,11 +55,6 @@ fn figure(expr: &Expr) -> Option<(String, Strength)> {
         Expr::Overlay { .. } => strong("overlay"),
         Expr::Substring { shorthand, .. } => strong(if *shorthand { "substr" } else { "substring" }),
         Expr::Trim { trim_where, .. } => strong(trim_name(trim_where.as_ref())),
-        Expr::Value(value) => match &value.value {
-            // true and false are casts of a constant in PostgreSQL's grammar.
-            sqlparser::ast::Value::Boolean(_) => Some(("bool".to_owned(), Strength::Weak)),
-            _ => None,
-        },
         _ => None,
     }
 }

@@ -97,7 +97,7 @@ pub(super) struct Level {
     pub(super) clause: Clause,
     pub(super) aggregates: Vec<(Col, AggregateCall)>,
     /// GROUPING(…): its column and the columns of the keys it asks about.
-    pub(super) groupings: Vec<(Col, Vec<super::bound::Scalar>, Position)>,
+    pub(super) groupings: Vec<(Col, Vec<(super::bound::Scalar, Position)>)>,
     pub(super) windows: Vec<(Col, WindowCall)>,
     pub(super) sets: Vec<(Vec<Col>, SetCall)>,
     pub(super) named_windows: Vec<(String, NamedWindow)>,

@@ -199,10 +199,8 @@ impl Binder<'_> {
         let count = targets.len();
         let is_set = matches!(query.body.as_ref(), SetExpr::SetOperation { .. });
         self.levels.push(Level::new(Clause::OrderBy));
-        if !is_set {
-            let item = Item { columns: columns.clone(), ..Item::default() };
-            self.enter(vec![super::scope::Visible { item: Rc::new(item), columns: true, relation: false }]);
-        }
+        let item = Item { columns: columns.clone(), ..Item::default() };
+        self.enter(vec![super::scope::Visible { item: Rc::new(item), columns: true, relation: false }]);
         let keys = self.order_by(query, &mut targets)?;
         if is_set && targets.len() > count {
             let message = "invalid UNION/INTERSECT/EXCEPT ORDER BY clause";
@@ -750,9 +748,9 @@ impl Binder<'_> {
     /// GROUPING(a, b) asks about keys: now they are known.
     fn settle_groupings(&mut self, groups: &Groups) -> Result<Vec<(Col, Vec<usize>)>> {
         let mut settled = Vec::new();
-        for (col, args, position) in std::mem::take(&mut self.level().groupings) {
+        for (col, args) in std::mem::take(&mut self.level().groupings) {
             let mut asked = Vec::with_capacity(args.len());
-            for arg in args {
+            for (arg, position) in args {
                 match groups.keys.iter().position(|key| walk::equal(key, &arg)) {
                     Some(index) => asked.push(index),
                     None => {

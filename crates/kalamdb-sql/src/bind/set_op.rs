@@ -127,8 +127,9 @@ impl Binder<'_> {
             let keyed = !all && types.iter().any(|ty| is_keyed(*ty));
             self.plain(op, all, keyed, left, right, &types)
         };
-        let columns =
-            names.into_iter().zip(columns).map(|(name, col)| ItemColumn { name, col, origin: None }).collect();
+        // A modifier stays when both sides have it.
+        let shown = columns.into_iter().zip(&types).map(|(col, ty)| Col { ty: *ty, ..col });
+        let columns = names.into_iter().zip(shown).map(|(name, col)| ItemColumn { name, col, origin: None }).collect();
         Ok(Derived { rel, columns })
     }
 

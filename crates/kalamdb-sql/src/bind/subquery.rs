@@ -2,7 +2,7 @@
 
 use super::bound::{Col, Rel, Scalar, Subquery, SubqueryKind};
 use super::scope::ItemColumn;
-use super::{Binder, record, walk};
+use super::{Binder, Position, record, walk};
 use kalamdb_commons::{Result, SqlError, SqlState, SqlType};
 use sqlparser::ast::{Expr, Query};
 
@@ -25,7 +25,7 @@ impl Binder<'_> {
 
     pub(super) fn scalar_subquery(&mut self, query: &Query) -> Result<Scalar> {
         let derived = self.query(query, true)?;
-        let col = single(&derived.columns)?;
+        let col = single(&derived.columns).map_err(|error| error.at(self.bracket_position(query)))?;
         let inner = Subquery { kind: SubqueryKind::Scalar, rel: derived.rel, columns: vec![col], ty: col.ty };
         Ok(Scalar::Subquery(Box::new(inner)))
     }
@@ -62,7 +62,8 @@ impl Binder<'_> {
     }
 
     pub(super) fn in_subquery(&mut self, operand: &Expr, query: &Query) -> Result<Scalar> {
-        self.quantified_subquery(operand, "=", query, false)
+        let place = self.in_query_position(query);
+        self.quantified_subquery(operand, "=", query, false, place)
     }
 
     /// `x op ANY (SELECT …)` and ALL; `x` may be a row value.
@@ -72,6 +73,7 @@ impl Binder<'_> {
         name: &str,
         query: &Query,
         all: bool,
+        place: Position,
     ) -> Result<Scalar> {
         let left = self.expr(operand)?;
         let lefts = match record::fields(&left) {
@@ -81,22 +83,19 @@ impl Binder<'_> {
         let derived = self.query(query, true)?;
         let columns: Vec<Col> = derived.columns.iter().map(|column| column.col).collect();
         if columns.len() < lefts.len() {
-            return Err(
-                SqlError::new(SqlState::SYNTAX_ERROR, "subquery has too few columns").at(self.position(operand))
-            );
+            return Err(SqlError::new(SqlState::SYNTAX_ERROR, "subquery has too few columns").at(place));
         }
         if columns.len() > lefts.len() {
-            return Err(
-                SqlError::new(SqlState::SYNTAX_ERROR, "subquery has too many columns").at(self.position(operand))
-            );
+            return Err(SqlError::new(SqlState::SYNTAX_ERROR, "subquery has too many columns").at(place));
         }
         let rights = columns.iter().map(|col| Scalar::Column(*col)).collect();
         let test = if lefts.len() == 1 {
             let (left, right) = (lefts, rights);
-            self.pairwise(name, left, right)?
+            self.pairwise(name, left, right)
         } else {
-            self.compare_rows(name, lefts, rights)?
+            self.compare_rows(name, lefts, rights)
         };
+        let test = test.map_err(|error| error.at(place))?;
         Ok(subquery(SubqueryKind::Quantified { test: Box::new(test), all }, derived.rel, columns, SqlType::Bool))
     }
 

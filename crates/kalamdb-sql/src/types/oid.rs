@@ -205,7 +205,7 @@ fn name_of(ty: SqlType, oid: u32, names: &dyn CatalogNames) -> Option<String> {
     match ty {
         SqlType::Regclass => names.relation_name(oid),
         SqlType::Regtype => match SqlType::from_oid(oid) {
-            Some(ty) => Some(PgType::new(ty).to_string()),
+            Some(ty) => Some(ty.to_string()),
             None => names.type_name(oid),
         },
         SqlType::Regnamespace => names.namespace_name(oid).map(|name| quoted_ident(&name).into_owned()),
@@ -213,7 +213,7 @@ fn name_of(ty: SqlType, oid: u32, names: &dyn CatalogNames) -> Option<String> {
         SqlType::Regproc => function_name(oid),
         SqlType::Regprocedure => {
             let function = function::by_oid(oid)?;
-            let args: Vec<String> = function.args.iter().map(|ty| PgType::new(*ty).to_string()).collect();
+            let args: Vec<String> = function.args.iter().map(ToString::to_string).collect();
             Some(format!("{}({})", quoted_ident(function.name), args.join(",")))
         }
         SqlType::Regcollation => COLLATIONS.iter().find(|(id, _)| *id == oid).map(|(_, name)| (*name).to_owned()),
