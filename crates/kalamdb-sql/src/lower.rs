@@ -4,6 +4,8 @@
 //! own; everything else is a call of a function of ours. Parameters and session values are filled in by the caller
 //! ([`Filling`]), who also lowers subqueries: this room knows no plans.
 
+mod deep;
+
 use crate::bind::bound::{ColId, CompareOp, Each, Gather, Scalar, Subquery};
 use crate::bind::walk;
 use crate::function::{self, SessionValue, Surroundings};
@@ -63,6 +65,14 @@ pub fn column_name(col: ColId) -> String {
 /// # Errors
 /// The filling's; XX000 for a tree that binding cannot have made.
 pub fn lower(scalar: &Scalar, filling: &mut dyn Filling) -> Result<Expr> {
+    let expr = inside(scalar, filling)?;
+    match filling.around() {
+        Some(_) => deep::cut(expr, scalar),
+        None => Ok(expr),
+    }
+}
+
+fn inside(scalar: &Scalar, filling: &mut dyn Filling) -> Result<Expr> {
     // Expressions nest as deep as the text does.
     stacker::maybe_grow(128 * 1024, 2 * 1024 * 1024, || lower_one(scalar, filling))
 }
@@ -75,31 +85,31 @@ fn lower_one(scalar: &Scalar, filling: &mut dyn Filling) -> Result<Expr> {
         Scalar::Session(value, ty) => filled(filling.session(*value, *ty)?, *ty)?,
         Scalar::Call { function, args, ty } => {
             let types: Vec<PgType> = args.iter().map(Scalar::ty).collect();
-            let args = args.iter().map(|arg| lower(arg, filling)).collect::<Result<_>>()?;
+            let args = args.iter().map(|arg| inside(arg, filling)).collect::<Result<_>>()?;
             match filling.around() {
                 Some(around) => function::to_udf_around(function, &types, *ty, around),
                 None => function::to_udf(function, &types, *ty),
             }
             .call(args)
         }
-        Scalar::Compare(op, left, right) => binary(lower(left, filling)?, operator(*op), lower(right, filling)?),
+        Scalar::Compare(op, left, right) => binary(inside(left, filling)?, operator(*op), inside(right, filling)?),
         Scalar::And(items) => fold(items, Operator::And, true, filling)?,
         Scalar::Or(items) => fold(items, Operator::Or, false, filling)?,
-        Scalar::Not(operand) => Expr::Not(Box::new(lower(operand, filling)?)),
-        Scalar::IsNull(operand) => Expr::IsNull(Box::new(lower(operand, filling)?)),
+        Scalar::Not(operand) => Expr::Not(Box::new(inside(operand, filling)?)),
+        Scalar::IsNull(operand) => Expr::IsNull(Box::new(inside(operand, filling)?)),
         Scalar::InList(operand, items) => Expr::InList(InList {
-            expr: Box::new(lower(operand, filling)?),
-            list: items.iter().map(|item| lower(item, filling)).collect::<Result<_>>()?,
+            expr: Box::new(inside(operand, filling)?),
+            list: items.iter().map(|item| inside(item, filling)).collect::<Result<_>>()?,
             negated: false,
         }),
         Scalar::Case { branches, otherwise, ty } => Expr::Case(Case {
             expr: None,
             when_then_expr: branches
                 .iter()
-                .map(|(when, then)| Ok((Box::new(lower(when, filling)?), Box::new(lower(then, filling)?))))
+                .map(|(when, then)| Ok((Box::new(inside(when, filling)?), Box::new(inside(then, filling)?))))
                 .collect::<Result<_>>()?,
             else_expr: Some(Box::new(match otherwise {
-                Some(otherwise) => lower(otherwise, filling)?,
+                Some(otherwise) => inside(otherwise, filling)?,
                 None => literal(&Datum::Null, *ty)?,
             })),
         }),
@@ -109,23 +119,23 @@ fn lower_one(scalar: &Scalar, filling: &mut dyn Filling) -> Result<Expr> {
             literal(&Datum::Array(Box::new(kalamdb_commons::ArrayDatum { element, items: Vec::new() })), *ty)?
         }
         Scalar::Array(items, ty) => {
-            let items = items.iter().map(|item| lower(item, filling)).collect::<Result<_>>()?;
+            let items = items.iter().map(|item| inside(item, filling)).collect::<Result<_>>()?;
             udf(ArrayWork { work: Work::Build, ty: *ty, around: filling.around() }).call(items)
         }
         // oid and int4 are the same bits and other Arrow types.
         Scalar::Relabel(operand, ty) if operand.ty().ty.arrow() != ty.ty.arrow() => {
-            datafusion_expr::cast(lower(operand, filling)?, ty.ty.arrow())
+            datafusion_expr::cast(inside(operand, filling)?, ty.ty.arrow())
         }
-        Scalar::Relabel(operand, _) => lower(operand, filling)?,
+        Scalar::Relabel(operand, _) => inside(operand, filling)?,
 
         Scalar::ThroughText(operand, ty) => {
             let source = operand.ty();
-            let operand = lower(operand, filling)?;
+            let operand = inside(operand, filling)?;
             udf(ArrayWork { work: Work::ThroughText(source), ty: *ty, around: filling.around() }).call(vec![operand])
         }
         Scalar::Subscript(array, index, ty) => {
             let base = i64::from(!is_vector(array.ty()));
-            let args = vec![lower(array, filling)?, lower(index, filling)?];
+            let args = vec![inside(array, filling)?, inside(index, filling)?];
             udf(ArrayWork { work: Work::Subscript { base }, ty: *ty, around: filling.around() }).call(args)
         }
         Scalar::Slice(array, low, high) => slice(array, low.as_deref(), high.as_deref(), filling)?,
@@ -157,7 +167,7 @@ fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
 fn fold(items: &[Scalar], op: Operator, empty: bool, filling: &mut dyn Filling) -> Result<Expr> {
     match items {
         [] => literal(&Datum::Bool(empty), SqlType::Bool.into()),
-        [one] => lower(one, filling),
+        [one] => inside(one, filling),
         _ => {
             let (left, right) = items.split_at(items.len() / 2);
             Ok(binary(fold(left, op, empty, filling)?, op, fold(right, op, empty, filling)?))
@@ -180,7 +190,7 @@ fn operator(op: CompareOp) -> Operator {
 
 /// COALESCE as CASE: later arguments are not evaluated for rows that an earlier one decides.
 fn coalesce(items: &[Scalar], ty: PgType, filling: &mut dyn Filling) -> Result<Expr> {
-    let mut exprs = items.iter().map(|item| lower(item, filling)).collect::<Result<Vec<_>>>()?;
+    let mut exprs = items.iter().map(|item| inside(item, filling)).collect::<Result<Vec<_>>>()?;
     let last = match exprs.pop() {
         Some(last) => last,
         None => return literal(&Datum::Null, ty),
@@ -195,9 +205,9 @@ fn coalesce(items: &[Scalar], ty: PgType, filling: &mut dyn Filling) -> Result<E
 fn slice(array: &Scalar, low: Option<&Scalar>, high: Option<&Scalar>, filling: &mut dyn Filling) -> Result<Expr> {
     let base = i64::from(!is_vector(array.ty()));
     let ty = array.ty();
-    let mut args = vec![lower(array, filling)?];
+    let mut args = vec![inside(array, filling)?];
     for bound in [low, high].into_iter().flatten() {
-        args.push(lower(bound, filling)?);
+        args.push(inside(bound, filling)?);
     }
     let work = Work::Slice { base, low: low.is_some(), high: high.is_some() };
     Ok(udf(ArrayWork { work, ty, around: filling.around() }).call(args))
@@ -205,13 +215,13 @@ fn slice(array: &Scalar, low: Option<&Scalar>, high: Option<&Scalar>, filling: &
 
 fn lower_each(each: &Each, filling: &mut dyn Filling) -> Result<Expr> {
     if let Some(expr) = unrolled(each, filling)? {
-        return lower(&expr, filling);
+        return inside(&expr, filling);
     }
     // The item's expression runs over a batch of all items; what it reads from around is repeated for each.
     let free: Vec<_> = walk::columns_used(&each.expr).into_iter().filter(|col| col.id != each.item.id).collect();
     let columns: Vec<_> = std::iter::once(each.item).chain(free.iter().copied()).collect();
     let body = compile(&lower(&each.expr, filling)?, &columns)?;
-    let mut args = vec![lower(&each.array, filling)?];
+    let mut args = vec![inside(&each.array, filling)?];
     args.extend(free.iter().map(|col| Expr::Column(Column::new_unqualified(column_name(col.id)))));
     let names = columns.iter().map(|col| column_name(col.id)).collect();
     let ty = match each.gather {

@@ -345,8 +345,18 @@ impl Binder<'_> {
 
     /// AND and OR, flat: a long chain must not nest.
     fn connective(&mut self, left: &Expr, right: &Expr, word: &str) -> Result<Scalar> {
-        let mut items = Vec::new();
-        for side in [left, right] {
+        // Chains lean to the left: walked down once, not looked at again from each level.
+        let mut sides = vec![right];
+        let mut first = left;
+        while let Expr::BinaryOp { left, op: op @ (BinaryOperator::And | BinaryOperator::Or), right } = first
+            && (word == "AND") == (*op == BinaryOperator::And)
+        {
+            sides.push(right);
+            first = left;
+        }
+        sides.push(first);
+        let mut items = Vec::with_capacity(sides.len());
+        for side in sides.into_iter().rev() {
             let (scalar, position) = self.placed(side)?;
             let scalar = self.boolean(scalar, word, position)?;
             match (scalar, word) {

@@ -202,6 +202,18 @@ fn line_starts(text: &str) -> Vec<usize> {
     std::iter::once(0).chain(breaks).collect()
 }
 
+/// Where an expression begins. A span is the union of all spans inside, and a chain would be walked at each level.
+fn expr_start(expr: &ast::Expr) -> sqlparser::tokenizer::Location {
+    let mut first = expr;
+    while let ast::Expr::BinaryOp { left, .. } = first {
+        first = left;
+    }
+    match first.span().start {
+        start if start.line == 0 => expr.span().start,
+        start => start,
+    }
+}
+
 impl<'a> Binder<'a> {
     fn new(text: &'a str, declared: &[Option<SqlType>], names: &'a dyn Names) -> Self {
         Binder {
@@ -225,8 +237,9 @@ impl<'a> Binder<'a> {
         Col { id: ColId(self.next_col), ty, nullable }
     }
 
-    fn position(&self, node: &impl Spanned) -> Position {
-        self.location(node.span().start)
+    fn position(&self, node: &(impl Spanned + 'static)) -> Position {
+        let expr = (node as &dyn std::any::Any).downcast_ref::<ast::Expr>();
+        self.location(expr.map_or_else(|| node.span().start, expr_start))
     }
 
     fn ident_position(&self, ident: &ast::Ident) -> Position {
