@@ -56,9 +56,12 @@ pub(super) static FUNCTIONS: &[Function] = &[
         }
     })),
     x!(1193 lax "array_fill" (Anyelement, Int4Array) -> Anyarray = |args, call| by_datum(args, call, |row| {
+        if row[1].is_null() {
+            return fail(SqlState::NULL_VALUE_NOT_ALLOWED, "dimension array or low bound array cannot be null");
+        }
         match items(&row[1]) {
             [] => Ok(array(Vec::new(), call.returns)),
-            [count] => Ok(array(vec![row[0].clone(); usize::try_from(count.as_i64().unwrap_or(0)).unwrap_or(0).min(ITEMS_MAX)], call.returns)),
+            [count] => filled(&row[0], count, call),
             _ => Err(SqlError::unsupported("an array of several dimensions")),
         }
     })),
@@ -81,6 +84,25 @@ pub(super) static FUNCTIONS: &[Function] = &[
 
 /// The most items of an array: PostgreSQL's MaxArraySize is about as large.
 const ITEMS_MAX: usize = 134_217_727;
+/// The most bytes of a value on its way: PostgreSQL's MaxAllocSize.
+const VALUE_BYTES_MAX: usize = 1 << 30;
+
+/// `array_fill` with one dimension, within the items and the bytes that a value may have.
+fn filled(item: &Datum, count: &Datum, call: &Call<'_>) -> Result<Datum> {
+    let Some(count) = count.as_i64() else {
+        return fail(SqlState::NULL_VALUE_NOT_ALLOWED, "dimension values cannot be null");
+    };
+    let bytes = size_of::<Datum>() + item.as_str().map_or(0, str::len);
+    match usize::try_from(count) {
+        Ok(count) if count <= ITEMS_MAX && count.saturating_mul(bytes) < VALUE_BYTES_MAX => {
+            Ok(array(vec![item.clone(); count], call.returns))
+        }
+        _ => {
+            let message = format!("array size exceeds the maximum allowed ({ITEMS_MAX})");
+            fail(SqlState::PROGRAM_LIMIT_EXCEEDED, message)
+        }
+    }
+}
 
 pub(super) fn items(datum: &Datum) -> &[Datum] {
     match datum {

@@ -11,10 +11,10 @@ use std::borrow::Cow;
 
 #[rustfmt::skip]
 pub(super) static FUNCTIONS: &[Function] = &[
-    f!(1258 "textcat" (a: Text, b: Text) -> Text { Ok([a, b].concat()) }),
+    f!(1258 "textcat" (a: Text, b: Text) -> Text { bounded(a.len() + b.len())?; Ok([a, b].concat()) }),
     x!(2004 stable "anytextcat" (Anynonarray, Text) -> Text = cat_any),
     x!(2003 stable "textanycat" (Text, Anynonarray) -> Text = cat_any),
-    f!(2011 "byteacat" (a: Bytea, b: Bytea) -> Bytea { Ok([a, b].concat()) }),
+    f!(2011 "byteacat" (a: Bytea, b: Bytea) -> Bytea { bounded(a.len() + b.len())?; Ok([a, b].concat()) }),
     f!(1317 "length" (a: Text) -> Int4 { Ok(length(a)) }),
     f!(1318 "length" (a: Bpchar) -> Int4 { Ok(length(a.trim_end_matches(' '))) }),
     f!(2010 "length" (a: Bytea) -> Int4 { Ok(a.len() as i32) }),
@@ -53,7 +53,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(2015 "btrim" (a: Bytea, set: Bytea) -> Bytea { Ok(trim_start(trim_end(a, set), set)) }),
     f!(6195 "ltrim" (a: Bytea, set: Bytea) -> Bytea { Ok(trim_start(a, set)) }),
     f!(6196 "rtrim" (a: Bytea, set: Bytea) -> Bytea { Ok(trim_end(a, set)) }),
-    f!(2087 "replace" (a: Text, from: Text, to: Text) -> Text { Ok(if from.is_empty() { Cow::Borrowed(a) } else { Cow::Owned(a.replace(from, to)) }) }),
+    f!(2087 "replace" (a: Text, from: Text, to: Text) -> Text { replace(a, from, to) }),
     f!(878 "translate" (a: Text, from: Text, to: Text) -> Text { Ok(translate(a, from, to)) }),
     f!(849 "position" (a: Text, part: Text) -> Int4 { Ok(position(a, part)) }),
     f!(868 "strpos" (a: Text, part: Text) -> Int4 { Ok(position(a, part)) }),
@@ -198,6 +198,30 @@ fn right(text: &str, n: i32) -> &str {
 
 /// The longest text that PostgreSQL makes.
 const TEXT_BYTES_MAX: usize = 1 << 30;
+
+/// Refuses a value of so many bytes if PostgreSQL cannot make it either.
+pub(super) fn bounded(bytes: usize) -> Result<()> {
+    if bytes >= TEXT_BYTES_MAX {
+        return fail(SqlState::PROGRAM_LIMIT_EXCEEDED, format!("invalid memory alloc request size {bytes}"));
+    }
+    Ok(())
+}
+
+fn replace<'a>(text: &'a str, from: &str, to: &str) -> Result<Cow<'a, str>> {
+    if from.is_empty() {
+        return Ok(Cow::Borrowed(text));
+    }
+    if let Some(more) = to.len().checked_sub(from.len()) {
+        // Not more matches than fit, so that a short text is not searched twice.
+        let most = text.len() / from.len();
+        if text.len().saturating_add(most.saturating_mul(more)) >= TEXT_BYTES_MAX
+            && text.matches(from).count().saturating_mul(more).saturating_add(text.len()) >= TEXT_BYTES_MAX
+        {
+            return fail(SqlState::PROGRAM_LIMIT_EXCEEDED, "out of memory");
+        }
+    }
+    Ok(Cow::Owned(text.replace(from, to)))
+}
 
 fn too_large<T>() -> Result<T> {
     fail(SqlState::PROGRAM_LIMIT_EXCEEDED, "requested length too large")

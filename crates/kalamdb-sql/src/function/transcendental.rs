@@ -4,7 +4,7 @@
 
 use super::rows::{division_by_zero, fail};
 use kalamdb_commons::{Numeric, Result, SqlError, SqlState};
-use num_bigint::{BigInt, Sign};
+use num_bigint::BigInt;
 use num_traits::{One, Signed, ToPrimitive, Zero};
 
 /// What a result has at least (NUMERIC_MIN_SIG_DIGITS).
@@ -223,8 +223,13 @@ pub(super) fn power(base: &Numeric, exponent: &Numeric) -> Result<Numeric> {
         return Ok(Numeric::finite(BigInt::zero(), clamp_scale(SIGNIFICANT, &[])));
     }
     let weight = log10(base) * exponent.to_f64()?;
-    if weight > 131_072.0 {
+    // PostgreSQL's bound for e to a number: NUMERIC_MAX_RESULT_SCALE, with some room.
+    let natural = weight * std::f64::consts::LN_10;
+    if natural > 6_020.0 {
         return Err(overflow());
+    }
+    if natural < -6_020.0 {
+        return Ok(Numeric::finite(BigInt::zero(), SCALE_MAX as u16));
     }
     let scale = clamp_scale(SIGNIFICANT - weight.clamp(-2000.0, 2000.0) as i32, &[base, exponent]);
     if weight < -2000.0 {
@@ -247,33 +252,82 @@ fn integer_power(base: &Numeric, exponent: i32) -> Result<Numeric> {
         return Ok(Numeric::finite(BigInt::zero(), scale));
     }
     let weight = log10(base) * f64::from(exponent);
-    if weight > 131_072.0 {
+    if weight >= 131_072.0 {
         return Err(overflow());
     }
     if weight + f64::from(scale) < -1.0 {
         return Ok(Numeric::finite(BigInt::zero(), scale));
     }
-    // Squaring with enough digits for the result's integer part and scale.
-    let digits = u32::from(scale) + GUARD + weight.abs() as u32 + (f64::from(exponent).abs().log10() as u32);
-    let one = ten(digits);
+    // Bits for the digits that are shown, and for what each of the multiplications loses.
+    let digits = f64::from(scale) + f64::from(GUARD) + weight.max(0.0);
+    let keep = (digits * std::f64::consts::LOG2_10) as u64 + 128;
     let (mantissa, base_scale) = base.parts();
-    let count = exponent.unsigned_abs();
-    // Exact while it is small, else in fixed point.
-    if u64::from(count) * mantissa.bits() < 100_000 {
-        let (power, shift) = (mantissa.pow(count), u32::from(base_scale) * count);
-        let value = match exponent > 0 {
-            true if shift <= digits => power * ten(digits - shift),
-            true => power / ten(shift - digits),
-            false => &one * ten(shift) / power,
-        };
-        return Ok(numeric(value, digits, scale));
+    let mut square = Binary::new(mantissa, keep).divided_by(&ten(u32::from(base_scale)), keep);
+    let mut power = Binary::new(BigInt::one(), keep);
+    let mut count = exponent.unsigned_abs();
+    while count > 0 {
+        if count & 1 == 1 {
+            power = power.times(&square, keep);
+        }
+        count >>= 1;
+        if count > 0 {
+            square = square.times(&square, keep);
+        }
     }
-    let negative = mantissa.sign() == Sign::Minus && exponent % 2 != 0;
-    let magnitude = Numeric::finite(mantissa.abs(), base_scale);
-    let inner = digits + (-log10(&magnitude)).max(0.0) as u32;
-    let ln = ln_fixed(&fixed(&magnitude, inner), inner) * exponent;
-    let value = exp_fixed(&ln, inner);
-    Ok(numeric(if negative { -value } else { value }, inner, scale))
+    if exponent < 0 {
+        power = Binary::new(BigInt::one(), keep).divided_by(&power.mantissa, keep).shifted(-power.exponent);
+    }
+    let shown = u32::from(scale) + GUARD;
+    Ok(numeric(power.fixed(shown), shown, scale))
+}
+
+/// `mantissa · 2^exponent` with a bounded mantissa: exact as long as that holds it.
+struct Binary {
+    mantissa: BigInt,
+    exponent: i64,
+}
+
+impl Binary {
+    /// With at most so many bits; what is cut is cut towards zero.
+    fn new(mantissa: BigInt, keep: u64) -> Binary {
+        Binary { mantissa, exponent: 0 }.cut(keep)
+    }
+
+    fn cut(mut self, keep: u64) -> Binary {
+        if let Some(more) = self.mantissa.bits().checked_sub(keep).filter(|more| *more > 0) {
+            let negative = self.mantissa.is_negative();
+            let magnitude = self.mantissa.abs() >> more;
+            self.mantissa = if negative { -magnitude } else { magnitude };
+            self.exponent += more as i64;
+        }
+        self
+    }
+
+    fn times(&self, other: &Binary, keep: u64) -> Binary {
+        Binary { mantissa: &self.mantissa * &other.mantissa, exponent: self.exponent + other.exponent }.cut(keep)
+    }
+
+    fn divided_by(self, divisor: &BigInt, keep: u64) -> Binary {
+        if divisor.is_one() {
+            return self;
+        }
+        let raised = (keep + divisor.bits()).saturating_sub(self.mantissa.bits());
+        Binary { mantissa: (self.mantissa << raised) / divisor, exponent: self.exponent - raised as i64 }.cut(keep)
+    }
+
+    fn shifted(mut self, by: i64) -> Binary {
+        self.exponent += by;
+        self
+    }
+
+    /// The value times a power of ten, without its fraction.
+    fn fixed(self, digits: u32) -> BigInt {
+        let value = self.mantissa * ten(digits);
+        match self.exponent {
+            up if up >= 0 => value << up as u64,
+            down => value / (BigInt::one() << down.unsigned_abs()),
+        }
+    }
 }
 
 /// Powers with NaN or an infinity, as POSIX defines them for floats.
