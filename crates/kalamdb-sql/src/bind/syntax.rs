@@ -192,7 +192,7 @@ impl Binder<'_> {
             return self.bare_function(name, position);
         }
         Ok(Some(match name {
-            "coalesce" => self.coalesce_call(call)?,
+            "coalesce" => self.coalesce_call(call, position)?,
             "nullif" => self.nullif(call, position)?,
             "greatest" | "least" => self.extreme(name, call, position)?,
             "grouping" => self.grouping(call, position)?,
@@ -214,8 +214,19 @@ impl Binder<'_> {
         }))
     }
 
-    fn coalesce_call(&mut self, call: &ast::Function) -> Result<Scalar> {
+    /// `greatest()`: PostgreSQL's grammar wants an argument, and stumbles over the bracket.
+    fn some_arguments(&self, call: &ast::Function, position: Position) -> Result<()> {
+        if arguments(call)?.is_empty() {
+            let skipped = position.map_or(0, |position| position - 1);
+            let bracket = self.text.chars().skip(skipped).position(|ch| ch == ')').map(|at| skipped + at + 1);
+            return Err(SqlError::new(SqlState::SYNTAX_ERROR, "syntax error at or near \")\"").at(bracket));
+        }
+        Ok(())
+    }
+
+    fn coalesce_call(&mut self, call: &ast::Function, position: Position) -> Result<Scalar> {
         let sets_before = self.level().sets.len();
+        self.some_arguments(call, position)?;
         let items = self.bound_arguments(call)?;
         if self.level().sets.len() > sets_before {
             let message = "set-returning functions are not allowed in COALESCE";
@@ -240,6 +251,7 @@ impl Binder<'_> {
 
     /// GREATEST and LEAST leave NULLs out: each argument is the answer if it is beaten by no other.
     fn extreme(&mut self, name: &str, call: &ast::Function, position: Position) -> Result<Scalar> {
+        self.some_arguments(call, position)?;
         let items = self.bound_arguments(call)?;
         let (items, ty) = self.unify(items, if name == "greatest" { "GREATEST" } else { "LEAST" })?;
         let op = if name == "greatest" { ">=" } else { "<=" };

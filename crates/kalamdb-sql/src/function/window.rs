@@ -1,6 +1,7 @@
 //! Window functions (PostgreSQL manual 9.22): the engine's, with PostgreSQL's result types.
 
 use super::aggregate::ANY;
+use super::invoke::external;
 use super::rows::k;
 use super::{Function, Kind};
 use arrow_array::ArrayRef;
@@ -11,7 +12,8 @@ use datafusion_expr::function::{ExpressionArgs, PartitionEvaluatorArgs, WindowUD
 use datafusion_expr::{LimitEffect, PartitionEvaluator, ReversedUDWF, Signature, WindowUDF, WindowUDFImpl};
 use datafusion_functions_window::{cume_dist, lead_lag, nth_value, ntile, rank, row_number};
 use datafusion_physical_expr::PhysicalExpr;
-use kalamdb_commons::{PgType, SqlType};
+use datafusion_physical_expr::expressions::Literal;
+use kalamdb_commons::{PgType, SqlError, SqlState, SqlType};
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
@@ -53,6 +55,24 @@ struct Typed {
     returns: DataType,
 }
 
+impl Typed {
+    /// The counts of ntile and `nth_value` begin at one.
+    fn check(&self, args: &[Arc<dyn PhysicalExpr>]) -> Engine<()> {
+        let (place, state) = match self.inner.name() {
+            "ntile" => (0, SqlState::INVALID_ARGUMENT_FOR_NTILE),
+            "nth_value" => (1, SqlState::INVALID_ARGUMENT_FOR_NTH_VALUE),
+            _ => return Ok(()),
+        };
+        let literal = args.get(place).and_then(|arg| arg.downcast_ref::<Literal>());
+        let count = literal.and_then(|literal| literal.value().cast_to(&DataType::Int64).ok());
+        if matches!(count, Some(ScalarValue::Int64(Some(count))) if count <= 0) {
+            let message = format!("argument of {} must be greater than zero", self.inner.name());
+            return Err(external(SqlError::new(state, message)));
+        }
+        Ok(())
+    }
+}
+
 impl PartialEq for Typed {
     fn eq(&self, other: &Self) -> bool {
         self.inner == other.inner && self.returns == other.returns
@@ -86,6 +106,7 @@ impl WindowUDFImpl for Typed {
     }
 
     fn partition_evaluator(&self, args: PartitionEvaluatorArgs<'_>) -> Engine<Box<dyn PartitionEvaluator>> {
+        self.check(args.input_exprs())?;
         let inner = self.inner.partition_evaluator_factory(args)?;
         Ok(Box::new(TypedEvaluator { inner, returns: self.returns.clone() }))
     }
