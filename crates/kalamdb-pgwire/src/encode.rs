@@ -68,8 +68,8 @@ struct Column<'a> {
 
 impl<'a> Column<'a> {
     fn new((encoder, array): (&'a dyn Encoder, &'a ArrayRef)) -> Self {
-        // Logical nulls: an array of type Null has no null buffer of its own.
-        Column { encoder, array: array.as_ref(), nulls: array.logical_nulls() }
+        // An array of type Null is of type void, whose one value is the empty text.
+        Column { encoder, array: array.as_ref(), nulls: array.nulls().cloned() }
     }
 }
 

@@ -383,6 +383,9 @@ impl Cursor<'_> {
             Err(_) => {
                 let stood = offender(&tokens, parser.get_current_index() + 1, &parse).max(dialect.furthest());
                 self.at += stood;
+                if self.is("EXCLUDE") && ["CURRENT", "GROUP", "TIES", "NO"].iter().any(|word| self.is_at(1, word)) {
+                    return unsupported("EXCLUDE in a window frame");
+                }
                 // What ends the part that was shown is no end of the input.
                 Err(self.unexpected())
             }

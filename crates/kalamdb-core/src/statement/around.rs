@@ -25,7 +25,7 @@ pub(crate) struct Around {
     derived: Arc<Derived>,
     names: CatalogView,
     pid: i32,
-    address: Option<String>,
+    address: Option<std::net::SocketAddr>,
     transaction_start: i64,
     statement_start: i64,
 }
@@ -50,7 +50,7 @@ impl Around {
             derived: standing.derived(),
             names: standing.names(),
             pid: standing.registered.pid(),
-            address: standing.registered.address().map(|address| address.ip().to_string()),
+            address: standing.registered.address(),
             transaction_start,
             statement_start,
         })
@@ -74,7 +74,8 @@ impl crate::plan::SessionValues for Around {
             }
             SessionValue::BackendPid => Datum::Int4(self.pid),
             SessionValue::Version => Datum::text(crate::settings::version_text()),
-            SessionValue::ClientAddress => self.address.as_deref().map_or(Datum::Null, Datum::text),
+            SessionValue::ClientAddress => self.address.map_or(Datum::Null, |address| Datum::text(address.ip().to_string())),
+            SessionValue::ClientPort => self.address.map_or(Datum::Null, |address| Datum::Int4(i32::from(address.port()))),
         }
     }
 }

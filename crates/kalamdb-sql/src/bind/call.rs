@@ -5,7 +5,7 @@ use super::coerce::{accepts, is_polymorphic, true_element};
 use super::scope::Clause;
 use super::{Binder, Position, coerce, walk};
 use crate::function::{self, Function, Kind};
-use kalamdb_commons::{PgType, Result, SqlError, SqlState, SqlType};
+use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType};
 use std::collections::HashSet;
 
 /// The outcome of a search among candidates.
@@ -184,6 +184,19 @@ fn types_for(function: &Function, count: usize) -> Option<Vec<SqlType>> {
     (declared - function.defaults.min(declared)..=declared).contains(&count).then(|| function.args[..count].to_vec())
 }
 
+/// What stands for an argument that was left out, as `pg_proc.dat` says.
+fn default_argument(function: &Function, ty: SqlType) -> Scalar {
+    let datum = match ty {
+        SqlType::Bool => Datum::Bool(function.name != "jsonb_insert"),
+        SqlType::Int4 => Datum::Int4(0),
+        SqlType::Int8 => Datum::Int8(0),
+        SqlType::Float8 => Datum::Float8(0.0),
+        SqlType::Text => Datum::text("NFC"),
+        _ => Datum::Null,
+    };
+    Scalar::Const(datum, ty.into())
+}
+
 /// A resolved function with its arguments, cast.
 pub(super) struct Chosen {
     pub(super) function: &'static Function,
@@ -235,6 +248,9 @@ impl Binder<'_> {
         let mut cast = Vec::with_capacity(args.len());
         for ((arg, place), ty) in args.into_iter().zip(&actual.args) {
             cast.push(self.implicit(arg, *ty, place)?);
+        }
+        if !function.variadic {
+            cast.extend(function.args.iter().skip(cast.len()).map(|ty| default_argument(function, *ty)));
         }
         Ok(Chosen { function, args: cast, returns: actual.returns.into() })
     }
@@ -298,7 +314,9 @@ impl Binder<'_> {
         returns: PgType,
     ) -> Vec<(String, super::bound::Col)> {
         if function.columns.is_empty() {
-            return vec![(function.name.to_owned(), self.col(returns, true))];
+            // The name of the OUT parameter where PostgreSQL's function has one.
+            let name = if function.name.contains("_array_elements") { "value" } else { function.name };
+            return vec![(name.to_owned(), self.col(returns, true))];
         }
         let given: Vec<SqlType> = args.iter().map(|arg| arg.ty().ty).collect();
         let wanted = types_for(function, given.len()).unwrap_or_default();

@@ -328,6 +328,11 @@ impl Binder<'_> {
             // A function with one unnamed result column is called as the function.
             let unnamed = call.function.columns.is_empty();
             for (column, col) in columns {
+                // One with an OUT parameter has that name, and an alias leaves it.
+                let unnamed = unnamed && column == call.function.name;
+                if single && ordinality.is_none() && !unnamed && call.function.columns.is_empty() {
+                    item.whole = Some(*col);
+                }
                 let name = if unnamed { name } else { column };
                 item.columns.push(ItemColumn { name: name.to_owned(), col: *col, origin: None });
             }
@@ -367,7 +372,10 @@ impl Binder<'_> {
     fn alias_function(&mut self, item: &mut Item, alias: Option<&ast::TableAlias>, single: bool) -> Result<()> {
         if let Some(alias) = alias {
             item.name = parse::fold(&alias.name);
-            if single && let Some(column) = item.columns.first_mut() {
+            if single
+                && item.whole.is_none()
+                && let Some(column) = item.columns.first_mut()
+            {
                 column.name = item.name.clone();
             }
             self.rename_columns(item, alias)?;

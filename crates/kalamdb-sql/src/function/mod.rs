@@ -140,6 +140,8 @@ pub enum SessionValue {
     Version,
     /// `inet_client_addr()` as text, NULL for none
     ClientAddress,
+    /// `inet_client_port()`, NULL for none
+    ClientPort,
 }
 
 /// An operator (`pg_operator`).

@@ -21,7 +21,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     k!(2196 stable lax "inet_client_addr" () -> Text = Kind::Session(SessionValue::ClientAddress)),
     k!(9100 stable "current_user_id" () -> Oid = Kind::Session(SessionValue::CurrentUserId)),
     x!(2198 stable lax "inet_server_addr" () -> Text = nulls),
-    x!(2197 stable lax "inet_client_port" () -> Int4 = nulls),
+    k!(2197 stable lax "inet_client_port" () -> Int4 = Kind::Session(SessionValue::ClientPort)),
     x!(2199 stable lax "inet_server_port" () -> Int4 = nulls),
 
     x!(2077 stable "current_setting" (Text) -> Text = current_setting),
@@ -108,7 +108,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(2999 stable "pg_relation_filenode" (id: Regclass) -> Oid { Ok(Some(id)) }),
     f!(3034 stable "pg_relation_filepath" (_id: Regclass) -> Text { Ok(None::<String>) }),
     f!(2288 "pg_size_pretty" (bytes: Int8) -> Text { Ok(size_pretty(bytes)) }),
-    f!(3166 "pg_size_pretty" (bytes: Numeric) -> Text { Ok(size_pretty(bytes.round(0).to_i64()?)) }),
+    f!(3166 "pg_size_pretty" (bytes: Numeric) -> Text { numeric_size_pretty(bytes) }),
     f!(3334 "pg_size_bytes" (text: Text) -> Int8 { size_bytes(text) }),
 
     f!(1597 stable "pg_encoding_to_char" (id: Int4) -> Name { Ok(match id { 0 => "SQL_ASCII", 6 => "UTF8", 8 => "LATIN1", _ => "" }) }),
@@ -362,6 +362,25 @@ fn size_pretty(bytes: i64) -> String {
         unit += 1;
     }
     format!("{} {}", (size + size.signum()) / 2, UNITS[unit])
+}
+
+/// As [`size_pretty`]: a fraction is shown as long as the unit is the byte.
+fn numeric_size_pretty(bytes: Numeric) -> Result<String> {
+    let below = |size: &Numeric, limit: i64| size.abs().compare(&Numeric::from(limit)).is_lt();
+    if !bytes.is_finite() || below(&bytes, 10 * 1024) {
+        return Ok(format!("{bytes} bytes"));
+    }
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    // One bit more than shown, for rounding.
+    let mut size = bytes.div_trunc(&Numeric::from(512_i64))?;
+    let mut unit = 0;
+    while !below(&size, 20 * 1024 - 1) && unit + 1 < UNITS.len() {
+        size = size.div_trunc(&Numeric::from(1024_i64))?;
+        unit += 1;
+    }
+    let half = Numeric::from(if size.sign() < 0 { -1_i64 } else { 1 });
+    let rounded = size.apply(kalamdb_commons::numeric::arithmetic::Op::Add, &half)?.div_trunc(&Numeric::from(2_i64))?;
+    Ok(format!("{rounded} {}", UNITS[unit]))
 }
 
 fn size_bytes(text: &str) -> Result<i64> {

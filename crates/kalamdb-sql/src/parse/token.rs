@@ -184,10 +184,50 @@ fn unreadable(sql: &str) -> SqlError {
             let start = if bytes[at] == b'\'' && is_escape_string(sql, at) { at - 1 } else { at };
             return error_at(sql, start, what, &sql[start..]);
         };
+        if bytes[at] == b'\'' && is_escape_string(sql, at) && let Some(error) = foreign_bytes(&rest[1..length - 1]) {
+            return error;
+        }
         at += length;
     }
     // Something inside a well-formed quote: an escape that means no character.
     SqlError::new(SqlState::SYNTAX_ERROR, "invalid escape sequence in a quoted string")
+}
+
+/// Why the bytes that an escape string spells are no text.
+fn foreign_bytes(body: &str) -> Option<SqlError> {
+    let body = body.as_bytes();
+    let (mut out, mut at) = (Vec::with_capacity(body.len()), 0);
+    while let Some(&byte) = body.get(at) {
+        at += 1;
+        if byte != b'\\' {
+            out.push(byte);
+            continue;
+        }
+        let (skip, base, most) = match body.get(at) {
+            Some(b'x') => (1, 16, 2),
+            Some(b'0'..=b'7') => (0, 8, 3),
+            _ => (0, 0, 0),
+        };
+        let digits = body[(at + skip).min(body.len())..].iter().take(most);
+        let digits: Vec<u32> = digits.map_while(|digit| char::from(*digit).to_digit(base)).collect();
+        if digits.is_empty() {
+            out.extend(body.get(at));
+            at += 1;
+        } else {
+            at += skip + digits.len();
+            out.push(digits.iter().fold(0, |value, digit| value * base + digit) as u8);
+        }
+    }
+    let first = std::str::from_utf8(&out).err()?.valid_up_to();
+    let length = match out[first] {
+        0xC0..=0xDF => 2,
+        0xE0..=0xEF => 3,
+        0xF0..=0xF7 => 4,
+        _ => 1,
+    };
+    let shown: Vec<String> = out[first..].iter().take(length).map(|byte| format!("0x{byte:02x}")).collect();
+    let message = format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" "));
+    Some(SqlError::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, message))
 }
 
 fn is_escape_string(sql: &str, quote: usize) -> bool {

@@ -398,7 +398,7 @@ impl CopyReader {
                 && if quoted {
                     self.force_null.get(place) == Some(&true)
                 } else {
-                    self.not_null.get(place) != Some(&true) || self.force_null.get(place) == Some(&true)
+                    self.not_null.get(place) != Some(&true)
                 };
             row.fields.push((!is_null).then_some((field_start, row.bytes.len())));
             if at >= line.len() {
