@@ -21,6 +21,8 @@ use std::sync::Arc;
 pub struct Peer {
     /// Its address.
     pub address: Option<SocketAddr>,
+    /// Our own address on the connection.
+    pub local: Option<SocketAddr>,
     /// Whether the connection is encrypted.
     pub encrypted: bool,
 }
@@ -168,7 +170,8 @@ impl Pending {
         let registered =
             self.hall.registry.register(user.id, &self.user_name, user.role, self.peer.address, application)?;
         let outbox = self.hall.live.outbox(registered.pid(), user.id);
-        let standing = Standing::new(self.hall.clone(), user, registered, settings, outbox);
+        let mut standing = Standing::new(self.hall.clone(), user, registered, settings, outbox);
+        standing.local_address = self.peer.local;
         Ok(Session::new(standing))
     }
 }

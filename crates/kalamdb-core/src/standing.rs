@@ -39,6 +39,8 @@ pub(crate) struct Standing {
     user: Arc<UserDef>,
     /// Its place in the registry.
     pub registered: Registered,
+    /// Our own address on the connection, for `inet_server_addr()`.
+    pub local_address: Option<std::net::SocketAddr>,
     /// Its settings; functions (`set_config`) change them too.
     pub settings: Arc<Mutex<Settings>>,
     /// What reaches the client unasked.
@@ -194,6 +196,7 @@ impl Standing {
             identity: Arc::new(identity_of(&user)),
             user,
             registered,
+            local_address: None,
             settings: Arc::new(Mutex::new(settings)),
             outbox,
             notices: Vec::new(),

@@ -175,10 +175,11 @@ fn configure(stream: &TcpStream) -> io::Result<()> {
 
 /// The connection with its session; `None` when it ended before (the client has been told why, if it can be).
 async fn enter(house: &House, stream: TcpStream, peer: SocketAddr) -> Option<(Wire<Socket>, Session)> {
+    let local = stream.local_addr().ok();
     let (mut wire, packet, encrypted) = opened(house, stream, peer).await?;
     let plain = ScramServerAuth::new();
     let scram = house.tls.as_ref().filter(|_| encrypted).map_or(&plain, Tls::scram);
-    let peer_facts = Peer { address: Some(peer), encrypted };
+    let peer_facts = Peer { address: Some(peer), local, encrypted };
     let login = startup::login(&mut wire, &house.database, packet, peer_facts, scram);
     let end = match AssertUnwindSafe(login).catch_unwind().await {
         Ok(Ok(session)) => return Some((wire, session)),

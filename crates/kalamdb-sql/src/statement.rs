@@ -26,6 +26,13 @@ pub enum Statement {
     Insert(Box<ast::Insert>),
     /// UPDATE
     Update(Box<ast::Update>),
+    /// WITH before UPDATE or DELETE. (Before INSERT it belongs to the rows' query.)
+    With {
+        /// The parser's tree.
+        with: Box<ast::With>,
+        /// The UPDATE or DELETE.
+        change: Box<Statement>,
+    },
     /// DELETE; `purge` is WITH (PURGE).
     Delete {
         /// The parser's tree.

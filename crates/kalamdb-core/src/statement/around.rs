@@ -26,6 +26,7 @@ pub(crate) struct Around {
     names: CatalogView,
     pid: i32,
     address: Option<std::net::SocketAddr>,
+    local_address: Option<std::net::SocketAddr>,
     transaction_start: i64,
     statement_start: i64,
 }
@@ -51,6 +52,7 @@ impl Around {
             names: standing.names(),
             pid: standing.registered.pid(),
             address: standing.registered.address(),
+            local_address: standing.local_address,
             transaction_start,
             statement_start,
         })
@@ -74,10 +76,20 @@ impl crate::plan::SessionValues for Around {
             }
             SessionValue::BackendPid => Datum::Int4(self.pid),
             SessionValue::Version => Datum::text(crate::settings::version_text()),
-            SessionValue::ClientAddress => self.address.map_or(Datum::Null, |address| Datum::text(address.ip().to_string())),
-            SessionValue::ClientPort => self.address.map_or(Datum::Null, |address| Datum::Int4(i32::from(address.port()))),
+            SessionValue::ClientAddress => ip(self.address),
+            SessionValue::ClientPort => port(self.address),
+            SessionValue::ServerAddress => ip(self.local_address),
+            SessionValue::ServerPort => port(self.local_address),
         }
     }
+}
+
+fn ip(address: Option<std::net::SocketAddr>) -> Datum {
+    address.map_or(Datum::Null, |address| Datum::text(address.ip().to_canonical().to_string()))
+}
+
+fn port(address: Option<std::net::SocketAddr>) -> Datum {
+    address.map_or(Datum::Null, |address| Datum::Int4(i32::from(address.port())))
 }
 
 const DAY_US: i64 = 86_400_000_000;

@@ -169,7 +169,11 @@ async fn carry_out(
 ) -> Result<Outcome> {
     let statement = &prepared.parsed.statement;
     match statement {
-        Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete { .. } => {
+        Statement::Query(_)
+        | Statement::Insert(_)
+        | Statement::Update(_)
+        | Statement::With { .. }
+        | Statement::Delete { .. } => {
             guard.watch(bound(standing, prepared, values, guard)).await
         }
         Statement::Copy(copy) => guard.watch(copy::run(standing, copy, guard)).await,

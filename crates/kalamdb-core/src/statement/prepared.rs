@@ -39,7 +39,11 @@ pub(crate) fn prepare(
     let columns = columns_of(standing, &parsed.statement, bound.as_deref())?;
     let parameters = bound.as_ref().map(|bound| bound.parameters.clone()).unwrap_or_default();
     let point = match &parsed.statement {
-        Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete { .. } => {
+        Statement::Query(_)
+        | Statement::Insert(_)
+        | Statement::Update(_)
+        | Statement::With { .. }
+        | Statement::Delete { .. } => {
             bound.as_ref().and_then(|bound| Point::of(bound, &standing.catalog()))
         }
         _ => None,
@@ -50,13 +54,16 @@ pub(crate) fn prepare(
 /// The query or DML inside a statement, with its text.
 fn inner(parsed: &Parsed) -> Option<(Statement, &str)> {
     match &parsed.statement {
-        statement @ (Statement::Query(_) | Statement::Insert(_) | Statement::Update(_) | Statement::Delete { .. }) => {
-            Some((statement.clone(), &parsed.text))
-        }
+        statement @ (Statement::Query(_)
+        | Statement::Insert(_)
+        | Statement::Update(_)
+        | Statement::With { .. }
+        | Statement::Delete { .. }) => Some((statement.clone(), &parsed.text)),
         Statement::Explain(explain) => match &explain.statement {
             statement @ (Statement::Query(_)
             | Statement::Insert(_)
             | Statement::Update(_)
+            | Statement::With { .. }
             | Statement::Delete { .. }) => Some((statement.clone(), &explain.text)),
             _ => None,
         },

@@ -4,7 +4,8 @@ use super::{Facts, Rows, at, at_maybe, cells, list};
 use crate::settings::DATABASE_NAME;
 use crate::settings::{Effect, SETTINGS, SettingKind, Unit};
 use kalamdb_commons::ids::ROOT;
-use kalamdb_commons::{Datum, Role, SqlType};
+use kalamdb_commons::{Datum, Interval, Role, SqlType};
+use kalamdb_sql::types::datetime::zone;
 use kalamdb_store::UserDef;
 
 /// The database's OID: PostgreSQL's first database that users make.
@@ -18,6 +19,7 @@ pub(super) fn make(name: &str, facts: &Facts, rows: &mut Rows) -> bool {
         "pg_roles" | "pg_authid" => roles(facts, name == "pg_roles", rows),
         "pg_user" | "pg_shadow" => users(facts, rows),
         "pg_settings" => setting_rows(facts, rows),
+        "pg_timezone_names" => zones(rows),
         "pg_stat_activity" => activity(facts, rows),
         "pg_stat_user_tables" | "pg_stat_all_tables" => table_statistics(facts, rows),
         "pg_stat_database" => {
@@ -34,6 +36,16 @@ fn databases(rows: &mut Rows) {
         datistemplate: false, datallowconn: true, datconnlimit: -1i32, datfrozenxid: 0u32, datminmxid: 0u32,
         dattablespace: 1663u32, datcollate: "C", datctype: "C.UTF-8",
     ]);
+}
+
+/// The zones that TimeZone takes, as they stand now.
+fn zones(rows: &mut Rows) {
+    let now = kalamdb_commons::clock::now_us();
+    for name in zone::names() {
+        let zone::Moment { abbreviation, offset, is_dst } = zone::at(name, now);
+        let offset = Datum::Interval(Interval { us: i64::from(offset) * 1_000_000, ..Interval::default() });
+        rows.push(cells![name: name, abbrev: abbreviation, utc_offset: offset, is_dst: is_dst]);
+    }
 }
 
 fn tablespaces(rows: &mut Rows) {

@@ -98,13 +98,7 @@ pub struct ColumnShape {
 /// PostgreSQL's, with positions in characters of the statement's own text.
 pub fn bind(statement: &Statement, text: &str, declared: &[Option<SqlType>], names: &dyn Names) -> Result<Bound> {
     let mut binder = Binder::new(text, declared, names);
-    let (kind, outputs) = match statement {
-        Statement::Query(query) => binder.statement_query(query)?,
-        Statement::Insert(insert) => binder.insert(insert)?,
-        Statement::Update(update) => binder.update(update)?,
-        Statement::Delete { delete, purge } => binder.delete(delete, *purge)?,
-        _ => return Err(SqlError::unsupported("binding of such a statement")),
-    };
+    let (kind, outputs) = binder.statement(statement)?;
     binder.finish(kind, outputs)
 }
 
@@ -282,6 +276,23 @@ impl<'a> Binder<'a> {
         let result = f(self);
         self.level().clause = before;
         result
+    }
+
+    fn statement(&mut self, statement: &Statement) -> Result<(BoundKind, Vec<Output>)> {
+        match statement {
+            Statement::Query(query) => self.statement_query(query),
+            Statement::Insert(insert) => self.insert(insert),
+            Statement::Update(update) => self.update(update),
+            Statement::Delete { delete, purge } => self.delete(delete, *purge),
+            Statement::With { with, change } => {
+                self.levels.push(Level::new(Clause::Select));
+                self.with_clause(with)?;
+                let bound = self.statement(change)?;
+                self.levels.pop();
+                Ok(bound)
+            }
+            _ => Err(SqlError::unsupported("binding of such a statement")),
+        }
     }
 
     fn statement_query(&mut self, query: &ast::Query) -> Result<(BoundKind, Vec<Output>)> {

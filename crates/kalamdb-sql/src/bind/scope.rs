@@ -249,7 +249,7 @@ impl Binder<'_> {
         if found.is_empty() {
             let level = &self.levels[depth];
             let named = level.visible.iter().filter(|v| v.relation && v.item.name == name);
-            found = named.filter_map(|v| v.item.whole).map(|col| Found { col, origin: None, fields: None }).collect();
+            found = named.filter_map(|v| v.item.whole).map(|col| Found { col, origin: None }).collect();
         }
         if found.len() > 1 {
             let message = format!("column reference \"{name}\" is ambiguous");

@@ -142,6 +142,10 @@ pub enum SessionValue {
     ClientAddress,
     /// `inet_client_port()`, NULL for none
     ClientPort,
+    /// `inet_server_addr()` as text, NULL for none
+    ServerAddress,
+    /// `inet_server_port()`, NULL for none
+    ServerPort,
 }
 
 /// An operator (`pg_operator`).

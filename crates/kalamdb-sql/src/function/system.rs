@@ -20,9 +20,9 @@ pub(super) static FUNCTIONS: &[Function] = &[
     k!(89 stable "version" () -> Text = Kind::Session(SessionValue::Version)),
     k!(2196 stable lax "inet_client_addr" () -> Text = Kind::Session(SessionValue::ClientAddress)),
     k!(9100 stable "current_user_id" () -> Oid = Kind::Session(SessionValue::CurrentUserId)),
-    x!(2198 stable lax "inet_server_addr" () -> Text = nulls),
+    k!(2198 stable lax "inet_server_addr" () -> Text = Kind::Session(SessionValue::ServerAddress)),
     k!(2197 stable lax "inet_client_port" () -> Int4 = Kind::Session(SessionValue::ClientPort)),
-    x!(2199 stable lax "inet_server_port" () -> Int4 = nulls),
+    k!(2199 stable lax "inet_server_port" () -> Int4 = Kind::Session(SessionValue::ServerPort)),
 
     x!(2077 stable "current_setting" (Text) -> Text = current_setting),
     x!(3294 stable "current_setting" (Text, Bool) -> Text = current_setting),
@@ -265,10 +265,6 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(3048 stable "pg_stat_get_xact_function_self_time" (_id: Oid) -> Float8 { Ok(0_f64) }),
     f!(3788 stable "pg_stat_get_snapshot_timestamp" () -> Timestamptz { Ok(None::<i64>) }),
 ];
-
-fn nulls(_: &[ArrayRef], call: &Call<'_>) -> Result<ArrayRef> {
-    Ok(arrow_array::new_null_array(&call.returns.ty.arrow(), call.rows))
-}
 
 fn current_setting(args: &[ArrayRef], call: &Call<'_>) -> Result<ArrayRef> {
     by_datum(args, call, |row| {

@@ -14,6 +14,7 @@ use datafusion_common::{Column, ScalarValue};
 use datafusion_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use kalamdb_commons::Result;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 /// What hands write is lower.
@@ -95,20 +96,24 @@ impl Cutter {
         let body = compile(expr, &columns).map_err(external)?;
         let fields = columns.iter().map(|col| Field::new(column_name(col.id), col.ty.ty.arrow(), true));
         let returns = body.data_type(&Schema::new(fields.collect::<Vec<_>>()))?;
+        // Two pieces over the same columns are told apart by their names.
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let name = format!("kalam_expression_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let args = names.iter().map(|name| Expr::Column(Column::new_unqualified(name.clone()))).collect();
-        Ok(ScalarUDF::new_from_impl(Piece { body: Body { expr: body, names }, returns }).call(args))
+        Ok(ScalarUDF::new_from_impl(Piece { name, body: Body { expr: body, names }, returns }).call(args))
     }
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Piece {
+    name: String,
     body: Body,
     returns: DataType,
 }
 
 impl ScalarUDFImpl for Piece {
     fn name(&self) -> &str {
-        "kalam_expression"
+        &self.name
     }
 
     fn signature(&self) -> &Signature {

@@ -7,7 +7,7 @@ use crate::statement::{Explain, Statement};
 use sqlparser::ast::{self, SetExpr};
 use sqlparser::tokenizer::Token;
 
-/// SELECT, VALUES, TABLE, WITH, or a query in brackets; with a leading WITH also INSERT.
+/// SELECT, VALUES, TABLE, WITH, or a query in brackets; with a leading WITH also INSERT, UPDATE and DELETE.
 pub(super) fn query(cursor: &mut Cursor<'_>) -> Read<Statement> {
     if !begins_query(cursor) {
         return Err(cursor.unexpected());
@@ -138,11 +138,23 @@ fn from_query(mut query: ast::Query) -> Read<Statement> {
             }
             checked_insert(insert)
         }
-        SetExpr::Update(_) => unsupported("WITH before UPDATE"),
-        SetExpr::Delete(_) => unsupported("WITH before DELETE"),
+        SetExpr::Update(ast::Statement::Update(update)) => Ok(behind(with, Statement::Update(Box::new(update)))),
+        SetExpr::Delete(ast::Statement::Delete(delete)) => {
+            Ok(behind(with, Statement::Delete { delete: Box::new(delete), purge: false }))
+        }
+        SetExpr::Update(_) => unsupported("WITH before such an UPDATE"),
+        SetExpr::Delete(_) => unsupported("WITH before such a DELETE"),
         SetExpr::Merge(_) => unsupported("MERGE"),
         SetExpr::Select(select) if select.into.is_some() => unsupported("SELECT INTO"),
         body => Ok(Statement::Query(Box::new(ast::Query { with, body: Box::new(body), ..query }))),
+    }
+}
+
+/// A change with the WITH before it.
+fn behind(with: Option<ast::With>, change: Statement) -> Statement {
+    match with {
+        Some(with) => Statement::With { with: Box::new(with), change: Box::new(change) },
+        None => change,
     }
 }
 

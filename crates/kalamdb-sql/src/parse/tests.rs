@@ -43,6 +43,7 @@ fn tree(statement: &Statement) -> String {
         Statement::Insert(insert) => format!("Insert {insert}"),
         Statement::Update(update) => format!("Update {update}"),
         Statement::Delete { delete, purge } => format!("Delete {delete} purge={purge}"),
+        Statement::With { with, change } => format!("{with} / {}", tree(change)),
         Statement::Live { query, text } => format!("Live {query} / {text}"),
         Statement::ListenFor { channel, query, text } => format!("ListenFor {channel} {query} / {text}"),
         Statement::Subscribe { query, text, options } => format!("Subscribe {query} / {text} {options:?}"),

@@ -2,7 +2,7 @@
 
 use crate::types::TimeZone;
 use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeZone as _};
-use chrono_tz::{OffsetName, Tz};
+use chrono_tz::{OffsetComponents, OffsetName, Tz};
 
 /// Beyond these years zones repeat every 400 years (the calendar does), and the zone library knows no dates.
 const YEARS_US: i64 = 250_000 * 31_556_952 * 1_000_000;
@@ -23,6 +23,32 @@ pub fn abbreviation_at(zone: &TimeZone, us: i64) -> Option<String> {
     let TimeZone::Named(zone) = zone else { return None };
     let offset = zone.offset_from_utc_datetime(&naive(us));
     offset.abbreviation().map(str::to_owned)
+}
+
+/// What a zone says at an instant.
+#[derive(Debug)]
+pub struct Moment {
+    /// `CEST`; the offset in digits where a zone has numbers only.
+    pub abbreviation: String,
+    /// Seconds east of UTC.
+    pub offset: i32,
+    /// Whether it is summer time.
+    pub is_dst: bool,
+}
+
+/// The names of all zones.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name())
+}
+
+/// What a zone says at an instant.
+pub fn at(name: &str, us: i64) -> Moment {
+    let offset = by_name(name).unwrap_or(Tz::UTC).offset_from_utc_datetime(&naive(us));
+    Moment {
+        abbreviation: offset.abbreviation().unwrap_or_default().to_owned(),
+        offset: offset.fix().local_minus_utc(),
+        is_dst: !offset.dst_offset().is_zero(),
+    }
 }
 
 /// Seconds east of UTC for a wall clock's time. In a gap it is the offset before the gap, and of two possible ones
