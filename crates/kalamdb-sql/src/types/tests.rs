@@ -255,8 +255,11 @@ fn copy_reads_csv() {
         force_null: vec!["a".into()],
         force_not_null: vec!["b".into()],
         header: CopyHeader::Line,
-        ..csv
+        ..csv.clone()
     };
+    // Both at once: what is not quoted is text, what is quoted is NULL.
+    let both = CopyOptions { force_null: vec!["b".into()], force_not_null: vec!["b".into()], ..csv };
+    assert_eq!(read_copy(&both, &["a", "b"], "1,\n2,\"\"\n").as_deref(), Ok("\"1\"|\"\"\n\"2\"|NULL\n"));
     assert_eq!(
         read_copy(&forced, &["a", "b"], "x\n\"\",\n\"q\\\"\\\\\",1\n").as_deref(),
         Ok("NULL|\"\"\n\"q\\\"\\\\\"|\"1\"\n")

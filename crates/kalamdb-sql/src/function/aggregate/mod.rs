@@ -187,7 +187,11 @@ fn joined_text(columns: &[ArrayRef], types: &[PgType]) -> Result<ScalarValue> {
         let Some(value) = value.as_str() else { continue };
         match &mut out {
             None => out = Some(value.to_owned()),
-            Some(out) => out.extend([separator.as_str().unwrap_or_default(), value]),
+            Some(out) => {
+                let separator = separator.as_str().unwrap_or_default();
+                super::string::bounded(out.len() + separator.len() + value.len())?;
+                out.extend([separator, value]);
+            }
         }
     }
     Ok(ScalarValue::Utf8(out))
@@ -199,8 +203,14 @@ fn joined_bytes(columns: &[ArrayRef], types: &[PgType]) -> Result<ScalarValue> {
         let (Datum::Bytes(value), separator) = pair else { continue };
         match (&mut out, separator) {
             (None, _) => out = Some(value.to_vec()),
-            (Some(out), Datum::Bytes(separator)) => out.extend(separator.iter().chain(value.iter())),
-            (Some(out), _) => out.extend(value.iter()),
+            (Some(out), Datum::Bytes(separator)) => {
+                super::string::bounded(out.len() + separator.len() + value.len())?;
+                out.extend(separator.iter().chain(value.iter()));
+            }
+            (Some(out), _) => {
+                super::string::bounded(out.len() + value.len())?;
+                out.extend(value.iter());
+            }
         }
     }
     Ok(ScalarValue::Binary(out))
