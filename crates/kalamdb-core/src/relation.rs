@@ -337,13 +337,7 @@ impl Iterator for Gathered {
     }
 }
 
-fn cold_part(
-    view: &ReadView,
-    partition: &Partition,
-    range: &KeyRange,
-    segment: ColdSegment,
-    wanted: &Wanted,
-) -> Part {
+fn cold_part(view: &ReadView, partition: &Partition, range: &KeyRange, segment: ColdSegment, wanted: &Wanted) -> Part {
     let (view, partition, range, wanted) = (view.clone(), partition.clone(), range.clone(), wanted.clone());
     let opened = async move {
         let columns = &wanted.columns;

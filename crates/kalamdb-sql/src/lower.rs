@@ -190,7 +190,14 @@ fn operator(op: CompareOp) -> Operator {
 
 /// COALESCE as CASE: later arguments are not evaluated for rows that an earlier one decides.
 fn coalesce(items: &[Scalar], ty: PgType, filling: &mut dyn Filling) -> Result<Expr> {
-    let mut exprs = items.iter().map(|item| inside(item, filling)).collect::<Result<Vec<_>>>()?;
+    // One inside another as the first argument is the same list: each level would double the inner one.
+    let mut flat: Vec<&Scalar> = items.iter().collect();
+    while let Some(Scalar::Coalesce(inner, inner_ty)) = flat.first().copied()
+        && *inner_ty == ty
+    {
+        flat.splice(..1, inner);
+    }
+    let mut exprs = flat.into_iter().map(|item| inside(item, filling)).collect::<Result<Vec<_>>>()?;
     let last = match exprs.pop() {
         Some(last) => last,
         None => return literal(&Datum::Null, ty),

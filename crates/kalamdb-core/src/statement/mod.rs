@@ -173,9 +173,7 @@ async fn carry_out(
         | Statement::Insert(_)
         | Statement::Update(_)
         | Statement::With { .. }
-        | Statement::Delete { .. } => {
-            guard.watch(bound(standing, prepared, values, guard)).await
-        }
+        | Statement::Delete { .. } => guard.watch(bound(standing, prepared, values, guard)).await,
         Statement::Copy(copy) => guard.watch(copy::run(standing, copy, guard)).await,
         Statement::Explain(explain) => guard.watch(explain::run(standing, explain, prepared, values, guard)).await,
 

@@ -184,7 +184,10 @@ fn unreadable(sql: &str) -> SqlError {
             let start = if bytes[at] == b'\'' && is_escape_string(sql, at) { at - 1 } else { at };
             return error_at(sql, start, what, &sql[start..]);
         };
-        if bytes[at] == b'\'' && is_escape_string(sql, at) && let Some(error) = foreign_bytes(&rest[1..length - 1]) {
+        if bytes[at] == b'\''
+            && is_escape_string(sql, at)
+            && let Some(error) = foreign_bytes(&rest[1..length - 1])
+        {
             return error;
         }
         at += length;
