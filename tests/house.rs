@@ -77,6 +77,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "system",
             "relation",
             "resolve",
+            "point",
             "hall",
             "jobs",
             "standing",

@@ -12,6 +12,7 @@ mod hall;
 mod jobs;
 pub mod login;
 pub mod plan;
+mod point;
 pub mod registry;
 mod relation;
 mod reply;

@@ -2,10 +2,11 @@
 //!
 //! Streams that nobody works on until somebody pulls: a slow client slows its own query alone.
 
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{Field, Schema};
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use kalamdb_commons::{ColumnId, PgType, Result, TableId};
+use kalamdb_commons::{ColumnId, PgType, Result, SqlError, TableId};
 use std::sync::Arc;
 
 /// PostgreSQL's transaction indicator.
@@ -97,4 +98,18 @@ impl CopyOut {
     pub fn tag(&self) -> String {
         format!("COPY {}", self.rows)
     }
+}
+
+/// A batch of unnamed nullable columns.
+///
+/// # Errors
+/// XX000 when the columns' lengths differ.
+pub(crate) fn batch_of(arrays: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    let fields: Vec<_> = arrays
+        .iter()
+        .enumerate()
+        .map(|(at, array)| Field::new(format!("c{at}"), array.data_type().clone(), true))
+        .collect();
+    let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options).map_err(SqlError::internal)
 }

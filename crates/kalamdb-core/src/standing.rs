@@ -123,7 +123,7 @@ pub(crate) struct Prepared {
     /// The result's columns; `None` for no result set.
     pub columns: Option<Arc<[OutputColumn]>>,
     /// The fast way to its source, if it has one.
-    pub point: Option<crate::statement::Point>,
+    pub point: Option<crate::point::Point>,
     /// What binding read: a change means binding again.
     pub basis: Basis,
     /// PREPARE (true) or Parse.

@@ -14,7 +14,6 @@ mod explain;
 mod insert;
 mod listing;
 mod namespace;
-mod point;
 mod prepared;
 mod query;
 mod rewrite;
@@ -27,14 +26,13 @@ mod user;
 mod write;
 
 pub(crate) use cursor::execute as run_cursor;
-pub(crate) use point::Point;
 pub(crate) use prepared::{prepare, refresh};
 
 use crate::error;
+pub(crate) use crate::reply::batch_of;
 use crate::reply::{CopyOut, OutputColumn, Rows, RowsTag};
 use crate::standing::{Prepared, Standing};
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{Field, Schema};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType};
@@ -307,18 +305,4 @@ pub(crate) fn text_rows(names: &[&str], rows: &[Vec<Option<String>>], tag: &str)
 pub(crate) fn text_columns(names: &[&str]) -> Arc<[OutputColumn]> {
     let column = |name: &&str| OutputColumn { name: (*name).to_string(), ty: PgType::new(SqlType::Text), origin: None };
     names.iter().map(column).collect()
-}
-
-/// A batch of unnamed nullable columns.
-///
-/// # Errors
-/// XX000 when the columns' lengths differ.
-pub(crate) fn batch_of(arrays: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
-    let fields: Vec<_> = arrays
-        .iter()
-        .enumerate()
-        .map(|(at, array)| Field::new(format!("c{at}"), array.data_type().clone(), true))
-        .collect();
-    let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options).map_err(SqlError::internal)
 }

@@ -1,7 +1,7 @@
 //! Prepared statements: by Parse and by PREPARE, one name space; and their binding, renewed when its ground moved.
 
-use super::point::Point;
 use super::{Outcome, listing, text_columns};
+use crate::point::Point;
 use crate::reply::OutputColumn;
 use crate::settings::Derived;
 use crate::standing::{Prepared, Standing};

@@ -2,7 +2,8 @@
 
 use super::around::Around;
 use super::{Guard, prepared};
-use crate::plan::{self, Execution};
+use crate::plan::{self, Execution, SessionValues};
+use crate::point::{Given, Inputs};
 use crate::relation::Relation;
 use crate::reply::{OutputColumn, Rows, RowsTag};
 use crate::resolve::{self, Resolved};
@@ -11,7 +12,9 @@ use arrow_array::RecordBatch;
 use futures::stream::BoxStream;
 use kalamdb_commons::{Datum, Result, SqlError, SqlState};
 use kalamdb_sql::bind::bound::{Action, Bound, BoundKind, ColId, Rel, Scalar};
-use kalamdb_store::{LockWait, TableLockMode};
+use kalamdb_sql::function::SessionValue;
+use kalamdb_sql::predicate::Values;
+use kalamdb_store::{LockWait, ReadView, TableLockMode};
 use std::sync::Arc;
 
 /// How often a statement is bound again because its relations changed under it, before it gives up: each time a
@@ -127,10 +130,35 @@ pub(super) async fn stream(
     if let Some(point) = &prepared.point
         && standing.derived().has_fast_path
     {
-        return point.run(standing, prepared, outputs, relations, &values).await;
+        let bound = prepared.query()?.clone();
+        let mut given = GivenHere { standing, bound, values: values.clone(), around: None };
+        return point.run(outputs, relations, Inputs::new(&mut given, &values)).await;
     }
     let execution = execution(standing, prepared.query()?, relations, values, guard)?;
     plan::run(rel, outputs, execution).await
+}
+
+/// What the fast path runs with.
+struct GivenHere<'a> {
+    standing: &'a mut Standing,
+    bound: Arc<Bound>,
+    values: Arc<Vec<Datum>>,
+    around: Option<Arc<Around>>,
+}
+
+impl Given for GivenHere<'_> {
+    fn view(&mut self) -> ReadView {
+        self.standing.view()
+    }
+
+    fn session(&mut self, value: SessionValue) -> Datum {
+        let around = self.around.get_or_insert_with(|| Around::new(self.standing));
+        around.value(value)
+    }
+
+    fn values(&mut self) -> Values {
+        super::write::values_of(self.standing, &self.bound, &self.values)
+    }
 }
 
 /// What a plan runs with.

@@ -5,12 +5,9 @@
 //! come with each run. It answers what the planner would: its expressions are compiled by the same lowering, and
 //! whatever it does not know for certain to be of its kind is left to the planner.
 
-use super::around::Around;
-use super::batch_of;
-use super::query::Relations;
-use super::write::values_of;
-use crate::plan::{BatchStream, SessionValues};
-use crate::standing::{Prepared, Standing};
+use crate::plan::BatchStream;
+use crate::relation::Relation;
+use crate::reply::batch_of;
 use crate::system;
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
 use futures::StreamExt;
@@ -19,9 +16,9 @@ use kalamdb_sql::bind::bound::{Bound, BoundKind, Col, ColId, CompareOp, NeedId, 
 use kalamdb_sql::bind::walk;
 use kalamdb_sql::function::{Nowhere, SessionValue, Surroundings, Volatility};
 use kalamdb_sql::lower::{Filled, Filling};
-use kalamdb_sql::predicate::RowProgram;
+use kalamdb_sql::predicate::{RowProgram, Values};
 use kalamdb_sql::types::{array_of, datum_at};
-use kalamdb_store::Catalog;
+use kalamdb_store::{Catalog, ReadView};
 use std::sync::Arc;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -89,13 +86,10 @@ impl Point {
     /// The store's and the expressions'.
     pub async fn run(
         &self,
-        standing: &mut Standing,
-        prepared: &Prepared,
         outputs: &[ColId],
-        relations: &Relations,
-        values: &[Datum],
+        relations: &[Arc<Relation>],
+        mut inputs: Inputs<'_>,
     ) -> Result<BatchStream> {
-        let mut inputs = Inputs { standing, prepared, values, around: None };
         let rows = match &self.start {
             Start::Values { columns, rows, cells } => made(columns, *rows, cells, &mut inputs)?,
             Start::Row { need, columns, key } => {
@@ -108,7 +102,7 @@ impl Point {
                         None => return Ok(futures::stream::empty().boxed()),
                     }
                 }
-                let view = inputs.standing.view();
+                let view = inputs.given.view();
                 let ids: Vec<ColumnId> = columns.iter().map(|(id, _)| *id).collect();
                 let Some(batch) = relations[need.0].row(&view, &parts, &ids).await? else {
                     return Ok(futures::stream::empty().boxed());
@@ -391,7 +385,7 @@ fn has_constant_call(scalar: &Scalar) -> bool {
 
 /// Expressions over some columns. What neither settings nor the session can change is compiled once.
 #[derive(Debug)]
-pub(super) struct Program {
+struct Program {
     scalars: Vec<Scalar>,
     columns: Vec<Col>,
     cells: Vec<Cell>,
@@ -425,27 +419,37 @@ enum Input {
     Session(SessionValue),
 }
 
-/// What a program is run with.
-pub(super) struct Inputs<'a> {
-    standing: &'a mut Standing,
-    prepared: &'a Prepared,
-    values: &'a [Datum],
-    around: Option<Arc<Around>>,
+/// What an execution brings.
+pub(crate) trait Given: Send {
+    /// The statement's snapshot.
+    fn view(&mut self) -> ReadView;
+    /// A value of the session or the moment.
+    fn session(&mut self, value: SessionValue) -> Datum;
+    /// Everything that expressions may be compiled with.
+    fn values(&mut self) -> Values;
 }
 
-impl Inputs<'_> {
+/// What a source is read with.
+pub(crate) struct Inputs<'a> {
+    given: &'a mut dyn Given,
+    parameters: &'a [Datum],
+}
+
+impl<'a> Inputs<'a> {
+    /// The values of one execution.
+    pub fn new(given: &'a mut dyn Given, parameters: &'a [Datum]) -> Self {
+        Self { given, parameters }
+    }
+
     fn param(&self, at: usize) -> Result<Datum> {
         let missing = || SqlError::new(SqlState::UNDEFINED_PARAMETER, format!("there is no parameter ${}", at + 1));
-        self.values.get(at).cloned().ok_or_else(missing)
+        self.parameters.get(at).cloned().ok_or_else(missing)
     }
 
     fn datum(&mut self, input: Input) -> Result<Datum> {
         match input {
             Input::Param(at) => self.param(at),
-            Input::Session(value) => {
-                let around = self.around.get_or_insert_with(|| Around::new(self.standing));
-                Ok(around.value(value))
-            }
+            Input::Session(value) => Ok(self.given.session(value)),
         }
     }
 }
@@ -530,8 +534,7 @@ impl Program {
         if scalars.is_empty() {
             return Ok(Vec::new());
         }
-        let bound = inputs.prepared.query()?;
-        let mut values = values_of(inputs.standing, bound, inputs.values);
+        let mut values = inputs.given.values();
         let program = RowProgram::compile(&scalars, &self.columns, &mut values)?;
         program.evaluate(&program.rows(rows.arrays[..self.columns.len()].to_vec(), rows.count)?)
     }
