@@ -11,7 +11,7 @@ use crate::standing::{Prepared, Standing};
 use arrow_array::RecordBatch;
 use futures::stream::BoxStream;
 use kalamdb_commons::{Datum, Result, SqlError, SqlState};
-use kalamdb_sql::bind::bound::{Action, Bound, BoundKind, ColId, Rel, Scalar};
+use kalamdb_sql::bind::bound::{Action, Bound, BoundKind, ColId, Need, Rel, Scalar};
 use kalamdb_sql::function::SessionValue;
 use kalamdb_sql::predicate::Values;
 use kalamdb_store::{LockWait, ReadView, TableLockMode};
@@ -71,6 +71,11 @@ pub(super) fn lock_wait(standing: &Standing) -> LockWait {
 }
 
 fn check_writable(standing: &Standing, bound: &Bound) -> Result<()> {
+    let writes_gone = |need: &Need| need.with_deleted && matches!(need.action, Action::Update | Action::Delete);
+    if bound.needs.iter().any(writes_gone) {
+        // A deleted row and the living one of the same key must not be taken for each other.
+        return Err(SqlError::unsupported("UPDATE or DELETE of rows by _deleted"));
+    }
     match &bound.kind {
         BoundKind::Query(_) => Ok(()),
         BoundKind::Insert(_) => standing.writable("INSERT"),

@@ -290,7 +290,7 @@ impl Records {
 
     fn add(&mut self, offset: u64, part: Part, content: &[u8]) -> Added {
         match part {
-            Part::Remark => return Added::default(),
+            Part::Remark => Added::default(),
             Part::Whole | Part::First => {
                 // Old writers began a record with nothing at the end of a block, and began it again in the next.
                 let broken = self.begun.take().filter(|_| !self.content.is_empty());
