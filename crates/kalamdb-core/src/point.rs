@@ -297,17 +297,11 @@ impl Recognition<'_> {
                 let rest: Vec<Scalar> =
                     items.filter(|(at, _)| !self.taken.contains(&(depth, *at))).map(|(_, item)| item.clone()).collect();
                 if !rest.is_empty() {
-                    // The planner evaluates constant parts whether there is a row or not, and so tells their errors.
-                    rest.iter().all(|item| !has_constant_call(item)).then_some(())?;
                     self.steps.push(Step::Filter(Program::new(vec![Scalar::And(rest)], columns)?));
                 }
             }
             Rel::Extend { input, columns: made } => {
                 self.steps(input, depth + 1, columns)?;
-                let of_row = matches!(bottom(input), Rel::Scan { .. });
-                if of_row && made.iter().any(|(_, scalar)| has_constant_call(scalar)) {
-                    return None;
-                }
                 let program = Program::new(made.iter().map(|(_, scalar)| scalar.clone()).collect(), columns)?;
                 let made: Vec<Col> = made.iter().map(|(col, _)| *col).collect();
                 columns.extend(made.iter().copied());
@@ -370,17 +364,6 @@ fn is_key(scalar: &Scalar, key: ColId, ty: SqlType) -> bool {
         }
         _ => false,
     }
-}
-
-/// Whether a function is called with constants only.
-fn has_constant_call(scalar: &Scalar) -> bool {
-    let mut found = false;
-    walk::deep(scalar, &mut |inner| {
-        found |= matches!(inner, Scalar::Call { function, args, .. }
-            if function.volatility == Volatility::Immutable
-                && args.iter().all(|arg| matches!(arg, Scalar::Const(..))));
-    });
-    found
 }
 
 /// Expressions over some columns. What neither settings nor the session can change is compiled once.
