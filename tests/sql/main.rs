@@ -178,7 +178,8 @@ async fn on_kalamdb() {
         return;
     }
     // The planner alone answers as it does together with the fast path.
-    let planned = Target { setting: "SET kalam.fast_path = off", ..target };
+    let server = Server::start();
+    let planned = Target { address: server.address(), setting: "SET kalam.fast_path = off", ..target };
     let failures = run_all(&all, &planned).await;
     assert!(failures.is_empty(), "without the fast path: {}", failures.join("\n\n"));
 }

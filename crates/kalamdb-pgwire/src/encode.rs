@@ -146,9 +146,10 @@ mod tests {
         let (mut out, Some(batch)) = (BytesMut::new(), batch()) else { return };
         assert_eq!(encoder.encode(&batch, 0, 3, &mut out, usize::MAX), Ok(3));
         let expected = [
-            &b"D\0\0\0\x0f\0\x02\0\0\0\x011\xff\xff\xff\xff"[..],
-            b"D\0\0\0\x0e\0\x02\xff\xff\xff\xff\xff\xff\xff\xff",
-            b"D\0\0\0\x11\0\x02\0\0\0\x03-20\xff\xff\xff\xff",
+            // void is an empty text, as PostgreSQL's void_out writes it.
+            &b"D\0\0\0\x0f\0\x02\0\0\0\x011\0\0\0\0"[..],
+            b"D\0\0\0\x0e\0\x02\xff\xff\xff\xff\0\0\0\0",
+            b"D\0\0\0\x11\0\x02\0\0\0\x03-20\0\0\0\0",
         ];
         assert_eq!(out[..], expected.concat());
     }
