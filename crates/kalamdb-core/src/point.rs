@@ -93,7 +93,7 @@ impl Point {
         let rows = match &self.start {
             Start::Values { columns, rows, cells } => made(columns, *rows, cells, &mut inputs)?,
             Start::Row { need, columns, key } => {
-                let nothing = Rows { columns: Vec::new(), arrays: Vec::new(), count: 1 };
+                let nothing = Rows::without_columns();
                 let mut parts = Vec::with_capacity(key.len());
                 for part in key {
                     let value = part.value.datums(&nothing, &mut inputs)?.pop().unwrap_or_default();
@@ -134,7 +134,7 @@ impl Point {
                     rows.columns.extend(columns.iter().copied());
                 }
                 Step::Limit(program) => {
-                    let nothing = Rows { columns: Vec::new(), arrays: Vec::new(), count: 1 };
+                    let nothing = Rows::without_columns();
                     match program.datums(&nothing, inputs)?.first().and_then(Datum::as_i64) {
                         Some(count) if count < 0 => {
                             let state = SqlState::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE;
@@ -156,7 +156,7 @@ impl Point {
 
 /// The rows of VALUES: its cells are expressions without columns.
 fn made(columns: &[Col], count: usize, cells: &Program, inputs: &mut Inputs<'_>) -> Result<Rows> {
-    let nothing = Rows { columns: Vec::new(), arrays: Vec::new(), count: 1 };
+    let nothing = Rows::without_columns();
     if count == 1 {
         return Ok(Rows { columns: columns.to_vec(), arrays: cells.arrays(&nothing, inputs)?, count });
     }
@@ -180,6 +180,11 @@ fn fitted(value: Datum, ty: SqlType) -> Option<Datum> {
 }
 
 impl Rows {
+    /// One row for expressions that read no columns.
+    fn without_columns() -> Rows {
+        Rows { columns: Vec::new(), arrays: Vec::new(), count: 1 }
+    }
+
     fn place(&self, id: ColId) -> Option<usize> {
         self.columns.iter().position(|col| col.id == id)
     }
@@ -369,9 +374,10 @@ fn is_key(scalar: &Scalar, key: ColId, ty: SqlType) -> bool {
 /// Expressions over some columns. What neither settings nor the session can change is compiled once.
 #[derive(Debug)]
 struct Program {
-    scalars: Vec<Scalar>,
     columns: Vec<Col>,
-    cells: Vec<Cell>,
+    cells: Vec<(Cell, PgType)>,
+    /// Those that have to be evaluated.
+    computed: Vec<Scalar>,
     compiled: Option<Compiled>,
     /// Whether nothing in them can take long.
     is_quick: bool,
@@ -383,10 +389,10 @@ enum Cell {
     /// A column's.
     Column(usize),
     /// Always the same.
-    Const(Datum, PgType),
+    Const(Datum),
     /// A parameter's, by its number from 0.
-    Param(usize, PgType),
-    /// The compiled program's, at this place.
+    Param(usize),
+    /// That of `computed`, at this place.
     Computed(usize),
 }
 
@@ -443,34 +449,37 @@ impl Program {
         if scalars.iter().any(walk::has_subquery) {
             return None;
         }
-        let mut computed = 0;
-        let cells = scalars.iter().map(|scalar| match scalar {
-            Scalar::Column(col) => Some(Cell::Column(columns.iter().position(|column| column.id == col.id)?)),
-            Scalar::Const(datum, ty) => Some(Cell::Const(datum.clone(), *ty)),
-            Scalar::Param(number, ty) => Some(Cell::Param(number.checked_sub(1)?, *ty)),
-            _ => {
-                computed += 1;
-                Some(Cell::Computed(computed - 1))
-            }
-        });
-        let cells = cells.collect::<Option<Vec<_>>>()?;
-        let compiled = (computed > 0).then(|| compile(&scalars, columns)).flatten();
-        let is_quick = scalars.iter().all(is_quick);
-        Some(Program { scalars, columns: columns.to_vec(), cells, compiled, is_quick })
+        let (mut cells, mut computed) = (Vec::with_capacity(scalars.len()), Vec::new());
+        for scalar in scalars {
+            let ty = scalar.ty();
+            let cell = match scalar {
+                Scalar::Column(col) => Cell::Column(columns.iter().position(|column| column.id == col.id)?),
+                Scalar::Const(datum, _) => Cell::Const(datum),
+                Scalar::Param(number, _) => Cell::Param(number.checked_sub(1)?),
+                other => {
+                    computed.push(other);
+                    Cell::Computed(computed.len() - 1)
+                }
+            };
+            cells.push((cell, ty));
+        }
+        let compiled = if computed.is_empty() { None } else { compile(&computed, columns) };
+        let is_quick = computed.iter().all(is_quick);
+        Some(Program { columns: columns.to_vec(), cells, computed, compiled, is_quick })
     }
 
     /// The expressions' values for each row.
     fn arrays(&self, rows: &Rows, inputs: &mut Inputs<'_>) -> Result<Vec<ArrayRef>> {
-        let computed = self.computed(rows, inputs)?;
+        let computed = self.evaluated(rows, inputs)?;
         self.cells
             .iter()
-            .map(|cell| match cell {
+            .map(|(cell, ty)| match cell {
                 Cell::Column(place) => {
                     let missing = || SqlError::internal("a column is not in the row");
                     rows.arrays.get(*place).cloned().ok_or_else(missing)
                 }
-                Cell::Const(datum, ty) => repeated(datum, *ty, rows.count),
-                Cell::Param(at, ty) => repeated(&inputs.param(*at)?, *ty, rows.count),
+                Cell::Const(datum) => repeated(datum, *ty, rows.count),
+                Cell::Param(at) => repeated(&inputs.param(*at)?, *ty, rows.count),
                 Cell::Computed(place) => Ok(computed[*place].clone()),
             })
             .collect()
@@ -478,28 +487,27 @@ impl Program {
 
     /// The expressions' values for one row.
     fn datums(&self, row: &Rows, inputs: &mut Inputs<'_>) -> Result<Vec<Datum>> {
-        let computed = self.computed(row, inputs)?;
+        let computed = self.evaluated(row, inputs)?;
         self.cells
             .iter()
-            .zip(&self.scalars)
-            .map(|(cell, scalar)| match cell {
-                Cell::Column(place) => Ok(datum_at(row.arrays[*place].as_ref(), 0, scalar.ty())),
-                Cell::Const(datum, _) => Ok(datum.clone()),
-                Cell::Param(at, _) => inputs.param(*at),
-                Cell::Computed(place) => Ok(datum_at(computed[*place].as_ref(), 0, scalar.ty())),
+            .map(|(cell, ty)| match cell {
+                Cell::Column(place) => Ok(datum_at(row.arrays[*place].as_ref(), 0, *ty)),
+                Cell::Const(datum) => Ok(datum.clone()),
+                Cell::Param(at) => inputs.param(*at),
+                Cell::Computed(place) => Ok(datum_at(computed[*place].as_ref(), 0, *ty)),
             })
             .collect()
     }
 
-    fn computed(&self, rows: &Rows, inputs: &mut Inputs<'_>) -> Result<Vec<ArrayRef>> {
+    fn evaluated(&self, rows: &Rows, inputs: &mut Inputs<'_>) -> Result<Vec<ArrayRef>> {
         if !self.is_quick && Handle::try_current().is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread) {
             // Other sessions' work leaves this thread first: a call may take as long as it likes.
-            return tokio::task::block_in_place(|| self.computed_here(rows, inputs));
+            return tokio::task::block_in_place(|| self.evaluated_here(rows, inputs));
         }
-        self.computed_here(rows, inputs)
+        self.evaluated_here(rows, inputs)
     }
 
-    fn computed_here(&self, rows: &Rows, inputs: &mut Inputs<'_>) -> Result<Vec<ArrayRef>> {
+    fn evaluated_here(&self, rows: &Rows, inputs: &mut Inputs<'_>) -> Result<Vec<ArrayRef>> {
         if let Some(compiled) = &self.compiled {
             let mut arrays = rows.arrays[..self.columns.len()].to_vec();
             for (input, ty) in &compiled.inputs {
@@ -507,18 +515,11 @@ impl Program {
             }
             return compiled.program.evaluate(&compiled.program.rows(arrays, rows.count)?);
         }
-        let scalars: Vec<Scalar> = self
-            .cells
-            .iter()
-            .zip(&self.scalars)
-            .filter(|(cell, _)| matches!(cell, Cell::Computed(_)))
-            .map(|(_, scalar)| scalar.clone())
-            .collect();
-        if scalars.is_empty() {
+        if self.computed.is_empty() {
             return Ok(Vec::new());
         }
         let mut values = inputs.given.values();
-        let program = RowProgram::compile(&scalars, &self.columns, &mut values)?;
+        let program = RowProgram::compile(&self.computed, &self.columns, &mut values)?;
         program.evaluate(&program.rows(rows.arrays[..self.columns.len()].to_vec(), rows.count)?)
     }
 }
@@ -544,7 +545,7 @@ fn repeated(datum: &Datum, ty: PgType, count: usize) -> Result<ArrayRef> {
     }
 }
 
-/// Compiles the computed ones among expressions, with parameters and session values as columns behind the others;
+/// Compiles expressions, with parameters and session values as columns behind the others;
 /// `None` when an expression depends on settings, or does not compile without its values.
 fn compile(scalars: &[Scalar], columns: &[Col]) -> Option<Compiled> {
     let lasting = |scalar: &Scalar| {
@@ -565,9 +566,6 @@ fn compile(scalars: &[Scalar], columns: &[Col]) -> Option<Compiled> {
     let mut inputs: Vec<(Input, PgType)> = Vec::new();
     let mut exprs: Vec<Scalar> = Vec::new();
     for scalar in scalars {
-        if matches!(scalar, Scalar::Column(_) | Scalar::Const(..) | Scalar::Param(..)) {
-            continue;
-        }
         if !lasting(scalar) {
             return None;
         }

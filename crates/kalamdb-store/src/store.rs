@@ -14,6 +14,7 @@ use crate::txn::read_view::ReadView;
 use crate::txn::snapshot::Published;
 use crate::txn::transaction::{Isolation, Transaction};
 use kalamdb_commons::{Oid, TableId};
+use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -178,35 +179,25 @@ impl Store {
 
     /// All jobs, by id. A record that cannot be read is left out, and told to the log.
     pub fn jobs(&self) -> Vec<JobRecord> {
-        let rows = pairs(&*self.published().snapshot, Family::Meta, b"j").unwrap_or_else(|error| {
-            tracing::error!(%error, "jobs cannot be read");
-            Vec::new()
-        });
-        let job = |(_, value): (Vec<u8>, bytes::Bytes)| match stored::decode("a job", &value) {
-            Ok(job) => Some(job),
-            Err(error) => {
-                tracing::error!(%error, "a job cannot be read");
-                None
-            }
-        };
-        rows.into_iter().filter_map(job).collect()
+        self.readable(Family::Meta, b"j", "a job")
     }
 
     /// What tables were before their last change: every older version, by table and version. One that cannot be read
     /// is left out, and told to the log.
     pub fn table_history(&self) -> Vec<TableDef> {
-        let rows = pairs(&*self.published().snapshot, Family::Catalog, b"h").unwrap_or_else(|error| {
-            tracing::error!(%error, "older versions of tables cannot be read");
+        self.readable(Family::Catalog, b"h", "an older version of a table")
+    }
+
+    /// The records under a prefix that can be read; the log is told of others. `what` is one of them, in words.
+    fn readable<T: DeserializeOwned>(&self, family: Family, prefix: &[u8], what: &str) -> Vec<T> {
+        let rows = pairs(&*self.published().snapshot, family, prefix).unwrap_or_else(|error| {
+            tracing::error!(%error, "{what} and all of its kind cannot be read");
             Vec::new()
         });
-        let table = |(_, value): (Vec<u8>, bytes::Bytes)| match stored::decode("an older version of a table", &value) {
-            Ok(table) => Some(table),
-            Err(error) => {
-                tracing::error!(%error, "an older version of a table cannot be read");
-                None
-            }
+        let record = |(_, value): (Vec<u8>, bytes::Bytes)| {
+            stored::decode(what, &value).inspect_err(|error| tracing::error!(%error, "{what} cannot be read")).ok()
         };
-        rows.into_iter().filter_map(table).collect()
+        rows.into_iter().filter_map(record).collect()
     }
 
     /// The live segments of a table.

@@ -3,10 +3,10 @@
 use super::*;
 use arrow_array::{ArrayRef, Int64Array};
 use futures::TryStreamExt;
-use kalamdb_commons::{ColumnId, Oid, SqlError, SqlState, SqlType, TableId, UserId};
+use kalamdb_commons::{ColumnId, Oid, SqlError, SqlState, SqlType};
 use kalamdb_sql::bind::bound::*;
 use kalamdb_sql::function::*;
-use kalamdb_sql::types::{self, Style};
+use kalamdb_sql::types;
 use parking_lot::Mutex;
 use std::cmp::Ordering;
 use std::ops::Bound;
@@ -106,91 +106,6 @@ impl SessionValues for Scene {
             SessionValue::CurrentUser => Datum::text("anna"),
             _ => Datum::Null,
         }
-    }
-}
-
-impl Surroundings for Scene {
-    fn style(&self) -> &Style {
-        static STYLE: std::sync::LazyLock<Style> = std::sync::LazyLock::new(Style::default);
-        &STYLE
-    }
-    fn setting(&self, _: &str) -> Option<String> {
-        None
-    }
-    fn set_setting(&self, _: &str, value: &str, _: bool) -> Result<String> {
-        Ok(value.to_owned())
-    }
-    fn current_user(&self) -> UserId {
-        UserId(10)
-    }
-    fn transaction_start(&self) -> i64 {
-        0
-    }
-    fn statement_start(&self) -> i64 {
-        0
-    }
-    fn snowflake_id(&self) -> i64 {
-        1
-    }
-    fn catalog(&self) -> &dyn CatalogNames {
-        self
-    }
-    fn notify(&self, _: &str, _: &str) -> Result<()> {
-        Ok(())
-    }
-    fn listening_channels(&self) -> Vec<String> {
-        Vec::new()
-    }
-    fn signal_backend(&self, _: i32, _: bool) -> Result<bool> {
-        Ok(false)
-    }
-    fn advisory_lock(&self, _: AdvisoryLock) -> Result<bool> {
-        Ok(true)
-    }
-}
-
-impl CatalogNames for Scene {
-    fn relation_by_name(&self, _: &[String]) -> Option<TableId> {
-        None
-    }
-    fn relation_name(&self, _: Oid) -> Option<String> {
-        None
-    }
-    fn namespace_by_name(&self, _: &str) -> Option<Oid> {
-        None
-    }
-    fn namespace_name(&self, _: Oid) -> Option<String> {
-        None
-    }
-    fn role_by_name(&self, _: &str) -> Option<Oid> {
-        None
-    }
-    fn role_name(&self, _: Oid) -> Option<String> {
-        None
-    }
-    fn relation_is_visible(&self, _: Oid) -> Option<bool> {
-        None
-    }
-    fn index_definition(&self, _: Oid, _: i32) -> Option<String> {
-        None
-    }
-    fn constraint_definition(&self, _: Oid) -> Option<String> {
-        None
-    }
-    fn view_definition(&self, _: Oid) -> Option<String> {
-        None
-    }
-    fn description(&self, _: Oid, _: &str, _: i32) -> Option<String> {
-        None
-    }
-    fn relation_size(&self, _: Oid) -> Option<i64> {
-        None
-    }
-    fn has_privilege(&self, _: Oid, _: PrivilegeObject, _: &str) -> Result<Option<bool>> {
-        Ok(None)
-    }
-    fn search_path(&self, _: bool) -> Vec<String> {
-        Vec::new()
     }
 }
 
@@ -340,7 +255,7 @@ fn execution(leaves: &[Arc<Table>]) -> Execution {
         leaves: leaves.iter().map(|table| table.clone() as Arc<dyn Source>).collect(),
         parameters: vec![(Datum::Int8(2), INT.into())],
         session: Arc::new(Scene),
-        around: Arc::new(Scene),
+        around: Arc::new(Nowhere),
         cancel: CancellationToken::new(),
         locker: None,
     }
@@ -915,8 +830,8 @@ async fn a_large_plan_gives_the_same_rows() {
 #[test]
 fn constants() {
     let scalars = [call(&ADD, vec![lit(1), Scalar::Param(1, INT.into())]), null()];
-    let found = evaluate(&scalars, &[(d(2), INT.into())], &Scene, Arc::new(Scene)).expect("values");
+    let found = evaluate(&scalars, &[(d(2), INT.into())], &Scene, Arc::new(Nowhere)).expect("values");
     assert_eq!(found, [d(3), Datum::Null]);
-    let error = evaluate(&[call(&DIVIDE, vec![lit(1), lit(0)])], &[], &Scene, Arc::new(Scene)).expect_err("an error");
+    let error = evaluate(&[call(&DIVIDE, vec![lit(1), lit(0)])], &[], &Scene, Arc::new(Nowhere)).expect_err("an error");
     assert_eq!(error.state(), SqlState::DIVISION_BY_ZERO);
 }

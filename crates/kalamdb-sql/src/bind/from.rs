@@ -324,15 +324,14 @@ impl Binder<'_> {
         let ordinality = ordinality.then(|| self.col(SqlType::Int8.into(), false));
         let mut item = Item { name: name.to_owned(), ..Item::default() };
         let single = calls.len() == 1 && calls[0].0.len() == 1;
+        let mut keeps_name = false;
         for (columns, call) in &calls {
             // A function with one unnamed result column is called as the function.
             let unnamed = call.function.columns.is_empty();
             for (column, col) in columns {
                 // One with an OUT parameter has that name, and an alias leaves it.
                 let unnamed = unnamed && column == call.function.name;
-                if single && ordinality.is_none() && !unnamed && call.function.columns.is_empty() {
-                    item.whole = Some(*col);
-                }
+                keeps_name |= single && ordinality.is_none() && !unnamed && call.function.columns.is_empty();
                 let name = if unnamed { name } else { column };
                 item.columns.push(ItemColumn { name: name.to_owned(), col: *col, origin: None });
             }
@@ -341,7 +340,7 @@ impl Binder<'_> {
             item.columns.push(ItemColumn { name: "ordinality".to_owned(), col, origin: None });
         }
         item.scalar = single && ordinality.is_none();
-        self.alias_function(&mut item, alias, single)?;
+        self.alias_function(&mut item, alias, single && !keeps_name)?;
         let calls = calls.into_iter().map(|(columns, call)| (columns.into_iter().map(|(_, col)| col).collect(), call));
         let rel = Rel::ProjectSet { input: Box::new(Rel::OneRow), calls: calls.collect(), ordinality };
         Ok(Part { rel, visible: vec![shown(item)] })
@@ -368,14 +367,11 @@ impl Binder<'_> {
         Ok(Part { rel: Rel::Extend { input: Box::new(Rel::OneRow), columns }, visible: vec![shown(item)] })
     }
 
-    /// A function's alias names its single column too.
-    fn alias_function(&mut self, item: &mut Item, alias: Option<&ast::TableAlias>, single: bool) -> Result<()> {
+    /// A function's alias; with `names_column` it is its single column's name too.
+    fn alias_function(&mut self, item: &mut Item, alias: Option<&ast::TableAlias>, names_column: bool) -> Result<()> {
         if let Some(alias) = alias {
             item.name = parse::fold(&alias.name);
-            if single
-                && item.whole.is_none()
-                && let Some(column) = item.columns.first_mut()
-            {
+            if names_column && let Some(column) = item.columns.first_mut() {
                 column.name = item.name.clone();
             }
             self.rename_columns(item, alias)?;

@@ -142,8 +142,6 @@ pub(super) struct Item {
     /// A table's namespace, unless it has an alias.
     pub(super) namespace: Option<String>,
     pub(super) columns: Vec<ItemColumn>,
-    /// The one value of a function's row, which the function's name or alias means too.
-    pub(super) whole: Option<Col>,
     /// Columns that only a name reaches.
     pub(super) system: Vec<(&'static str, ColumnId, Col)>,
     /// A table's need.
@@ -245,11 +243,6 @@ impl Binder<'_> {
                 self.note_system(*id, *need);
             }
             found = system.into_iter().map(|(_, found, _)| found).collect();
-        }
-        if found.is_empty() {
-            let level = &self.levels[depth];
-            let named = level.visible.iter().filter(|v| v.relation && v.item.name == name);
-            found = named.filter_map(|v| v.item.whole).map(|col| Found { col, origin: None }).collect();
         }
         if found.len() > 1 {
             let message = format!("column reference \"{name}\" is ambiguous");
