@@ -41,6 +41,7 @@ pub struct TypeFacts {
 
 /// A built-in type.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(into = "u32", try_from = "u32")]
 #[repr(u32)]
 #[allow(missing_docs)] // the names are pg_type's
 pub enum SqlType {
@@ -322,6 +323,21 @@ impl SqlType {
             oid_like if oid_like.is_oid_like() => DataType::UInt32,
             _ => DataType::Utf8,
         }
+    }
+}
+
+/// Stored definitions hold a type's OID, which never changes; its place in the enum does.
+impl From<SqlType> for u32 {
+    fn from(ty: SqlType) -> u32 {
+        ty as u32
+    }
+}
+
+impl TryFrom<u32> for SqlType {
+    type Error = String;
+
+    fn try_from(oid: u32) -> Result<Self, String> {
+        SqlType::from_oid(oid).ok_or_else(|| format!("no type has the OID {oid}"))
     }
 }
 

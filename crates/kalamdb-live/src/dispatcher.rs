@@ -277,7 +277,16 @@ impl State {
                         self.end(&query, Change::control("ended", seq, Some("user changed"), true));
                     }
                 }
-                Definition::PutNamespace(_) | Definition::DropNamespace(_) => {}
+                // No live query is over these.
+                Definition::PutNamespace(_)
+                | Definition::DropNamespace(_)
+                | Definition::PutView(_)
+                | Definition::DropView(_)
+                | Definition::PutSequence(_)
+                | Definition::DropSequence(_)
+                | Definition::PutType(_)
+                | Definition::DropType(_)
+                | Definition::Comment(..) => {}
             }
         }
     }

@@ -17,7 +17,9 @@ pub mod upkeep;
 pub use catalog::Catalog;
 pub use codec::key::KeyRange;
 pub use definition::{
-    Change, ColumnDef, FlushPolicy, JobRecord, KeyDef, Login, NamespaceDef, Partition, TableDef, TableOptions, UserDef,
+    Change, CheckDef, ColumnDef, ConstraintTiming, Described, DomainCheck, EnumLabel, FlushPolicy, ForeignKeyDef,
+    Identity, IndexDef, IndexKey, IndexKeyPart, IndexState, JobRecord, KeyDef, Login, NamespaceDef, Partition,
+    ReferentialAction, SequenceDef, TableDef, TableOptions, TypeDef, TypeKind, Use, UserDef, ViewColumn, ViewDef,
 };
 pub use error::StoreError;
 pub use kv::Durability;

@@ -4,11 +4,12 @@
 //! few nodes with the old one. Four namespaces are there from the start, three of them in code only.
 
 pub mod stored;
+mod version_1;
 
-use crate::definition::{Change, NamespaceDef, TableDef, UserDef};
-use imbl::HashMap;
+use crate::definition::{Change, Described, NamespaceDef, SequenceDef, TableDef, TypeDef, TypeKind, UserDef, ViewDef};
+use imbl::{HashMap, HashSet, OrdMap};
 use kalamdb_commons::ids::{INFORMATION_SCHEMA, PG_CATALOG, PUBLIC, ROOT, SYSTEM};
-use kalamdb_commons::{NamespaceId, NamespaceName, TableId, TableName, UserId, UserName};
+use kalamdb_commons::{NamespaceId, NamespaceName, Oid, TableId, TableName, UserId, UserName};
 use std::sync::Arc;
 
 /// Every definition at one moment.
@@ -18,8 +19,23 @@ pub struct Catalog {
     namespaces: HashMap<NamespaceId, Arc<NamespaceDef>>,
     namespace_names: HashMap<NamespaceName, NamespaceId>,
     tables: HashMap<TableId, Arc<TableDef>>,
-    /// By namespace first, so that a look-up needs no key to be made and a namespace's tables are together.
-    table_names: HashMap<NamespaceId, HashMap<TableName, TableId>>,
+    views: HashMap<TableId, Arc<ViewDef>>,
+    sequences: HashMap<TableId, Arc<SequenceDef>>,
+    /// Tables, views, sequences and indexes share their names. By namespace first, so that a look-up needs no key to
+    /// be made and a namespace's relations are together.
+    relation_names: HashMap<NamespaceId, HashMap<TableName, Named>>,
+    /// Which table an index or a constraint belongs to.
+    parts: HashMap<Oid, TableId>,
+    /// Which tables have a foreign key to a table, itself included.
+    referencing: HashMap<TableId, HashSet<TableId>>,
+    types: HashMap<Oid, Arc<TypeDef>>,
+    /// The array types over them.
+    array_types: HashMap<Oid, Oid>,
+    /// The labels of enums.
+    labels: HashMap<Oid, Oid>,
+    type_names: HashMap<NamespaceId, HashMap<String, Oid>>,
+    /// In order, so that the columns' stand behind their relation's.
+    comments: OrdMap<Described, Arc<str>>,
     users: HashMap<UserId, Arc<UserDef>>,
     /// Users that were not dropped: a dropped one's name can be given again.
     user_names: HashMap<UserName, UserId>,
@@ -31,6 +47,29 @@ impl std::fmt::Debug for Catalog {
             .field("version", &self.version)
             .field("tables", &self.tables.len())
             .finish_non_exhaustive()
+    }
+}
+
+/// What a relation's name means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// A table.
+    Table(TableId),
+    /// A view.
+    View(TableId),
+    /// A sequence.
+    Sequence(TableId),
+    /// An index of a table, by its OID.
+    Index(TableId, Oid),
+}
+
+impl Named {
+    /// The OID of what it is.
+    pub fn oid(self) -> Oid {
+        match self {
+            Named::Table(id) | Named::View(id) | Named::Sequence(id) => id.0,
+            Named::Index(_, id) => id,
+        }
     }
 }
 
@@ -50,6 +89,11 @@ pub fn public(created_at: i64) -> NamespaceDef {
         description: Some("standard public schema".to_string()),
         created_at,
     }
+}
+
+/// The OIDs of a table, its indexes and its constraints.
+fn parts_of(def: &TableDef) -> impl Iterator<Item = Oid> {
+    std::iter::once(def.id.0).chain(def.index_names().map(|(_, id)| id)).chain(def.constraint_ids())
 }
 
 impl Catalog {
@@ -89,9 +133,20 @@ impl Catalog {
     pub fn table(&self, id: TableId) -> Option<&Arc<TableDef>> {
         self.tables.get(&id)
     }
+    /// What a relation's name means.
+    pub fn relation_by_name(&self, namespace: NamespaceId, name: &str) -> Option<Named> {
+        self.relation_names.get(&namespace)?.get(name).copied()
+    }
+    /// All names of relations in a namespace, in no order.
+    pub fn relations_of(&self, namespace: NamespaceId) -> impl Iterator<Item = (&TableName, Named)> {
+        self.relation_names.get(&namespace).into_iter().flatten().map(|(name, named)| (name, *named))
+    }
     /// A table by its name.
     pub fn table_by_name(&self, namespace: NamespaceId, name: &str) -> Option<&Arc<TableDef>> {
-        self.tables.get(self.table_names.get(&namespace)?.get(name)?)
+        match self.relation_by_name(namespace, name)? {
+            Named::Table(id) => self.tables.get(&id),
+            _ => None,
+        }
     }
     /// All tables, in no order.
     pub fn tables(&self) -> impl Iterator<Item = &Arc<TableDef>> {
@@ -99,8 +154,63 @@ impl Catalog {
     }
     /// The tables of a namespace, in no order.
     pub fn tables_of(&self, namespace: NamespaceId) -> impl Iterator<Item = &Arc<TableDef>> {
-        let names = self.table_names.get(&namespace).into_iter().flat_map(|names| names.values());
-        names.filter_map(|id| self.tables.get(id))
+        self.relations_of(namespace).filter_map(|(_, named)| match named {
+            Named::Table(id) => self.tables.get(&id),
+            _ => None,
+        })
+    }
+    /// The table that an index or a constraint belongs to, by its OID.
+    pub fn table_of_part(&self, oid: Oid) -> Option<&Arc<TableDef>> {
+        self.tables.get(self.parts.get(&oid)?)
+    }
+    /// The tables that have a foreign key to this one, itself perhaps among them.
+    pub fn referencing(&self, table: TableId) -> impl Iterator<Item = &Arc<TableDef>> {
+        let ids = self.referencing.get(&table).into_iter().flatten();
+        ids.filter_map(|id| self.tables.get(id))
+    }
+    /// A view by its id.
+    pub fn view(&self, id: TableId) -> Option<&Arc<ViewDef>> {
+        self.views.get(&id)
+    }
+    /// All views, in no order.
+    pub fn views(&self) -> impl Iterator<Item = &Arc<ViewDef>> {
+        self.views.values()
+    }
+    /// A sequence by its id.
+    pub fn sequence(&self, id: TableId) -> Option<&Arc<SequenceDef>> {
+        self.sequences.get(&id)
+    }
+    /// All sequences, in no order.
+    pub fn sequences(&self) -> impl Iterator<Item = &Arc<SequenceDef>> {
+        self.sequences.values()
+    }
+    /// A user's type by its OID.
+    pub fn data_type(&self, id: Oid) -> Option<&Arc<TypeDef>> {
+        self.types.get(&id)
+    }
+    /// A user's type by the OID of the array type over it.
+    pub fn data_type_of_array(&self, array: Oid) -> Option<&Arc<TypeDef>> {
+        self.types.get(self.array_types.get(&array)?)
+    }
+    /// An enum by the OID of one of its labels.
+    pub fn enum_of_label(&self, label: Oid) -> Option<&Arc<TypeDef>> {
+        self.types.get(self.labels.get(&label)?)
+    }
+    /// A user's type by its name.
+    pub fn data_type_by_name(&self, namespace: NamespaceId, name: &str) -> Option<&Arc<TypeDef>> {
+        self.types.get(self.type_names.get(&namespace)?.get(name)?)
+    }
+    /// All types that users made, in no order.
+    pub fn data_types(&self) -> impl Iterator<Item = &Arc<TypeDef>> {
+        self.types.values()
+    }
+    /// What COMMENT ON said about something.
+    pub fn comment(&self, about: Described) -> Option<&Arc<str>> {
+        self.comments.get(&about)
+    }
+    /// All comments, in order.
+    pub fn comments(&self) -> impl Iterator<Item = (&Described, &Arc<str>)> {
+        self.comments.iter()
     }
     /// A user by its id, dropped ones too.
     pub fn user(&self, id: UserId) -> Option<&Arc<UserDef>> {
@@ -115,6 +225,31 @@ impl Catalog {
         self.users.values()
     }
 
+    /// The comments that go when this change is made: those of what it drops.
+    pub fn comments_going_with(&self, change: &Change) -> Vec<Described> {
+        let objects: Vec<Oid> = match change {
+            Change::DropNamespace(id) => vec![id.0],
+            Change::DropTable(id) => self.tables.get(id).map(|def| parts_of(def).collect()).unwrap_or_default(),
+            Change::DropView(id) | Change::DropSequence(id) => vec![id.0],
+            Change::DropType(id) => vec![*id],
+            Change::PutTable(def) => match self.tables.get(&def.id) {
+                Some(old) => {
+                    let kept: Vec<Oid> = parts_of(def).collect();
+                    parts_of(old).filter(|part| !kept.contains(part)).collect()
+                }
+                None => Vec::new(),
+            },
+            _ => Vec::new(),
+        };
+        let of = |object: Oid| {
+            // OIDs are never used again, whatever they name.
+            let first = Described { object, class: 0, column: i16::MIN };
+            let last = Described { object, class: Oid::MAX, column: i16::MAX };
+            self.comments.range(first..=last).map(|(about, _)| *about)
+        };
+        objects.into_iter().flat_map(of).collect()
+    }
+
     /// The catalog with these changes.
     pub fn with<'a>(&self, changes: impl IntoIterator<Item = &'a Change>) -> Self {
         let mut catalog = self.clone();
@@ -126,22 +261,66 @@ impl Catalog {
 
     /// Makes one change.
     pub fn apply(&mut self, change: &Change) {
+        for about in self.comments_going_with(change) {
+            self.comments.remove(&about);
+        }
         match change {
             Change::PutNamespace(def) => self.put_namespace(def.clone()),
             Change::DropNamespace(id) => {
                 if let Some(def) = self.namespaces.remove(id) {
                     self.namespace_names.remove(&def.name);
-                    self.table_names.remove(id);
+                    self.relation_names.remove(id);
+                    self.type_names.remove(id);
                 }
             }
             Change::PutTable(def) => self.put_table(def.clone()),
             Change::DropTable(id) => {
                 if let Some(def) = self.tables.remove(id) {
-                    self.forget_name(&def);
+                    self.forget_parts(&def);
                 }
             }
             Change::TruncateTable(_) => {}
             Change::PutUser(def) => self.put_user(def.clone()),
+            Change::PutView(def) => {
+                if let Some(old) = self.views.get(&def.id).cloned() {
+                    self.forget_name(old.namespace, &old.name, Named::View(def.id));
+                }
+                self.give_name(def.namespace, def.name.clone(), Named::View(def.id));
+                self.views.insert(def.id, Arc::new(def.clone()));
+            }
+            Change::DropView(id) => {
+                if let Some(def) = self.views.remove(id) {
+                    self.forget_name(def.namespace, &def.name, Named::View(*id));
+                }
+            }
+            Change::PutSequence(def) => {
+                if let Some(old) = self.sequences.get(&def.id).cloned() {
+                    self.forget_name(old.namespace, &old.name, Named::Sequence(def.id));
+                }
+                self.give_name(def.namespace, def.name.clone(), Named::Sequence(def.id));
+                self.sequences.insert(def.id, Arc::new(def.clone()));
+            }
+            Change::DropSequence(id) => {
+                if let Some(def) = self.sequences.remove(id) {
+                    self.forget_name(def.namespace, &def.name, Named::Sequence(*id));
+                }
+            }
+            Change::PutType(def) => {
+                self.forget_type(def.id);
+                self.array_types.insert(def.array, def.id);
+                self.type_names.entry(def.namespace).or_default().insert(def.name.clone(), def.id);
+                if let TypeKind::Enum(labels) = &def.kind {
+                    self.labels.extend(labels.iter().map(|label| (label.id, def.id)));
+                }
+                self.types.insert(def.id, Arc::new(def.clone()));
+            }
+            Change::DropType(id) => self.forget_type(*id),
+            Change::Comment(about, Some(text)) => {
+                self.comments.insert(*about, text.as_str().into());
+            }
+            Change::Comment(about, None) => {
+                self.comments.remove(about);
+            }
         }
         self.version += 1;
     }
@@ -156,15 +335,59 @@ impl Catalog {
 
     fn put_table(&mut self, def: TableDef) {
         if let Some(old) = self.tables.get(&def.id).cloned() {
-            self.forget_name(&old);
+            self.forget_parts(&old);
         }
-        self.table_names.entry(def.namespace).or_default().insert(def.name.clone(), def.id);
+        self.give_name(def.namespace, def.name.clone(), Named::Table(def.id));
+        for (name, id) in def.index_names() {
+            self.give_name(def.namespace, TableName::new(name), Named::Index(def.id, id));
+            self.parts.insert(id, def.id);
+        }
+        self.parts.extend(def.constraint_ids().map(|id| (id, def.id)));
+        for key in &def.foreign_keys {
+            self.referencing.entry(key.parent).or_default().insert(def.id);
+        }
         self.tables.insert(def.id, Arc::new(def));
     }
 
-    fn forget_name(&mut self, def: &TableDef) {
-        if let Some(names) = self.table_names.get_mut(&def.namespace) {
+    /// A table's names, and what points from its parts to it.
+    fn forget_parts(&mut self, def: &TableDef) {
+        self.forget_name(def.namespace, &def.name, Named::Table(def.id));
+        for (name, id) in def.index_names() {
+            self.forget_name(def.namespace, &TableName::new(name), Named::Index(def.id, id));
+            self.parts.remove(&id);
+        }
+        for id in def.constraint_ids() {
+            self.parts.remove(&id);
+        }
+        for key in &def.foreign_keys {
+            if let Some(tables) = self.referencing.get_mut(&key.parent) {
+                tables.remove(&def.id);
+            }
+        }
+    }
+
+    fn give_name(&mut self, namespace: NamespaceId, name: TableName, named: Named) {
+        self.relation_names.entry(namespace).or_default().insert(name, named);
+    }
+
+    fn forget_name(&mut self, namespace: NamespaceId, name: &TableName, named: Named) {
+        if let Some(names) = self.relation_names.get_mut(&namespace)
+            && names.get(name) == Some(&named)
+        {
+            names.remove(name);
+        }
+    }
+
+    fn forget_type(&mut self, id: Oid) {
+        let Some(def) = self.types.remove(&id) else { return };
+        self.array_types.remove(&def.array);
+        if let Some(names) = self.type_names.get_mut(&def.namespace) {
             names.remove(&def.name);
+        }
+        if let TypeKind::Enum(labels) = &def.kind {
+            for label in labels {
+                self.labels.remove(&label.id);
+            }
         }
     }
 

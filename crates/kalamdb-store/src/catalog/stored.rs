@@ -3,14 +3,16 @@
 //! A value is one byte of version and postcard behind it. Keys of a family begin with a letter that says what follows.
 //!
 //! ```text
-//! catalog  n namespace · t table · h table, schema version → what the table was then · u user
+//! catalog  n namespace · t table · h table, schema version → what the table was then · u user · w view
+//!          q sequence · y type · k object, class, column → a comment
 //! default  v what the data directory is · l the last commit · s reserved sequence numbers · o given OIDs and segments
 //!          j job id → job · m table, segment → segment record · f table → flush mark · c table → how many rows
 //!          d segment, row number → a positional delete · i segment → path that is being written
 //!          x segment → path that is retired
 //! ```
 
-use crate::definition::{Change, NamespaceDef, TableDef, UserDef};
+use super::version_1;
+use crate::definition::{Change, Described, NamespaceDef, SequenceDef, TableDef, TypeDef, UserDef, ViewDef};
 use crate::error::StoreError;
 use crate::kv::{Batch, Family, Key, Snapshot, pairs};
 use bytes::Bytes;
@@ -20,8 +22,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Catalog;
 
-/// The version of the stored values.
-const VALUE_VERSION: u8 = 1;
+/// The version of the stored values. 2: types by OID; tables with indexes and constraints. Values of version 1 that
+/// hold no type are the same in both.
+const VALUE_VERSION: u8 = 2;
 
 /// The key of the data directory's own facts.
 pub const FORMAT_KEY: &[u8] = b"v";
@@ -87,13 +90,24 @@ pub fn encode<T: Serialize>(value: &T) -> Bytes {
 /// [`StoreError::Damaged`]; [`StoreError::NewerFormat`] for a later version's value.
 pub fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, StoreError> {
     match bytes.split_first() {
-        Some((&VALUE_VERSION, rest)) => {
+        Some((1..=VALUE_VERSION, rest)) => {
             postcard::from_bytes(rest).map_err(|error| StoreError::Damaged(format!("{what}: {error}")))
         }
         Some((&found, _)) if found > VALUE_VERSION => {
             Err(StoreError::NewerFormat { found: u32::from(found), supported: u32::from(VALUE_VERSION) })
         }
         _ => Err(StoreError::Damaged(format!("{what}: no value"))),
+    }
+}
+
+/// A table's definition from its bytes, of whichever version.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_table(bytes: &[u8]) -> Result<TableDef, StoreError> {
+    match bytes.first() {
+        Some(1) => decode::<version_1::TableDef>("a table", bytes)?.into_now(),
+        _ => decode("a table", bytes),
     }
 }
 
@@ -156,6 +170,11 @@ pub fn history_prefix(table: TableId) -> Key {
     key(b'h', &[&table.0.to_be_bytes()])
 }
 
+/// The key of a comment.
+pub fn comment_key(about: Described) -> Key {
+    key(b'k', &[&about.object.to_be_bytes(), &about.class.to_be_bytes(), &about.column.to_be_bytes()])
+}
+
 /// Writes a change's definitions. Rows, segments and counts of a table that goes are the committer's.
 pub fn write(batch: &mut Batch, change: &Change) {
     match change {
@@ -167,6 +186,16 @@ pub fn write(batch: &mut Batch, change: &Change) {
         Change::DropTable(id) => batch.delete(Family::Catalog, key(b't', &[&id.0.to_be_bytes()])),
         Change::TruncateTable(_) => {}
         Change::PutUser(def) => batch.put(Family::Catalog, key(b'u', &[&def.id.0.to_be_bytes()]), encode(def)),
+        Change::PutView(def) => batch.put(Family::Catalog, key(b'w', &[&def.id.0.to_be_bytes()]), encode(def)),
+        Change::DropView(id) => batch.delete(Family::Catalog, key(b'w', &[&id.0.to_be_bytes()])),
+        Change::PutSequence(def) => batch.put(Family::Catalog, key(b'q', &[&def.id.0.to_be_bytes()]), encode(def)),
+        Change::DropSequence(id) => batch.delete(Family::Catalog, key(b'q', &[&id.0.to_be_bytes()])),
+        Change::PutType(def) => batch.put(Family::Catalog, key(b'y', &[&def.id.to_be_bytes()]), encode(def)),
+        Change::DropType(id) => batch.delete(Family::Catalog, key(b'y', &[&id.to_be_bytes()])),
+        Change::Comment(about, Some(text)) => {
+            batch.put(Family::Catalog, comment_key(*about), encode(&(*about, text)));
+        }
+        Change::Comment(about, None) => batch.delete(Family::Catalog, comment_key(*about)),
     }
 }
 
@@ -180,10 +209,23 @@ pub fn load(snapshot: &dyn Snapshot) -> Result<Catalog, StoreError> {
         catalog.apply(&Change::PutNamespace(decode::<NamespaceDef>("a namespace", &value)?));
     }
     for (_, value) in pairs(snapshot, Family::Catalog, b"t")? {
-        catalog.apply(&Change::PutTable(decode::<TableDef>("a table", &value)?));
+        catalog.apply(&Change::PutTable(decode_table(&value)?));
     }
     for (_, value) in pairs(snapshot, Family::Catalog, b"u")? {
         catalog.apply(&Change::PutUser(decode::<UserDef>("a user", &value)?));
+    }
+    for (_, value) in pairs(snapshot, Family::Catalog, b"w")? {
+        catalog.apply(&Change::PutView(decode::<ViewDef>("a view", &value)?));
+    }
+    for (_, value) in pairs(snapshot, Family::Catalog, b"q")? {
+        catalog.apply(&Change::PutSequence(decode::<SequenceDef>("a sequence", &value)?));
+    }
+    for (_, value) in pairs(snapshot, Family::Catalog, b"y")? {
+        catalog.apply(&Change::PutType(decode::<TypeDef>("a type", &value)?));
+    }
+    for (_, value) in pairs(snapshot, Family::Catalog, b"k")? {
+        let (about, text): (Described, String) = decode("a comment", &value)?;
+        catalog.apply(&Change::Comment(about, Some(text)));
     }
     Ok(catalog)
 }

@@ -600,6 +600,9 @@ impl Group<'_> {
                 let key = stored::history_key(old.id, old.schema_version);
                 self.batch.put(Family::Catalog, key, stored::encode(&**old));
             }
+            for about in catalog.comments_going_with(change) {
+                self.batch.delete(Family::Catalog, stored::comment_key(about));
+            }
             stored::write(&mut self.batch, change);
             catalog.apply(change);
         }

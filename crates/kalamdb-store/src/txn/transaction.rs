@@ -186,16 +186,16 @@ impl Transaction {
         self.published.catalog.table(table) == self.engine.published().catalog.table(table)
     }
 
-    /// Whether a name that was locked is taken: in the transaction's own definitions, or by somebody whose commit its
+    /// Whether a relation's name that was locked is taken: in the transaction's own definitions, or by somebody whose commit its
     /// snapshot does not see.
     pub fn is_name_taken(&self, namespace: NamespaceId, name: &str) -> bool {
-        if self.catalog.table_by_name(namespace, name).is_some() {
+        if self.catalog.relation_by_name(namespace, name).is_some() {
             return true;
         }
         let newest = self.engine.published();
-        let Some(table) = newest.catalog.table_by_name(namespace, name) else { return false };
-        // One that the snapshot has under this name, and the own definitions have not, went by this transaction.
-        self.published.catalog.table_by_name(namespace, name).is_none_or(|known| known.id != table.id)
+        let Some(taken) = newest.catalog.relation_by_name(namespace, name) else { return false };
+        // What the snapshot has under this name, and the own definitions have not, went by this transaction.
+        self.published.catalog.relation_by_name(namespace, name).is_none_or(|known| known != taken)
     }
 
     /// Locks a table until the transaction ends.

@@ -1,6 +1,18 @@
 //! What the catalog holds: definitions as plain values. They change rarely; what changes often (segments, jobs,
 //! login counters) has values of its own.
 
+mod constraint;
+mod data_type;
+mod index;
+mod sequence;
+mod view;
+
+pub use constraint::{CheckDef, ConstraintTiming, ForeignKeyDef, ReferentialAction};
+pub use data_type::{DomainCheck, EnumLabel, TypeDef, TypeKind};
+pub use index::{IndexDef, IndexKey, IndexKeyPart, IndexState};
+pub use sequence::{Identity, SequenceDef};
+pub use view::{Use, ViewColumn, ViewDef};
+
 use kalamdb_commons::{
     AccessLevel, ColumnId, ColumnName, Datum, NamespaceId, NamespaceName, Oid, PgType, Role, Scope, StorageId, TableId,
     TableName, TableType, UserId, UserName,
@@ -48,6 +60,12 @@ pub struct TableDef {
     pub columns: Vec<ColumnDef>,
     /// The primary key; without one rows have a hidden row id (a 64-bit number made from node, time and sequence).
     pub primary_key: Option<KeyDef>,
+    /// Its other indexes, those behind UNIQUE constraints too, in the order they were made.
+    pub indexes: Vec<IndexDef>,
+    /// Its CHECK constraints, in the order they were made.
+    pub checks: Vec<CheckDef>,
+    /// Its foreign keys, in the order they were made.
+    pub foreign_keys: Vec<ForeignKeyDef>,
     /// The OID of its row type.
     pub row_type: Oid,
     /// Microseconds since 1970 UTC.
@@ -69,6 +87,12 @@ pub struct ColumnDef {
     pub not_null: bool,
     /// DEFAULT, as SQL text.
     pub default: Option<String>,
+    /// GENERATED … AS IDENTITY
+    pub identity: Option<Identity>,
+    /// GENERATED ALWAYS AS (…) STORED, as SQL text over the other columns.
+    pub generated: Option<String>,
+    /// The domain that `ty` was declared by.
+    pub domain: Option<Oid>,
     /// What rows have that were written before the column came (PostgreSQL's `attmissingval`).
     pub missing: Datum,
     /// Whether it was dropped.
@@ -192,6 +216,22 @@ impl TableDef {
     pub fn column_by_name(&self, name: &str) -> Option<&ColumnDef> {
         self.live_columns().find(|column| column.name.as_str() == name)
     }
+    /// An index by its OID; the primary key's is not among them.
+    pub fn index(&self, id: Oid) -> Option<&IndexDef> {
+        self.indexes.iter().find(|index| index.id == id)
+    }
+    /// The names of all its indexes, the primary key's first, with their OIDs.
+    pub fn index_names(&self) -> impl Iterator<Item = (&str, Oid)> {
+        let primary = self.primary_key.iter().map(|key| (key.name.as_str(), key.index));
+        primary.chain(self.indexes.iter().map(|index| (index.name.as_str(), index.id)))
+    }
+    /// The OIDs of all its constraints.
+    pub fn constraint_ids(&self) -> impl Iterator<Item = Oid> {
+        let keys = self.primary_key.iter().map(|key| key.constraint);
+        keys.chain(self.indexes.iter().filter_map(|index| index.constraint))
+            .chain(self.checks.iter().map(|check| check.id))
+            .chain(self.foreign_keys.iter().map(|key| key.id))
+    }
     /// Whether its rows are partitioned by user.
     pub fn is_per_user(&self) -> bool {
         matches!(self.kind, TableType::User | TableType::Stream)
@@ -222,6 +262,31 @@ pub enum Change {
     TruncateTable(TableId),
     /// A user is made or changed; a dropped one stays, with `deleted_at`.
     PutUser(UserDef),
+    /// A view is made or changed.
+    PutView(ViewDef),
+    /// A view goes.
+    DropView(TableId),
+    /// A sequence is made or changed.
+    PutSequence(SequenceDef),
+    /// A sequence goes, with its place.
+    DropSequence(TableId),
+    /// A type is made or changed.
+    PutType(TypeDef),
+    /// A type goes.
+    DropType(Oid),
+    /// COMMENT ON; `None` takes it away.
+    Comment(Described, Option<String>),
+}
+
+/// What a comment is about, as in `pg_description`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Described {
+    /// Its OID.
+    pub object: Oid,
+    /// The OID of the system relation that lists it (`classoid`).
+    pub class: Oid,
+    /// The column's number, or 0.
+    pub column: i16,
 }
 
 /// A job: what it is to do, and how far it came. The texts are DIALECT's words.
