@@ -654,7 +654,7 @@ pub(super) fn not(scalar: Scalar) -> Scalar {
 }
 
 /// The operator as `pg_operator` names it.
-fn symbol(op: &BinaryOperator) -> Result<String> {
+pub(super) fn symbol(op: &BinaryOperator) -> Result<String> {
     match op {
         BinaryOperator::PGCustomBinaryOperator(parts) => match parts.as_slice() {
             [name] => Ok(name.clone()),

@@ -7,6 +7,7 @@ pub mod bound;
 mod call;
 mod coerce;
 mod cte;
+pub mod deparse;
 mod expr;
 mod from;
 mod insert;
@@ -19,6 +20,7 @@ mod record;
 mod scope;
 mod select;
 mod set_op;
+mod stored;
 mod subquery;
 mod syntax;
 #[cfg(test)]
@@ -26,6 +28,9 @@ mod tests;
 mod update;
 pub mod walk;
 mod window;
+
+pub use deparse::Purpose;
+pub use stored::{RowExpression, bind_row, canonical_default, canonical_row};
 
 use crate::statement::{Name, Statement};
 use bound::{Bound, BoundCopy, BoundKind, Col, ColId, Need, NeedId, Output, Scalar};

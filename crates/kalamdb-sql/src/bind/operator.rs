@@ -9,7 +9,7 @@ use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType};
 const HINT: &str = "No operator matches the given name and argument types. You might need to add explicit type casts.";
 
 /// The binary operator that these operand types mean.
-fn resolve(name: &str, left: SqlType, right: SqlType) -> Resolution<&'static Operator> {
+pub(super) fn resolve(name: &str, left: SqlType, right: SqlType) -> Resolution<&'static Operator> {
     let candidates: Vec<&'static Operator> =
         function::operators(name).iter().copied().filter(|operator| operator.left.is_some()).collect();
     let types = |operator: &Operator| vec![operator.left.unwrap_or(SqlType::Any), operator.right];

@@ -26,6 +26,10 @@ pub(super) enum Clause {
     UpdateSet,
     Returning,
     Default,
+    Check,
+    IndexPredicate,
+    IndexKey,
+    Generated,
     Execute,
     Filter,
     Window,
@@ -53,6 +57,10 @@ impl Clause {
             Clause::UpdateSet => "UPDATE",
             Clause::Returning => "RETURNING",
             Clause::Default => "DEFAULT expressions",
+            Clause::Check => "check constraints",
+            Clause::IndexPredicate => "index predicates",
+            Clause::IndexKey => "index expressions",
+            Clause::Generated => "column generation expressions",
             Clause::Execute => "EXECUTE parameters",
             Clause::Filter => "FILTER",
             Clause::Window | Clause::WindowArgument => "window definitions",
@@ -208,6 +216,7 @@ impl Binder<'_> {
                 Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message).at(position))
             }
             None => {
+                self.refuse_system_column(name)?;
                 let error = undefined_column(format!("column \"{name}\" does not exist")).at(position);
                 Err(self.with_column_hint(error, None, name))
             }

@@ -255,3 +255,67 @@ fn defaults_are_checked() {
     assert_eq!(state("count(*)", SqlType::Int4).err(), Some(SqlState::GROUPING_ERROR));
     assert_eq!(state("$1", SqlType::Int4).err(), Some(SqlState::UNDEFINED_PARAMETER));
 }
+
+/// What is stored of conditions, as PostgreSQL 15 prints them (`deparse.txt`). Read back, they print the same, but for
+/// an array's cast, which goes to its items then, as in PostgreSQL.
+#[test]
+fn stored_conditions_are_printed_as_postgresql_does() {
+    let scene = scene();
+    let columns = "a int, b bigint, n numeric(10,2), t text, v varchar(10), c char(3), dt date, ts timestamptz, f float8, s smallint, bo bool, arr int[], j jsonb";
+    let shape = relation(16400, "bindtest", "d", columns, &[]);
+    let names = |id: ColumnId| shape.columns.iter().find(|column| column.id == id).map(|column| column.name.clone());
+    let print = |text: &str| match canonical_row(text, &shape, Purpose::Check, &names, &scene) {
+        Ok(text) => text,
+        Err(error) => format!("! {error}"),
+    };
+    let mut lines = include_str!("deparse.txt").lines();
+    let mut wrong = Vec::new();
+    while let (Some(given), Some(expected)) = (lines.next(), lines.next()) {
+        let expected = expected.trim_start().replace("\\n", "\n");
+        let printed = print(given);
+        if printed != expected {
+            wrong.push(format!("{given}\n  is  {printed}\n  not {expected}"));
+            continue;
+        }
+        let again = print(&printed);
+        if print(&again) != again || (again != printed && !printed.contains("])::")) {
+            wrong.push(format!("{given}\n  read back {again}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn stored_conditions_refuse_what_no_row_decides() {
+    let scene = scene();
+    let shape = relation(16400, "bindtest", "d", "a int, b text", &[]);
+    let fault = |text: &str| {
+        let error = bind_row(text, &shape, Purpose::Check, &scene).err();
+        error.map(|error| format!("{} {}", error.state().code(), error.message()))
+    };
+    assert_eq!(fault("a > 0"), None);
+    assert_eq!(fault("a").as_deref(), Some("42804 argument of CHECK must be type boolean, not type integer"));
+    assert_eq!(fault("a in (select 1)").as_deref(), Some("0A000 cannot use subquery in check constraint"));
+    assert_eq!(fault("sum(a) > 1").as_deref(), Some("42803 aggregate functions are not allowed in check constraints"));
+    assert_eq!(
+        fault("_seq > 1").as_deref(),
+        Some("42P10 system column \"_seq\" reference in check constraint is invalid")
+    );
+    assert_eq!(fault("other > 1").as_deref(), Some("42703 column \"other\" does not exist"));
+}
+
+#[test]
+fn stored_defaults_are_printed_as_postgresql_does() {
+    let scene = scene();
+    let print = |text: &str, ty: SqlType| canonical_default(text, "c", ty.into(), &scene).unwrap_or_default();
+    assert_eq!(print("'x'", SqlType::Text), "'x'::text");
+    assert_eq!(print("'5'", SqlType::Int4), "5");
+    assert_eq!(print("'5'", SqlType::Int8), "'5'::bigint");
+    assert_eq!(print("-1", SqlType::Int4), "'-1'::integer");
+    assert_eq!(print("1 + 2", SqlType::Int4), "(1 + 2)");
+    assert_eq!(print("current_timestamp", SqlType::Timestamptz), "CURRENT_TIMESTAMP");
+    assert_eq!(print("now()", SqlType::Timestamptz), "now()");
+    assert_eq!(print("'2020-01-01'", SqlType::Date), "'2020-01-01'::date");
+    assert_eq!(print("'a' || 'b'", SqlType::Text), "('a'::text || 'b'::text)");
+    assert_eq!(print("5", SqlType::Text), "5");
+}
