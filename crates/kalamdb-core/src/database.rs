@@ -1,6 +1,6 @@
 //! The database: everything that is one for all sessions, complete when it is constructed.
 
-use crate::hall::{Hall, LoginRules, Running};
+use crate::hall::{Hall, INDEXES_KEPT, LoginRules, Running};
 use crate::jobs;
 use crate::login::{self, Challenge, Peer};
 use crate::plan::{Engine, EngineOptions};
@@ -12,6 +12,8 @@ use kalamdb_commons::ids::ROOT;
 use kalamdb_commons::{Result, Role, UserName, clock};
 use kalamdb_live::Live;
 use kalamdb_store::{Change, Durability, Isolation, Login, Store, UserDef};
+use lru::LruCache;
+use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,6 +91,7 @@ impl Database {
             login,
             running: Running::default(),
             snowflake: Snowflakes::new(options.node, floor_us),
+            indexes: Mutex::new(LruCache::new(INDEXES_KEPT)),
             started_at: clock::now_us(),
         });
         jobs::resume(&hall);

@@ -1,5 +1,6 @@
 //! What all sessions share: the rooms that statements use, and the state that outlives a session.
 
+use crate::index::TableIndexes;
 use crate::plan::Engine;
 use crate::registry::Registry;
 use crate::snowflake::Snowflakes;
@@ -9,9 +10,11 @@ use kalamdb_auth::throttle::Throttle;
 use kalamdb_auth::token::Issuer;
 use kalamdb_commons::TableId;
 use kalamdb_live::Live;
-use kalamdb_store::Store;
+use kalamdb_store::{Store, TableDef};
+use lru::LruCache;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 /// What statements use of the database: rooms, not a way around them.
@@ -23,6 +26,8 @@ pub(crate) struct Hall {
     pub login: LoginRules,
     pub running: Running,
     pub snowflake: Snowflakes,
+    /// Tables' indexes, compiled; with the definition that they were compiled for.
+    pub indexes: Mutex<LruCache<TableId, (Arc<TableDef>, Arc<TableIndexes>)>>,
     pub started_at: i64,
 }
 
@@ -49,6 +54,9 @@ impl LoginRules {
         self.throttle.unlock(user);
     }
 }
+
+/// How many tables' indexes are kept compiled.
+pub(crate) const INDEXES_KEPT: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
 /// The jobs that run now, by table.
 #[derive(Default)]

@@ -9,6 +9,7 @@
 pub mod database;
 pub mod error;
 mod hall;
+mod index;
 mod jobs;
 pub mod login;
 pub mod plan;

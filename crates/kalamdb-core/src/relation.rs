@@ -13,8 +13,8 @@ use kalamdb_commons::{ColumnId, Datum, Result, Scope, SqlError, SqlType, TableId
 use kalamdb_store::codec::arrow::BatchBuilder;
 use kalamdb_store::codec::key;
 use kalamdb_store::{
-    Change, ColdSegment, Isolation, KeyRange, LockStrength, LockWait, Locked, Partition, ReadView, RowVersion,
-    StoreError, TableDef, Transaction,
+    Change, ColdSegment, IndexEntry, Isolation, KeyRange, LockStrength, LockWait, Locked, Partition, ReadView,
+    RowVersion, StoreError, TableDef, Transaction,
 };
 use std::ops::Bound;
 use std::sync::Arc;
@@ -186,6 +186,63 @@ impl Relation {
     /// 53200
     pub fn remove(&self, transaction: &mut Transaction, key: &[u8], old: RowVersion, purge: bool) -> Result<()> {
         Ok(transaction.row_remove(self.partition()?, key, old, purge)?)
+    }
+
+    /// Which row has a unique entry now, unlocked: the answer may be old when it comes.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn entry_newest(&self, transaction: &Transaction, entry: &IndexEntry, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        Ok(transaction.entry_newest(self.partition()?, entry, key)?)
+    }
+
+    /// Locks a unique entry for the row with this key, and says which row has it, judged on the newest published state
+    /// at every isolation level.
+    ///
+    /// # Errors
+    /// 40P01, 55P03
+    pub async fn entry_claim(
+        &self,
+        transaction: &mut Transaction,
+        entry: &IndexEntry,
+        key: &[u8],
+        wait: LockWait,
+    ) -> Result<Option<Vec<u8>>> {
+        Ok(transaction.entry_claim(self.partition()?, entry, key, wait).await?)
+    }
+
+    /// Adds an entry for the row with this key. A unique one was claimed.
+    ///
+    /// # Errors
+    /// 53200
+    pub fn entry_put(&self, transaction: &mut Transaction, entry: &IndexEntry, key: &[u8]) -> Result<()> {
+        Ok(transaction.entry_put(self.partition()?, entry, key)?)
+    }
+
+    /// Removes an entry of the row with this key.
+    ///
+    /// # Errors
+    /// 40P01, 55P03, 53200
+    pub async fn entry_remove(
+        &self,
+        transaction: &mut Transaction,
+        entry: &IndexEntry,
+        key: &[u8],
+        wait: LockWait,
+    ) -> Result<()> {
+        Ok(transaction.entry_remove(self.partition()?, entry, key, wait).await?)
+    }
+
+    /// Entries of committed rows for an index that is being filled; the place of the first key that is there twice.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn build_put(
+        &self,
+        transaction: &mut Transaction,
+        entries: &[(IndexEntry, Vec<u8>)],
+    ) -> Result<Option<usize>> {
+        Ok(transaction.build_put(self.partition()?, entries).await?)
     }
 
     /// Removes all rows of a table that is one partition.

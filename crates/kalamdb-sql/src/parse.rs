@@ -8,6 +8,7 @@
 mod alter;
 mod copy;
 mod cursor;
+mod index;
 mod query;
 mod session;
 mod table;
@@ -16,6 +17,7 @@ mod types;
 mod user;
 
 pub use cursor::is_reserved;
+pub(crate) use index::{ELEMENT_QUOTE, conflict_element};
 pub(crate) use query::{KEY_SHARE, LOCK_MARK_QUOTE, NO_KEY_UPDATE};
 
 use crate::dialect::KalamDialect;
@@ -243,6 +245,7 @@ fn read(mut cursor: Cursor<'_>) -> Read<Statement> {
         "FLUSH" | "STORAGE" => table::flush(cursor),
         "KILL" | "LISTEN" | "LIVE" | "NOTIFY" | "SUBSCRIBE" | "UNLISTEN" => session::live(cursor),
         "LOCK" => table::lock(cursor),
+        "REINDEX" => index::reindex(cursor),
         "RESET" | "SET" | "SHOW" | "USE" => session::setting(cursor),
         "SELECT" | "TABLE" | "VALUES" | "WITH" => query::query(cursor),
         "TRUNCATE" => table::truncate(cursor),
@@ -274,7 +277,6 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ("REASSIGN", "REASSIGN OWNED"),
     ("REFRESH", "REFRESH MATERIALIZED VIEW"),
     ("REGISTER", "REGISTER TABLE"),
-    ("REINDEX", "REINDEX"),
     ("RESTORE", "RESTORE DATABASE"),
     ("REVOKE", "REVOKE"),
     ("SECURITY", "SECURITY LABEL"),
@@ -285,7 +287,7 @@ const UNSUPPORTED: &[(&str, &str)] = &[
 #[rustfmt::skip]
 const KINDS: &[&str] = &[
     "ACCESS METHOD", "AGGREGATE", "CAST", "COLLATION", "CONVERSION", "DATABASE", "DEFAULT PRIVILEGES", "DOMAIN",
-    "EVENT TRIGGER", "EXTENSION", "FOREIGN DATA WRAPPER", "FOREIGN TABLE", "FUNCTION", "GROUP", "UNIQUE INDEX", "INDEX",
+    "EVENT TRIGGER", "EXTENSION", "FOREIGN DATA WRAPPER", "FOREIGN TABLE", "FUNCTION", "GROUP",
     "LANGUAGE", "LARGE OBJECT", "LIVE QUERY", "MATERIALIZED VIEW", "OPERATOR CLASS", "OPERATOR FAMILY", "OPERATOR",
     "OWNED", "POLICY", "PROCEDURE", "PUBLICATION", "RECURSIVE VIEW", "ROUTINE", "RULE", "SEQUENCE", "SERVER", "STATISTICS",
     "STORAGE", "SUBSCRIPTION", "SYSTEM", "TABLESPACE", "TEXT SEARCH CONFIGURATION", "TEXT SEARCH DICTIONARY",
@@ -313,6 +315,9 @@ fn create(cursor: &mut Cursor<'_>) -> Read<Statement> {
     if table::begins_table(cursor) {
         return table::create(cursor);
     }
+    if cursor.is("INDEX") || cursor.are("UNIQUE INDEX") {
+        return index::create(cursor);
+    }
     cursor.accept("OR REPLACE");
     for words in ["TRUSTED", "PROCEDURAL", "CONSTRAINT", "DEFAULT", "TEMP", "TEMPORARY"] {
         if !cursor.are("DEFAULT PRIVILEGES") {
@@ -327,6 +332,9 @@ fn alter(cursor: &mut Cursor<'_>) -> Read<Statement> {
     if cursor.is("TABLE") {
         return alter::table(cursor);
     }
+    if cursor.is("INDEX") {
+        return index::alter(cursor);
+    }
     if cursor.is("NAMESPACE") || cursor.is("SCHEMA") {
         return table::alter_namespace(cursor);
     }
@@ -340,6 +348,9 @@ fn drop(cursor: &mut Cursor<'_>) -> Read<Statement> {
     cursor.expect("DROP")?;
     if cursor.is("TABLE") {
         return table::drop(cursor);
+    }
+    if cursor.is("INDEX") {
+        return index::drop(cursor);
     }
     if cursor.is("NAMESPACE") || cursor.is("SCHEMA") {
         return table::drop_namespace(cursor);

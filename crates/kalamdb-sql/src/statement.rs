@@ -83,6 +83,30 @@ pub enum Statement {
     },
     /// ALTER TABLE
     AlterTable(Box<AlterTable>),
+    /// CREATE INDEX
+    CreateIndex(Box<CreateIndex>),
+    /// DROP INDEX
+    DropIndex {
+        /// Which.
+        names: Vec<Name>,
+        /// IF EXISTS
+        if_exists: bool,
+        /// CONCURRENTLY
+        concurrently: bool,
+        /// CASCADE
+        cascade: bool,
+    },
+    /// ALTER INDEX
+    AlterIndex {
+        /// Which.
+        name: Name,
+        /// IF EXISTS
+        if_exists: bool,
+        /// What.
+        action: AlterIndexAction,
+    },
+    /// REINDEX
+    Reindex(Reindexed),
     /// TRUNCATE
     Truncate {
         /// Which.
@@ -383,8 +407,104 @@ pub struct CreateTable {
     pub columns: Vec<ColumnSpec>,
     /// The primary key: constraint name, columns.
     pub primary_key: Option<(Option<String>, Vec<String>)>,
+    /// The UNIQUE constraints, in order.
+    pub uniques: Vec<UniqueSpec>,
     /// WITH ( … ), names lower case.
     pub options: Vec<(String, String)>,
+}
+
+/// CREATE INDEX.
+#[derive(Debug, Clone)]
+pub struct CreateIndex {
+    /// Its name; `None`: one is chosen.
+    pub name: Option<String>,
+    /// The table.
+    pub table: Name,
+    /// UNIQUE
+    pub unique: bool,
+    /// CONCURRENTLY
+    pub concurrently: bool,
+    /// IF NOT EXISTS
+    pub if_not_exists: bool,
+    /// USING
+    pub method: String,
+    /// What it is sorted by.
+    pub elements: Vec<IndexElement>,
+    /// INCLUDE
+    pub include: Vec<String>,
+    /// NULLS NOT DISTINCT
+    pub nulls_not_distinct: bool,
+    /// WITH ( … ), names lower case.
+    pub options: Vec<(String, String)>,
+    /// WHERE, as text.
+    pub predicate: Option<String>,
+}
+
+/// One element of an index, or of ON CONFLICT's target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IndexElement {
+    /// What is sorted.
+    pub value: IndexedValue,
+    /// Where it stands in the statement.
+    pub position: Option<usize>,
+    /// COLLATE
+    pub collation: Option<String>,
+    /// The operator class.
+    pub class: Option<String>,
+    /// DESC
+    pub descending: bool,
+    /// NULLS FIRST or LAST, if said.
+    pub nulls_first: Option<bool>,
+}
+
+/// What an index sorts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum IndexedValue {
+    /// A column.
+    Column(String),
+    /// An expression, as text.
+    Expression(String),
+}
+
+/// A UNIQUE constraint.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct UniqueSpec {
+    /// Its name; `None`: one is chosen.
+    pub name: Option<String>,
+    /// Its columns.
+    pub columns: Vec<String>,
+    /// INCLUDE
+    pub include: Vec<String>,
+    /// NULLS NOT DISTINCT
+    pub nulls_not_distinct: bool,
+    /// WITH ( … ), names lower case.
+    pub options: Vec<(String, String)>,
+    /// USING INDEX: a unique index that is there.
+    pub using_index: Option<String>,
+}
+
+/// What ALTER INDEX does.
+#[derive(Debug, Clone)]
+pub enum AlterIndexAction {
+    /// RENAME TO
+    Rename(String),
+    /// SET ( … )
+    Set(Vec<(String, String)>),
+    /// RESET ( … )
+    Reset(Vec<String>),
+}
+
+/// What REINDEX looks at.
+#[derive(Debug, Clone)]
+pub enum Reindexed {
+    /// INDEX
+    Index(Name),
+    /// TABLE
+    Table(Name),
+    /// SCHEMA
+    Namespace(String),
+    /// DATABASE and SYSTEM: all that there is.
+    Everything(String),
 }
 
 /// A column's definition.
@@ -421,6 +541,15 @@ pub enum AlterAction {
         /// The columns.
         columns: Vec<String>,
     },
+    /// ADD [CONSTRAINT name] UNIQUE …
+    AddUnique(UniqueSpec),
+    /// ADD [CONSTRAINT name] PRIMARY KEY USING INDEX i
+    AddPrimaryKeyUsing {
+        /// The constraint's name.
+        name: Option<String>,
+        /// The index.
+        index: String,
+    },
     /// ADD COLUMN
     AddColumn {
         /// The column.
@@ -429,6 +558,8 @@ pub enum AlterAction {
         if_not_exists: bool,
         /// PRIMARY KEY, said with the column: it comes only if the column does.
         key: Option<Box<AlterAction>>,
+        /// UNIQUE, said with the column: as with the key.
+        uniques: Vec<UniqueSpec>,
     },
     /// DROP COLUMN
     DropColumn {

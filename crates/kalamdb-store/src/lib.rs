@@ -18,8 +18,9 @@ pub use catalog::Catalog;
 pub use codec::key::KeyRange;
 pub use definition::{
     Change, CheckDef, ColumnDef, ConstraintTiming, Described, DomainCheck, EnumLabel, FlushPolicy, ForeignKeyDef,
-    Identity, IndexDef, IndexKey, IndexKeyPart, IndexState, JobRecord, KeyDef, Login, NamespaceDef, Partition,
-    ReferentialAction, SequenceDef, TableDef, TableOptions, TypeDef, TypeKind, Use, UserDef, ViewColumn, ViewDef,
+    Identity, IndexDef, IndexKey, IndexKeyPart, IndexMethod, IndexState, JobRecord, KeyDef, Login, NamespaceDef,
+    Partition, ReferentialAction, SequenceDef, TableDef, TableOptions, TypeDef, TypeKind, Use, UserDef, ViewColumn,
+    ViewDef,
 };
 pub use error::StoreError;
 pub use kv::Durability;
@@ -27,6 +28,7 @@ pub use segment::{ColdSegment, SegmentRecord};
 pub use store::{KvKind, Options, Store};
 pub use txn::committer::Committed;
 pub use txn::feed::{CommitRecord, Feed, Lagged, Notification, RowChange};
+pub use txn::index::{Entries, IndexEntry};
 pub use txn::lock::{LockStrength, LockWait, TableLockMode};
 pub use txn::note::{ChangeNote, FlushCommit};
 pub use txn::read_view::{HotRows, HotScan, Place, ReadView, RowVersion, Tombstone};

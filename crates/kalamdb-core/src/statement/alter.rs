@@ -10,13 +10,14 @@ use super::table::{
     apply_option, check_column_count, check_column_name, column_of, default_of, is_system_column, lock_for_change,
     not_in_use, owned, set_key, shown,
 };
-use super::{Outcome, query, rewrite};
+use super::{Outcome, index, query, rewrite};
 use crate::error;
 use crate::standing::Standing;
 use kalamdb_auth::authorize::AdminAction;
 use kalamdb_commons::{ColumnId, ColumnName, Datum, Result, SqlError, SqlState, TableName, TableType, clock};
 use kalamdb_sql::bind::walk;
-use kalamdb_sql::statement::{AlterAction, AlterTable, ColumnSpec};
+use kalamdb_sql::statement::{AlterAction, AlterIndexAction, AlterTable, ColumnSpec};
+use kalamdb_store::catalog::Named;
 use kalamdb_store::{Change, ColumnDef, KeyDef, TableDef};
 use std::sync::Arc;
 
@@ -27,6 +28,13 @@ use std::sync::Arc;
 pub(super) async fn run(standing: &mut Standing, alter: &AlterTable) -> Result<Outcome> {
     standing.writable("ALTER TABLE")?;
     let Some(table) = lock_for_change(standing, &alter.name).await? else {
+        if let ([AlterAction::Rename { to }], Some(Named::Index(..))) =
+            (alter.actions.as_slice(), index::find(standing, &alter.name))
+        {
+            let rename = AlterIndexAction::Rename(to.clone());
+            index::alter(standing, &alter.name, alter.if_exists, &rename).await?;
+            return done();
+        }
         if alter.if_exists {
             standing.notice(format!("relation \"{}\" does not exist, skipping", alter.name.name));
             return done();
@@ -77,7 +85,7 @@ fn in_order(actions: &[AlterAction]) -> Vec<&AlterAction> {
         | AlterAction::DropNotNull { .. } => 0,
         AlterAction::AddColumn { .. } => 1,
         AlterAction::SetNotNull { .. } => 2,
-        AlterAction::AddPrimaryKey { .. } => 3,
+        AlterAction::AddPrimaryKey { .. } | AlterAction::AddPrimaryKeyUsing { .. } | AlterAction::AddUnique(_) => 3,
         AlterAction::SetDefault { .. } => 4,
         AlterAction::RenameColumn { .. }
         | AlterAction::RenameConstraint { .. }
@@ -100,17 +108,32 @@ struct Work {
 impl Work {
     async fn act(&mut self, standing: &mut Standing, action: &AlterAction) -> Result<()> {
         match action {
-            AlterAction::AddColumn { column, if_not_exists, key } => {
-                if self.add_column(standing, column, *if_not_exists).await?
-                    && let Some(AlterAction::AddPrimaryKey { name, columns }) = key.as_deref()
-                {
+            AlterAction::AddColumn { column, if_not_exists, key, uniques } => {
+                if !self.add_column(standing, column, *if_not_exists).await? {
+                    return Ok(());
+                }
+                if let Some(AlterAction::AddPrimaryKey { name, columns }) = key.as_deref() {
                     self.add_primary_key(standing, name.as_deref(), columns).await?;
+                }
+                if !uniques.is_empty() {
+                    standing.transaction().define(Change::PutTable(self.table.clone()))?;
+                }
+                for unique in uniques {
+                    index::add_unique(standing, &mut self.table, unique, true).await?;
                 }
                 Ok(())
             }
             AlterAction::DropColumn { name, if_exists } => self.drop_column(standing, name, *if_exists).await,
             AlterAction::AddPrimaryKey { name, columns } => {
                 self.add_primary_key(standing, name.as_deref(), columns).await
+            }
+            AlterAction::AddUnique(unique) => index::add_unique(standing, &mut self.table, unique, false).await,
+            AlterAction::AddPrimaryKeyUsing { name, index } => {
+                self.refuse_second_key()?;
+                let before = Arc::new(self.table.clone());
+                let (name, columns) = index::key_from_index(standing, &mut self.table, name.as_deref(), index).await?;
+                set_key(standing, &mut self.table, name, &columns)?;
+                rewrite::rekey(standing, &before, &Arc::new(self.table.clone())).await
             }
             AlterAction::DropConstraint { name, if_exists } => self.drop_constraint(standing, name, *if_exists).await,
             AlterAction::SetDefault { name, default } => {
@@ -124,7 +147,7 @@ impl Work {
                 Ok(())
             }
             AlterAction::DropNotNull { name } => self.drop_not_null(name),
-            AlterAction::RenameColumn { name, to } => self.rename_column(name, to),
+            AlterAction::RenameColumn { name, to } => self.rename_column(standing, name, to),
             AlterAction::RenameConstraint { name, to } => self.rename_constraint(standing, name, to).await,
             AlterAction::Rename { to } => self.rename(standing, to).await,
             AlterAction::SetOptions(options) => self.set_options(options),
@@ -211,6 +234,7 @@ impl Work {
             // PostgreSQL: a key goes with any of its columns.
             self.drop_primary_key(standing).await?;
         }
+        index::drop_with_column(standing, &mut self.table, id)?;
         if let Some(column) = self.table.columns.iter_mut().find(|column| column.id == id) {
             column.dropped = true;
             column.not_null = false;
@@ -221,15 +245,27 @@ impl Work {
     }
 
     async fn add_primary_key(&mut self, standing: &mut Standing, name: Option<&str>, columns: &[String]) -> Result<()> {
+        self.refuse_second_key()?;
+        let name = match name {
+            Some(name) => {
+                self.claim_name(standing, name).await?;
+                name.to_string()
+            }
+            None => index::choose_name(standing, &self.table, &[], "pkey").await?,
+        };
+        let before = Arc::new(self.table.clone());
+        set_key(standing, &mut self.table, name, columns)?;
+        rewrite::rekey(standing, &before, &Arc::new(self.table.clone())).await
+    }
+
+    fn refuse_second_key(&self) -> Result<()> {
         if self.table.primary_key.is_some() {
             return Err(SqlError::new(
                 SqlState::INVALID_TABLE_DEFINITION,
                 format!("multiple primary keys for table \"{}\" are not allowed", self.table.name),
             ));
         }
-        let before = Arc::new(self.table.clone());
-        set_key(standing, &mut self.table, name, columns)?;
-        rewrite::rekey(standing, &before, &Arc::new(self.table.clone())).await
+        Ok(())
     }
 
     /// Rows without a key lie by hidden row ids, so each gets one. The columns stay NOT NULL, as in PostgreSQL.
@@ -239,7 +275,12 @@ impl Work {
         rewrite::rekey(standing, &before, &Arc::new(self.table.clone())).await
     }
 
-    /// The key, if it has this name: the only constraint that there is.
+    /// The place of the index behind a UNIQUE constraint.
+    fn unique_named(&self, name: &str) -> Option<usize> {
+        self.table.indexes.iter().position(|index| index.constraint.is_some() && index.name == name)
+    }
+
+    /// The key, if it has this name.
     fn key_named(&mut self, name: &str) -> Option<&mut KeyDef> {
         self.table.primary_key.as_mut().filter(|key| key.name == name)
     }
@@ -247,6 +288,10 @@ impl Work {
     async fn drop_constraint(&mut self, standing: &mut Standing, name: &str, if_exists: bool) -> Result<()> {
         if self.key_named(name).is_some() {
             return self.drop_primary_key(standing).await;
+        }
+        if let Some(at) = self.unique_named(name) {
+            self.table.indexes.remove(at);
+            return Ok(());
         }
         let message = format!("constraint \"{name}\" of relation \"{}\" does not exist", self.table.name);
         if if_exists {
@@ -275,7 +320,7 @@ impl Work {
         Ok(())
     }
 
-    fn rename_column(&mut self, name: &str, to: &str) -> Result<()> {
+    fn rename_column(&mut self, standing: &Standing, name: &str, to: &str) -> Result<()> {
         if is_system_column(name) {
             return Err(SqlError::new(
                 SqlState::FEATURE_NOT_SUPPORTED,
@@ -290,6 +335,7 @@ impl Work {
         if self.table.column_by_name(to).is_some() {
             return Err(SqlError::new(SqlState::DUPLICATE_COLUMN, self.existing_column(to)));
         }
+        self.table.indexes = index::renamed_column(standing, &self.table, id, to)?;
         if let Some(column) = self.table.columns.iter_mut().find(|column| column.id == id) {
             column.name = ColumnName::new(to);
         }
@@ -297,13 +343,15 @@ impl Work {
     }
 
     async fn rename_constraint(&mut self, standing: &mut Standing, name: &str, to: &str) -> Result<()> {
-        if self.key_named(name).is_none() {
+        if self.key_named(name).is_none() && self.unique_named(name).is_none() {
             let message = format!("constraint \"{name}\" for table \"{}\" does not exist", self.table.name);
             return Err(SqlError::new(SqlState::UNDEFINED_OBJECT, message));
         }
         self.claim_name(standing, to).await?;
         if let Some(key) = self.key_named(name) {
             key.name = to.to_string();
+        } else if let Some(at) = self.unique_named(name) {
+            self.table.indexes[at].name = to.to_string();
         }
         Ok(())
     }
@@ -320,9 +368,7 @@ impl Work {
         let namespace = self.table.namespace;
         standing.transaction().name_lock(namespace, name, wait).await?;
         standing.begin_statement()?;
-        let catalog = standing.catalog();
-        let is_key = |table: &Arc<TableDef>| table.primary_key.as_ref().is_some_and(|key| key.name == name);
-        if standing.transaction().is_name_taken(namespace, name) || catalog.tables_of(namespace).any(is_key) {
+        if standing.transaction().is_name_taken(namespace, name) {
             let message = format!("relation \"{name}\" already exists");
             return Err(SqlError::new(SqlState::DUPLICATE_TABLE, message));
         }

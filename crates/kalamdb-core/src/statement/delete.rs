@@ -1,6 +1,7 @@
 //! DELETE: as UPDATE, with tombstones in the place of new rows.
 
 use super::Guard;
+use super::entries;
 use super::query::{self, Relations};
 use super::update::{Finder, Found, LockedRows};
 use super::write::{Kept, RESTARTS_MAX, ReturningProgram, Written, values_of};
@@ -43,7 +44,7 @@ pub(super) async fn run(
         while let Some(batch) = source.next().await {
             match finder.lock(standing, &batch?, LockStrength::Update, &mut seen).await? {
                 Found::Rows(found) => {
-                    remove(standing, &relation, found, delete.purge, returning.as_ref(), &mut written)?;
+                    remove(standing, &relation, found, delete.purge, returning.as_ref(), &mut written).await?;
                 }
                 Found::Restart => {
                     restarted = true;
@@ -60,7 +61,7 @@ pub(super) async fn run(
     Err(SqlError::new(SqlState::T_R_SERIALIZATION_FAILURE, "could not serialize access due to concurrent update"))
 }
 
-fn remove(
+async fn remove(
     standing: &mut Standing,
     relation: &Arc<Relation>,
     found: LockedRows,
@@ -74,8 +75,18 @@ fn remove(
         written.returned.push(returning.rows(relation.table()?, &old, Some(&found.batch))?)?;
     }
     written.count += found.rows.len() as u64;
-    for (key, version) in found.rows {
+    let indexes = entries::of(standing, relation.table()?)?;
+    let gone = {
+        let old: Vec<(&[u8], &[u8])> =
+            found.rows.iter().map(|(key, version)| (key.as_slice(), version.row.as_ref())).collect();
+        indexes.of_rows(&old)?
+    };
+    let wait = query::lock_wait(standing);
+    for ((key, version), gone) in found.rows.into_iter().zip(gone) {
         relation.remove(standing.transaction(), &key, version, purge)?;
+        for entry in &gone {
+            relation.entry_remove(standing.transaction(), entry, &key, wait).await?;
+        }
     }
     Ok(())
 }

@@ -1,19 +1,21 @@
 //! INSERT
 
+use super::entries::{self, NewRows};
 use super::query::{self, Relations, lock_wait};
 use super::write::{
-    self, Kept, ReturningProgram, Written, check_not_null, duplicate, keys_of, rows_in, take, values_of,
+    self, Kept, RESTARTS_MAX, ReturningProgram, Written, check_not_null, duplicate, keys_of, rows_in, take, values_of,
 };
 use super::{Guard, batch_of};
+use crate::index::{RowEntries, TableIndexes};
 use crate::relation::Relation;
 use crate::standing::{Prepared, Standing};
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use futures::StreamExt;
 use kalamdb_commons::{ColumnId, Datum, Result, SqlError, SqlState};
-use kalamdb_sql::bind::bound::{BoundInsert, Col, ColId, OnConflict, Scalar};
+use kalamdb_sql::bind::bound::{Arbiter as By, BoundInsert, Col, ColId, OnConflict, Scalar};
 use kalamdb_sql::predicate::{RowProgram, Values};
 use kalamdb_store::codec::arrow::BatchBuilder;
-use kalamdb_store::{RowVersion, TableDef};
+use kalamdb_store::{LockWait, RowVersion, TableDef};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -37,8 +39,12 @@ pub(super) async fn run(
         insert.returning.as_ref().map(|returning| ReturningProgram::new(returning, &[], &with)).transpose()?;
     let mut arbiter = match &insert.on_conflict {
         None => Arbiter::Error,
-        Some(OnConflict::DoNothing) => Arbiter::Nothing,
-        Some(update) => Arbiter::Update(Box::new(ConflictUpdate::new(update, &columns, &with)?)),
+        Some(OnConflict::DoNothing { arbiters }) => Arbiter::Nothing(arbiters.clone()),
+        Some(OnConflict::DoUpdate { arbiters, .. }) => {
+            let update = insert.on_conflict.as_ref().map(|update| ConflictUpdate::new(update, &columns, &with));
+            let update = update.ok_or_else(|| SqlError::internal("no ON CONFLICT"))??;
+            Arbiter::Update(arbiters.clone(), Box::new(update))
+        }
     };
     let mut source = query::stream(standing, &insert.source, &outputs, prepared, relations, values, guard).await?;
     let mut written = Written { count: 0, returned: Kept::default() };
@@ -53,14 +59,24 @@ pub(super) async fn run(
     Ok(written)
 }
 
-/// What happens when the key is there already.
+/// What happens when a row is there already, and what says so.
 pub(super) enum Arbiter {
     /// 23505
     Error,
-    /// DO NOTHING
-    Nothing,
-    /// DO UPDATE
-    Update(Box<ConflictUpdate>),
+    /// DO NOTHING, by these keys; `None`: by all.
+    Nothing(Option<Vec<By>>),
+    /// DO UPDATE, by these keys.
+    Update(Vec<By>, Box<ConflictUpdate>),
+}
+
+impl Arbiter {
+    fn goes_by(&self, by: By) -> bool {
+        match self {
+            Arbiter::Error => false,
+            Arbiter::Nothing(None) => true,
+            Arbiter::Nothing(Some(arbiters)) | Arbiter::Update(arbiters, _) => arbiters.contains(&by),
+        }
+    }
 }
 
 /// Writes a batch whose columns are the table's live ones in the order of `columns`; the written rows as (key, row).
@@ -78,37 +94,86 @@ pub(super) async fn write_batch(
     check_not_null(standing, &table, batch, columns)?;
     let keys = keys_of(standing, &table, batch, columns)?;
     let rows = rows_in(&table, batch, columns)?;
+    let indexes = entries::of(standing, &table)?;
+    let entries = indexes.of_batch(batch, columns)?;
+    let new_rows = NewRows { indexes: &indexes, table: &table, batch, columns };
     let has_key = table.primary_key.is_some();
     let wait = lock_wait(standing);
     let mut written = Vec::with_capacity(rows.len());
-    for (at, (key, row)) in keys.into_iter().zip(rows).enumerate() {
-        if has_key {
-            // The claim of a key is a lock on it, present or absent: two sessions cannot both find it free.
-            let newest = match arbiter {
-                Arbiter::Error => relation.claim(standing.transaction(), &key, wait).await?,
-                _ => relation.claim_or_find(standing.transaction(), &key, wait).await?,
-            };
-            if let Some(existing) = newest {
-                match arbiter {
-                    Arbiter::Error => return Err(duplicate(standing, &table, &row)),
-                    Arbiter::Nothing => {}
-                    Arbiter::Update(update) => {
-                        let proposed = take(batch, &[at])?;
-                        if let Some(row) = update.apply(standing, relation, &table, &key, existing, &proposed)? {
-                            written.push((key, row));
-                        }
-                    }
-                }
-                continue;
+    for (at, ((key, row), entries)) in keys.into_iter().zip(rows).zip(entries).enumerate() {
+        if let Some((key, existing)) = conflicting(standing, relation, &key, has_key, &entries, arbiter, wait).await? {
+            if let Arbiter::Update(_, update) = arbiter {
+                let proposed = take(batch, &[at])?;
+                let row = update.apply(standing, relation, &table, (&key, existing), &proposed, &indexes).await?;
+                written.extend(row);
             }
-            if let Arbiter::Update(update) = arbiter {
-                update.seen.insert(key.clone());
-            }
+            continue;
+        }
+        // The claim of a key is a lock on it, present or absent: two sessions cannot both find it free.
+        if has_key && !arbiter.goes_by(By::Key) && relation.claim(standing.transaction(), &key, wait).await?.is_some() {
+            return Err(duplicate(standing, &table, &row));
         }
         relation.insert(standing.transaction(), &key, row.clone())?;
+        let claimed = |index| arbiter.goes_by(By::Index(index));
+        new_rows.put(standing, relation, (at, &key), &entries, claimed, wait).await?;
+        if let Arbiter::Update(_, update) = arbiter {
+            update.seen.insert(key.clone());
+        }
         written.push((key, row));
     }
     Ok(written)
+}
+
+/// The row that is in the way by an arbiter, locked; without one, all arbiters' keys are claimed.
+///
+/// Nobody waits for a row while it holds a key that the row's owner may want: the keys are let go first, and looked at
+/// again when the row is ours.
+async fn conflicting(
+    standing: &mut Standing,
+    relation: &Relation,
+    key: &[u8],
+    has_key: bool,
+    entries: &RowEntries,
+    arbiter: &Arbiter,
+    wait: LockWait,
+) -> Result<Option<(Vec<u8>, RowVersion)>> {
+    for _ in 0..RESTARTS_MAX {
+        let before = standing.transaction().lock_count();
+        let mut found = None;
+        if has_key && arbiter.goes_by(By::Key) {
+            found = relation.claim_or_find(standing.transaction(), key, wait).await?.map(|row| (key.to_vec(), row));
+        }
+        let mut moved = false;
+        for entry in entries.iter().filter(|entry| entry.unique && arbiter.goes_by(By::Index(entry.index))) {
+            if found.is_some() {
+                break;
+            }
+            let mut other = relation.entry_newest(standing.transaction(), entry, key)?;
+            if other.is_none() {
+                other = relation.entry_claim(standing.transaction(), entry, key, wait).await?;
+            }
+            let Some(other) = other else { continue };
+            standing.transaction().unlock_since(before);
+            let row = relation.claim_or_find(standing.transaction(), &other, wait).await?;
+            let still = relation.entry_newest(standing.transaction(), entry, key)?.as_ref() == Some(&other);
+            match row.filter(|_| still) {
+                Some(row) => found = Some((other, row)),
+                None => {
+                    moved = true;
+                    break;
+                }
+            }
+        }
+        if moved {
+            standing.transaction().unlock_since(before);
+            continue;
+        }
+        if found.is_some() && matches!(arbiter, Arbiter::Nothing(_)) {
+            standing.transaction().unlock_since(before);
+        }
+        return Ok(found);
+    }
+    Err(SqlError::new(SqlState::T_R_SERIALIZATION_FAILURE, "could not serialize access due to concurrent update"))
 }
 
 /// DO UPDATE, compiled over the row as it is and the proposed one.
@@ -146,16 +211,17 @@ impl ConflictUpdate {
         })
     }
 
-    fn apply(
+    /// The row as it is then, with its key; `None` when the condition does not hold.
+    async fn apply(
         &mut self,
         standing: &mut Standing,
         relation: &Relation,
-        table: &TableDef,
-        key: &[u8],
-        existing: RowVersion,
+        table: &Arc<TableDef>,
+        (key, existing): (&[u8], RowVersion),
         proposed: &RecordBatch,
-    ) -> Result<Option<Vec<u8>>> {
-        if !self.seen.insert(key.to_vec()) {
+        indexes: &TableIndexes,
+    ) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+        if self.seen.contains(key) {
             return Err(SqlError::new(
                 SqlState::CARDINALITY_VIOLATION,
                 "ON CONFLICT DO UPDATE command cannot affect row a second time",
@@ -174,15 +240,24 @@ impl ConflictUpdate {
         {
             return Ok(None);
         }
-        let (columns, new) =
-            merged(table, &[(key, existing.row.as_ref())], &self.set, &self.program.evaluate(&input)?)?;
+        let old = [(key, existing.row.as_ref())];
+        let gone = indexes.of_rows(&old)?.pop().unwrap_or_default();
+        let (columns, new) = merged(table, &old, &self.set, &self.program.evaluate(&input)?)?;
         check_not_null(standing, table, &new, &columns)?;
-        if keys_of(standing, table, &new, &columns)?.first().is_none_or(|new| new != key) {
-            return Err(SqlError::unsupported("ON CONFLICT DO UPDATE that changes the primary key"));
-        }
+        let come = indexes.of_batch(&new, &columns)?.pop().unwrap_or_default();
+        // A row without a primary key keeps the key that it has.
+        let new_key = match table.primary_key {
+            Some(_) => keys_of(standing, table, &new, &columns)?.pop(),
+            None => None,
+        };
+        let new_key = new_key.unwrap_or_else(|| key.to_vec());
         let row = rows_in(table, &new, &columns)?.pop().ok_or_else(|| SqlError::internal("no row was encoded"))?;
-        relation.replace(standing.transaction(), key, row.clone(), existing)?;
-        Ok(Some(row))
+        let wait = lock_wait(standing);
+        let new_rows = NewRows { indexes, table, batch: &new, columns: &columns };
+        let written = (0, new_key.as_slice(), row.clone());
+        new_rows.replace(standing, relation, (key, existing), written, (gone, come), wait).await?;
+        self.seen.insert(new_key.clone());
+        Ok(Some((new_key, row)))
     }
 }
 

@@ -10,7 +10,9 @@ mod channel;
 pub(crate) mod copy;
 mod cursor;
 mod delete;
+mod entries;
 mod explain;
+mod index;
 mod insert;
 mod listing;
 mod namespace;
@@ -187,6 +189,14 @@ async fn carry_out(
         Statement::CreateTable(create) => guard.watch(table::create(standing, create)).await,
         Statement::DropTable { names, if_exists, .. } => guard.watch(table::drop(standing, names, *if_exists)).await,
         Statement::AlterTable(alter) => guard.watch(alter::run(standing, alter)).await,
+        Statement::CreateIndex(create) => guard.watch(index::create(standing, create, single)).await,
+        Statement::DropIndex { names, if_exists, concurrently, cascade } => {
+            guard.watch(index::drop(standing, names, *if_exists, *concurrently, *cascade, single)).await
+        }
+        Statement::AlterIndex { name, if_exists, action } => {
+            guard.watch(index::alter(standing, name, *if_exists, action)).await
+        }
+        Statement::Reindex(what) => index::reindex(standing, what),
         Statement::Truncate { names } => guard.watch(table::truncate(standing, names, guard)).await,
         Statement::Lock { names, mode, nowait } => guard.watch(table::lock(standing, names, mode, *nowait)).await,
         Statement::Vacuum { names, .. } => {

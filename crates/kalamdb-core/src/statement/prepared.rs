@@ -9,11 +9,11 @@ use crate::system;
 use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState, SqlType};
 use kalamdb_sql::Statement;
 use kalamdb_sql::bind::bound::{Bound, BoundKind, Output};
-use kalamdb_sql::bind::{self, ColumnShape, Names, RelationKind, RelationShape};
+use kalamdb_sql::bind::{self, ColumnShape, Names, RelationKind, RelationShape, UniqueShape};
 use kalamdb_sql::function::CatalogNames;
 use kalamdb_sql::parse::Parsed;
 use kalamdb_sql::types::Style;
-use kalamdb_store::{Catalog, TableDef};
+use kalamdb_store::{Catalog, IndexKeyPart, TableDef};
 use sqlparser_ast::Expr;
 use std::sync::Arc;
 
@@ -214,7 +214,7 @@ impl BindingNames {
 }
 
 /// A table in the binder's words.
-fn shape_of(table: &TableDef, namespace: &str) -> RelationShape {
+pub(super) fn shape_of(table: &TableDef, namespace: &str) -> RelationShape {
     let column = |column: &kalamdb_store::ColumnDef| ColumnShape {
         id: column.id,
         name: column.name.to_string(),
@@ -232,7 +232,20 @@ fn shape_of(table: &TableDef, namespace: &str) -> RelationShape {
         kind: RelationKind::Table(table.kind),
         columns: table.live_columns().map(column).collect(),
         primary_key,
+        uniques: table.indexes.iter().filter(|index| index.unique).map(unique_shape).collect(),
     }
+}
+
+fn unique_shape(index: &kalamdb_store::IndexDef) -> UniqueShape {
+    let (mut columns, mut expressions) = (Vec::new(), Vec::new());
+    for key in &index.keys {
+        match &key.what {
+            IndexKeyPart::Column(id) => columns.push(*id),
+            IndexKeyPart::Expression { text, .. } => expressions.push(text.clone()),
+        }
+    }
+    let constraint = index.constraint.map(|_| index.name.clone());
+    UniqueShape { id: index.id, constraint, columns, expressions, predicate: index.predicate.clone() }
 }
 
 impl Names for BindingNames {

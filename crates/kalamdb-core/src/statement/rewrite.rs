@@ -4,9 +4,9 @@
 //! reaches the client. A row's key here is what lies behind the table's number: user number (USER tables) and key.
 
 use super::around::Around;
-use super::batch_of;
 use super::insert::merged;
 use super::write::{self, check_not_null, duplicate, key_column, keys_of, rows_in};
+use super::{batch_of, entries};
 use crate::plan::SessionValues;
 use crate::relation::Relation;
 use crate::resolve;
@@ -121,20 +121,27 @@ pub(super) async fn rekey(standing: &mut Standing, before: &Arc<TableDef>, after
     let (relation, mut rows) = rows(standing, before, &columns)?;
     let rewritten = resolve::rewritten(after, &standing.identity)?;
     relation.silence(standing.transaction())?;
+    // Both have the same indexes: the entries lead to the new keys from here on.
+    let indexes = entries::of(standing, after)?;
     while let Some(batch) = rows.next().await {
         let batch = batch?;
         let values = batch_of(batch.columns()[..live.len()].to_vec(), batch.num_rows())?;
+        let row_entries = indexes.of_batch(&values, &live)?;
         check_not_null(standing, after, &values, &live).map_err(|error| contains_nulls(error, after))?;
         let keys = keys_of(standing, after, &values, &live)?;
         let new = rows_in(after, &values, &live)?;
         let old = locked(standing, &relation, &batch).await?;
-        for (((old_key, old), key), row) in old.into_iter().zip(keys).zip(new) {
+        for ((((old_key, old), key), row), row_entries) in old.into_iter().zip(keys).zip(new).zip(row_entries) {
             let key = if after.is_per_user() { behind_user(&old_key, &key)? } else { key };
             relation.remove(standing.transaction(), &old_key, old, true)?;
             let wait = LockWait::Block(None);
             let claim = rewritten.lock(standing.transaction(), &key, LockStrength::Update, wait).await?;
             if claim.newest.is_some() {
                 return Err(could_not_create(standing, after, &row));
+            }
+            for entry in &row_entries {
+                relation.entry_remove(standing.transaction(), entry, &old_key, wait).await?;
+                rewritten.entry_put(standing.transaction(), entry, &key)?;
             }
             rewritten.insert(standing.transaction(), &key, row)?;
         }

@@ -14,6 +14,7 @@ use kalamdb_commons::{
 use kalamdb_sql::bind;
 use kalamdb_sql::bind::bound::{Action, Need, Scalar};
 use kalamdb_sql::statement::{ColumnSpec, CreateTable, Name};
+use kalamdb_store::catalog::Named;
 use kalamdb_store::{
     Catalog, Change, ColumnDef, FlushPolicy, KeyDef, LockWait, NamespaceDef, StoreError, TableDef, TableLockMode,
     TableOptions,
@@ -48,7 +49,20 @@ pub(super) async fn create(standing: &mut Standing, create: &CreateTable) -> Res
         }
         return Err(SqlError::new(SqlState::DUPLICATE_TABLE, message));
     }
-    let table = definition(standing, create, &namespace)?;
+    let mut table = definition(standing, create, &namespace)?;
+    if let Some((name, columns)) = &create.primary_key {
+        let name = match name {
+            Some(name) => {
+                claim_index_name(standing, &table, name).await?;
+                name.clone()
+            }
+            None => super::index::choose_name(standing, &table, &[], "pkey").await?,
+        };
+        set_key(standing, &mut table, name, columns)?;
+    }
+    for unique in &create.uniques {
+        super::index::add_unique(standing, &mut table, unique, true).await?;
+    }
     standing.transaction().define(Change::PutTable(table))?;
     done("CREATE TABLE")
 }
@@ -88,7 +102,7 @@ fn definition(standing: &mut Standing, create: &CreateTable, namespace: &Namespa
         columns.push(column_of(standing, spec, ColumnId(at as i16 + 1))?);
     }
     let now = clock::now_us();
-    let mut table = TableDef {
+    Ok(TableDef {
         id: TableId(standing.hall.store.allocate_oid()),
         namespace: namespace.id,
         name: TableName::new(create.name.name.as_str()),
@@ -106,11 +120,21 @@ fn definition(standing: &mut Standing, create: &CreateTable, namespace: &Namespa
         row_type: standing.hall.store.allocate_oid(),
         created_at: now,
         updated_at: now,
-    };
-    if let Some((name, columns)) = &create.primary_key {
-        set_key(standing, &mut table, name.as_deref(), columns)?;
+    })
+}
+
+/// Locks the name of a key, which must be free.
+///
+/// # Errors
+/// 42P07
+async fn claim_index_name(standing: &mut Standing, table: &TableDef, name: &str) -> Result<()> {
+    let wait = lock_wait(standing);
+    standing.transaction().name_lock(table.namespace, name, wait).await?;
+    standing.begin_statement()?;
+    if name == table.name.as_str() || standing.transaction().is_name_taken(table.namespace, name) {
+        return Err(SqlError::new(SqlState::DUPLICATE_TABLE, format!("relation \"{name}\" already exists")));
     }
-    Ok(table)
+    Ok(())
 }
 
 /// 54011 for more columns than a table may have.
@@ -193,7 +217,7 @@ pub(super) fn default_of(standing: &Standing, text: &str, column: &str, ty: PgTy
 ///
 /// # Errors
 /// 54011, 42703, 42701, 0A000 for a type that no key has.
-pub(super) fn set_key(standing: &Standing, table: &mut TableDef, name: Option<&str>, columns: &[String]) -> Result<()> {
+pub(super) fn set_key(standing: &Standing, table: &mut TableDef, name: String, columns: &[String]) -> Result<()> {
     if columns.len() > KEY_COLUMNS_MAX {
         return Err(SqlError::new(
             SqlState::TOO_MANY_COLUMNS,
@@ -224,7 +248,7 @@ pub(super) fn set_key(standing: &Standing, table: &mut TableDef, name: Option<&s
     table.primary_key = Some(KeyDef {
         constraint: standing.hall.store.allocate_oid(),
         index: standing.hall.store.allocate_oid(),
-        name: name.map_or_else(|| format!("{}_pkey", table.name), str::to_string),
+        name,
         columns: ids,
     });
     Ok(())
@@ -407,12 +431,24 @@ fn lookup(standing: &Standing, catalog: &Catalog, name: &Name) -> Result<Option<
 /// 42501 for a system catalog, 40001 at REPEATABLE READ for a definition that is older than another's commit, those of
 /// locks.
 pub(super) async fn lock_for_change(standing: &mut Standing, name: &Name) -> Result<Option<Arc<TableDef>>> {
+    lock_with(standing, name, TableLockMode::AccessExclusive).await
+}
+
+/// The same with another lock, which must keep others from changing the definition.
+///
+/// # Errors
+/// As [`lock_for_change`].
+pub(super) async fn lock_with(
+    standing: &mut Standing,
+    name: &Name,
+    mode: TableLockMode,
+) -> Result<Option<Arc<TableDef>>> {
     let wait = lock_wait(standing);
     loop {
         standing.begin_statement()?;
         let catalog = standing.catalog();
         let Some(table) = lookup(standing, &catalog, name)? else { return Ok(None) };
-        standing.transaction().table_lock(table.id, TableLockMode::AccessExclusive, wait).await?;
+        standing.transaction().table_lock(table.id, mode, wait).await?;
         standing.begin_statement()?;
         let catalog = standing.catalog();
         match lookup(standing, &catalog, name)? {
@@ -472,6 +508,12 @@ pub(super) async fn drop(standing: &mut Standing, names: &[Name], if_exists: boo
                 owned(standing, &table, |is_owner| AdminAction::DropTable { is_owner })?;
                 not_in_use(standing, &table, "DROP TABLE")?;
                 standing.transaction().define(Change::DropTable(table.id))?;
+            }
+            None if matches!(super::index::find(standing, name), Some(Named::Index(..))) => {
+                let message = format!("\"{}\" is not a table", name.name);
+                return Err(
+                    SqlError::new(SqlState::WRONG_OBJECT_TYPE, message).with_hint("Use DROP INDEX to remove an index.")
+                );
             }
             None if if_exists => {
                 standing.notice(format!("table \"{}\" does not exist, skipping", name.name));

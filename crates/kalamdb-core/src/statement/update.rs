@@ -1,10 +1,11 @@
 //! UPDATE: find rows on the snapshot, lock each, look again where it changed, write.
 
+use super::entries::{self, NewRows};
 use super::insert::{is_true, merged};
 use super::query::{self, Relations, lock_wait};
 use super::write::{
-    self, Kept, RESTARTS_MAX, ReturningProgram, Written, check_not_null, duplicate, key_column, keys_of, place,
-    rows_in, take, values_of,
+    self, Kept, RESTARTS_MAX, ReturningProgram, Written, check_not_null, key_column, keys_of, place, rows_in, take,
+    values_of,
 };
 use super::{Guard, batch_of};
 use crate::relation::Relation;
@@ -15,7 +16,7 @@ use kalamdb_commons::{ColumnId, Datum, Result, SqlError, SqlState};
 use kalamdb_sql::bind::bound::{BoundUpdate, Col, ColId, Rel, Scalar};
 use kalamdb_sql::predicate::{RowProgram, Values};
 use kalamdb_store::codec::arrow::BatchBuilder;
-use kalamdb_store::{LockStrength, RowVersion, TableDef};
+use kalamdb_store::{IndexDef, LockStrength, RowVersion, TableDef};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -37,6 +38,7 @@ pub(super) async fn run(
     }
     let key_columns = relation.table()?.primary_key.as_ref().map(|key| key.columns.clone()).unwrap_or_default();
     let changes_key = update.set.iter().any(|(id, _)| key_columns.contains(id));
+    let changes_unique = changes_unique(relation.table()?, update.set.iter().map(|(id, _)| *id));
     let with = values_of(standing, prepared.query()?, &values);
     let finder =
         Finder::new(&relation, &update.source, &update.target, update.recheck.as_ref(), update.restarts, &with)?;
@@ -48,7 +50,7 @@ pub(super) async fn run(
             Some(returning) => Some(ReturningProgram::new(returning, &finder.columns, &with)?),
             None => None,
         },
-        strength: if changes_key { LockStrength::Update } else { LockStrength::NoKeyUpdate },
+        strength: if changes_key || changes_unique { LockStrength::Update } else { LockStrength::NoKeyUpdate },
         changes_key,
     };
     for _ in 0..RESTARTS_MAX {
@@ -74,6 +76,13 @@ pub(super) async fn run(
         standing.restart_statement()?;
     }
     Err(SqlError::new(SqlState::T_R_SERIALIZATION_FAILURE, "could not serialize access due to concurrent update"))
+}
+
+/// Whether a column is set that a foreign key could refer to: PostgreSQL locks such rows as for DELETE.
+fn changes_unique(table: &TableDef, mut set: impl Iterator<Item = ColumnId>) -> bool {
+    let plain = |index: &&IndexDef| index.unique && index.predicate.is_none() && index.columns().is_some();
+    let unique: Vec<&IndexDef> = table.indexes.iter().filter(plain).collect();
+    set.any(|id| unique.iter().any(|index| index.is_over(id)))
 }
 
 /// What an UPDATE writes.
@@ -104,19 +113,20 @@ impl Assignments {
         check_not_null(standing, &table, &new, &columns)?;
         let rows = rows_in(&table, &new, &columns)?;
         let keys = if self.changes_key { Some(keys_of(standing, &table, &new, &columns)?) } else { None };
+        let indexes = entries::of(standing, &table)?;
+        let (mut gone, mut come) = if indexes.is_empty() || (!self.changes_key && indexes.ignore(&self.set)) {
+            (vec![Vec::new(); rows.len()], vec![Vec::new(); rows.len()])
+        } else {
+            (indexes.of_rows(&old)?, indexes.of_batch(&new, &columns)?)
+        };
+        let new_rows = NewRows { indexes: &indexes, table: &table, batch: &new, columns: &columns };
         let wait = lock_wait(standing);
         let mut pairs = Vec::with_capacity(rows.len());
         for (at, ((old_key, version), row)) in found.rows.into_iter().zip(rows).enumerate() {
             let key = keys.as_ref().map_or(&old_key, |keys| &keys[at]).clone();
-            if key == old_key {
-                relation.replace(standing.transaction(), &key, row.clone(), version)?;
-            } else {
-                relation.remove(standing.transaction(), &old_key, version, true)?;
-                if relation.claim(standing.transaction(), &key, wait).await?.is_some() {
-                    return Err(duplicate(standing, &table, &row));
-                }
-                relation.insert(standing.transaction(), &key, row.clone())?;
-            }
+            let changed = (std::mem::take(&mut gone[at]), std::mem::take(&mut come[at]));
+            let written = (at, key.as_slice(), row.clone());
+            new_rows.replace(standing, relation, (&old_key, version), written, changed, wait).await?;
             pairs.push((key, row));
         }
         written.count += pairs.len() as u64;

@@ -4,9 +4,11 @@
 //! own), the registry, the store's records. Who may see which row is decided here, beside the rows. A relation that has
 //! no function is one whose things KalamDB does not have: it is empty, with PostgreSQL's columns.
 
+pub mod index;
 mod information_schema;
 pub mod names;
 mod objects;
+pub mod operator_class;
 mod own;
 mod relational;
 mod server;
@@ -139,6 +141,7 @@ fn binding_shape(shape: &Shape) -> RelationShape {
         kind: RelationKind::System,
         columns: shape.columns.iter().enumerate().map(column).collect(),
         primary_key: None,
+        uniques: Vec::new(),
     }
 }
 

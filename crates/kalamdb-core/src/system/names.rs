@@ -2,12 +2,13 @@
 //! `regclass` ask.
 
 use super::relational::{index_definition, quoted};
-use super::{relations, shape_of};
+use super::{index, relations, shape_of};
 use kalamdb_auth::Identity;
 use kalamdb_auth::authorize::{ObjectFacts, RowAction};
 use kalamdb_commons::{NamespaceId, Oid, Result, Role, SqlError, SqlState, TableId, UserId};
 use kalamdb_sql::function::{CatalogNames, PrivilegeObject};
-use kalamdb_store::{Catalog, KeyDef, Store, TableDef};
+use kalamdb_store::catalog::Named;
+use kalamdb_store::{Catalog, Store, TableDef};
 use std::sync::Arc;
 
 /// One catalog, one search path, one identity.
@@ -46,11 +47,10 @@ impl CatalogView {
             return Some(shape.table.0);
         }
         let id = self.catalog.namespace_by_name(namespace)?.id;
-        if let Some(table) = self.catalog.table_by_name(id, name) {
-            return Some(table.id.0);
-        }
-        let mut tables = self.catalog.tables_of(id);
-        tables.find_map(|table| table.primary_key.as_ref().filter(|key| key.name == name).map(|key| key.index))
+        self.catalog.relation_by_name(id, name).map(|named| match named {
+            Named::Table(id) | Named::View(id) | Named::Sequence(id) => id.0,
+            Named::Index(_, index) => index,
+        })
     }
 
     /// A relation's (or index's) namespace and name.
@@ -61,19 +61,13 @@ impl CatalogView {
         if let Some(table) = self.catalog.table(TableId(oid)) {
             return Some((self.namespace(table.namespace)?, table.name.to_string()));
         }
-        let (table, key) = self.key(|key| key.index == oid)?;
-        Some((self.namespace(table.namespace)?, key.name.clone()))
+        let table = self.catalog.table_of_part(oid)?;
+        let (name, _) = table.index_names().find(|(_, id)| *id == oid)?;
+        Some((self.namespace(table.namespace)?, name.to_string()))
     }
 
     fn namespace(&self, id: NamespaceId) -> Option<String> {
         self.catalog.namespace(id).map(|namespace| namespace.name.to_string())
-    }
-
-    fn key(&self, wanted: impl Fn(&KeyDef) -> bool) -> Option<(Arc<TableDef>, KeyDef)> {
-        self.catalog.tables().find_map(|table| {
-            let key = table.primary_key.as_ref().filter(|key| wanted(key))?;
-            Some((table.clone(), key.clone()))
-        })
     }
 
     /// Whether the session may know a table's size: one that is partitioned by user has no size of one user's rows.
@@ -150,19 +144,31 @@ impl CatalogNames for CatalogView {
         Some(self.relation_by_name(std::slice::from_ref(&name)) == Some(TableId(oid)))
     }
 
-    fn index_definition(&self, oid: Oid, column: i32) -> Option<String> {
-        let (table, key) = self.key(|key| key.index == oid)?;
-        match usize::try_from(column) {
-            Ok(0) | Err(_) => Some(index_definition(&self.namespace(table.namespace)?, &table, &key)),
-            Ok(column) => {
-                let id = key.columns.get(column - 1)?;
-                table.column(*id).map(|column| quoted(column.name.as_str()))
+    fn index_definition(&self, oid: Oid, column: i32, pretty: bool) -> Option<String> {
+        let table = self.catalog.table_of_part(oid)?;
+        let column = usize::try_from(column).unwrap_or(0);
+        if let Some(index) = table.index(oid) {
+            let namespace = self.namespace(table.namespace)?;
+            // The pretty form names the schema only where the search path does not find the table.
+            let told = !pretty || self.relation_is_visible(table.id.0) != Some(true);
+            return index::definition(told.then_some(namespace.as_str()), table, index, column, pretty);
+        }
+        let key = table.primary_key.as_ref().filter(|key| key.index == oid)?;
+        match column {
+            0 => Some(index_definition(&self.namespace(table.namespace)?, table, key)),
+            column => {
+                let column = key.columns.get(column - 1).and_then(|id| table.column(*id));
+                Some(column.map(|column| quoted(column.name.as_str())).unwrap_or_default())
             }
         }
     }
 
     fn constraint_definition(&self, oid: Oid) -> Option<String> {
-        let (table, key) = self.key(|key| key.constraint == oid)?;
+        let table = self.catalog.table_of_part(oid)?;
+        if let Some(index) = table.indexes.iter().find(|index| index.constraint == Some(oid)) {
+            return Some(index::constraint_definition(table, index));
+        }
+        let key = table.primary_key.as_ref().filter(|key| key.constraint == oid)?;
         let columns = key.columns.iter().filter_map(|id| table.column(*id)).map(|column| quoted(column.name.as_str()));
         Some(format!("PRIMARY KEY ({})", columns.collect::<Vec<_>>().join(", ")))
     }

@@ -15,7 +15,7 @@ pub(super) fn make(name: &str, _facts: &Facts, wanted: &Wanted, rows: &mut Rows)
         "pg_am" => methods(rows),
         "pg_collation" => collations(rows),
         "pg_language" => languages(rows),
-        "pg_opclass" => {}
+        "pg_opclass" => super::operator_class::rows(wanted, rows),
         _ => return false,
     }
     true
@@ -103,6 +103,7 @@ fn aggregates(rows: &mut Rows) {
 fn methods(rows: &mut Rows) {
     rows.push(cells![oid: 2u32, amname: "heap", amhandler: 3u32, amtype: 't']);
     rows.push(cells![oid: 403u32, amname: "btree", amhandler: 330u32, amtype: 'i']);
+    rows.push(cells![oid: 405u32, amname: "hash", amhandler: 331u32, amtype: 'i']);
 }
 
 fn collations(rows: &mut Rows) {

@@ -1,15 +1,16 @@
 //! pg_class, pg_attribute, pg_attrdef, pg_index, pg_constraint, pg_type, pg_namespace, pg_description: the relations
 //! that describe relations.
 
+use super::index::{collation_of, definition, names_of, push_index};
+use super::operator_class::{BTREE, default_for, method_oid};
 use super::{Facts, Rows, SHAPES, Shape, Wanted, cells, list};
 use kalamdb_commons::ids::{INFORMATION_SCHEMA, PG_CATALOG, PUBLIC, ROOT, SYSTEM};
 use kalamdb_commons::sql_type::{TYPES, TypeFacts};
 use kalamdb_commons::{ColumnId, Datum, NamespaceId, PgType, SqlType, TableId};
-use kalamdb_store::{ColumnDef, KeyDef, TableDef};
+use kalamdb_store::{ColumnDef, IndexDef, IndexMethod, KeyDef, TableDef};
 
 /// The access methods' OIDs, PostgreSQL's.
 const HEAP: u32 = 2;
-const BTREE: u32 = 403;
 /// The system columns that DESCRIBE shows: `_seq`, `_updated`, `_deleted`.
 const SYSTEM_COLUMNS: [(ColumnId, &str, SqlType); 3] = [
     (ColumnId::SEQ, "_seq", SqlType::Int8),
@@ -116,12 +117,7 @@ fn classes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
     }
     for table in facts.catalog.tables() {
         if wants(wanted, table.id.0) {
-            let options = match table.options.reloptions.is_empty() {
-                true => Datum::Null,
-                false => {
-                    list(SqlType::Text, table.options.reloptions.iter().map(|option| Datum::text(option.as_str())))
-                }
-            };
+            let options = options_of(&table.options.reloptions);
             push_class(
                 rows,
                 Class {
@@ -134,7 +130,7 @@ fn classes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
                     kind: 'r',
                     columns: table.columns.len(),
                     rows: facts.row_count(table).map_or(-1.0, |count| count as f32),
-                    has_index: table.primary_key.is_some(),
+                    has_index: table.primary_key.is_some() || !table.indexes.is_empty(),
                     options,
                 },
             );
@@ -157,6 +153,31 @@ fn classes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
                 },
             );
         }
+        for index in table.indexes.iter().filter(|index| wants(wanted, index.id)) {
+            push_class(
+                rows,
+                Class {
+                    oid: index.id,
+                    name: &index.name,
+                    namespace: table.namespace.0,
+                    row_type: 0,
+                    owner: table.owner.0,
+                    method: method_oid(index.method),
+                    kind: 'i',
+                    columns: index.keys.len() + index.include.len(),
+                    rows: 0.0,
+                    has_index: false,
+                    options: options_of(&index.reloptions),
+                },
+            );
+        }
+    }
+}
+
+fn options_of(options: &[String]) -> Datum {
+    match options {
+        [] => Datum::Null,
+        some => list(SqlType::Text, some.iter().map(|option| Datum::text(option.as_str()))),
     }
 }
 
@@ -169,6 +190,8 @@ struct Attribute<'a> {
     not_null: bool,
     has_default: bool,
     dropped: bool,
+    /// Where it is not the type's own.
+    collation: Option<u32>,
 }
 
 fn push_attribute(rows: &mut Rows, attribute: &Attribute<'_>) {
@@ -183,7 +206,11 @@ fn push_attribute(rows: &mut Rows, attribute: &Attribute<'_>) {
         attstorage: type_facts.storage, attcompression: "", attnotnull: attribute.not_null,
         atthasdef: attribute.has_default, atthasmissing: false, attidentity: "", attgenerated: "",
         attisdropped: attribute.dropped, attislocal: true, attinhcount: 0i32,
-        attcollation: if is_text { if type_facts.ty == SqlType::Name { 950u32 } else { 100u32 } } else { 0u32 },
+        attcollation: attribute.collation.unwrap_or(match is_text {
+            true if type_facts.ty == SqlType::Name => 950,
+            true => 100,
+            false => 0,
+        }),
     ]);
 }
 
@@ -198,6 +225,7 @@ fn attributes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
                 not_null: *not_null,
                 has_default: false,
                 dropped: false,
+                collation: None,
             };
             push_attribute(rows, &attribute);
         }
@@ -214,6 +242,7 @@ fn attributes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
                     not_null: false,
                     has_default: false,
                     dropped: false,
+                    collation: None,
                 };
                 push_attribute(rows, &attribute);
             }
@@ -223,6 +252,33 @@ fn attributes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
                 push_column(rows, TableId(key.index), &ColumnDef { default: None, ..column.clone() }, at as i16 + 1);
             }
         }
+        for index in table.indexes.iter().filter(|index| wants(wanted, index.id)) {
+            push_index_attributes(rows, table, index);
+        }
+    }
+}
+
+fn push_index_attributes(rows: &mut Rows, table: &TableDef, index: &IndexDef) {
+    // A hash index holds hashes.
+    let held = |ty: PgType| if index.method == IndexMethod::Hash { PgType::new(SqlType::Int4) } else { ty };
+    let collated = |key: &kalamdb_store::IndexKey, ty: PgType| key.collation.unwrap_or_else(|| collation_of(ty.ty));
+    let keys = index.keys.iter().map(|key| {
+        let ty = super::index::key_type(table, key);
+        (held(ty), Some(collated(key, ty)))
+    });
+    let columns = index.include.iter().filter_map(|id| table.column(*id)).map(|column| (column.ty, Some(0)));
+    for (at, (name, (ty, collation))) in names_of(table, index).iter().zip(keys.chain(columns)).enumerate() {
+        let attribute = Attribute {
+            relation: index.id,
+            name,
+            ty,
+            number: at as i16 + 1,
+            not_null: false,
+            has_default: false,
+            dropped: false,
+            collation,
+        };
+        push_attribute(rows, &attribute);
     }
 }
 
@@ -236,6 +292,7 @@ fn push_column(rows: &mut Rows, relation: TableId, column: &ColumnDef, number: i
         not_null: column.not_null && !column.dropped,
         has_default: column.default.is_some() && !column.dropped,
         dropped: column.dropped,
+        collation: None,
     };
     push_attribute(rows, &attribute);
 }
@@ -263,29 +320,9 @@ fn vector(element: SqlType, items: impl IntoIterator<Item = Datum>) -> Datum {
     list(element, items)
 }
 
-/// The default btree operator class of a column's type (`pg_opclass.oid`, PostgreSQL's).
+/// The default btree operator class of a column's type.
 fn operator_class(ty: SqlType) -> u32 {
-    match ty {
-        SqlType::Int2 => 1979,
-        SqlType::Int4 => 1978,
-        SqlType::Int8 => 3124,
-        SqlType::Oid => 1981,
-        SqlType::Text | SqlType::Varchar => 3126,
-        SqlType::Bpchar => 426,
-        SqlType::Name => 10028,
-        SqlType::Uuid => 2968,
-        SqlType::Bool => 424,
-        SqlType::Date => 3122,
-        SqlType::Timestamp => 3128,
-        SqlType::Timestamptz => 3127,
-        SqlType::Numeric => 3125,
-        SqlType::Float8 => 3123,
-        SqlType::Float4 => 1970,
-        SqlType::Bytea => 428,
-        SqlType::Char => 429,
-        SqlType::Time => 3129,
-        _ => 0,
-    }
+    default_for(BTREE, ty).map_or(0, |class| class.oid)
 }
 
 fn key_types<'a>(table: &'a TableDef, key: &'a KeyDef) -> impl Iterator<Item = &'a ColumnDef> {
@@ -294,6 +331,7 @@ fn key_types<'a>(table: &'a TableDef, key: &'a KeyDef) -> impl Iterator<Item = &
 
 fn indexes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
     for table in facts.catalog.tables().filter(|table| wants(wanted, table.id.0)) {
+        table.indexes.iter().for_each(|index| push_index(rows, table, index));
         let Some(key) = &table.primary_key else { continue };
         let count = key.columns.len();
         let collation = |column: &ColumnDef| Datum::Oid(if column.ty.ty.facts().category == 'S' { 100 } else { 0 });
@@ -312,6 +350,16 @@ fn indexes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
 
 fn constraints(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
     for table in facts.catalog.tables().filter(|table| wants(wanted, table.id.0)) {
+        for index in &table.indexes {
+            let Some(constraint) = index.constraint else { continue };
+            rows.push(cells![
+                oid: constraint, conname: index.name.as_str(), connamespace: table.namespace.0, contype: 'u',
+                condeferrable: false, condeferred: false, convalidated: true, conrelid: table.id.0, contypid: 0u32,
+                conindid: index.id, conparentid: 0u32, confrelid: 0u32, confupdtype: " ", confdeltype: " ",
+                confmatchtype: " ", conislocal: true, coninhcount: 0i32, connoinherit: true,
+                conkey: list(SqlType::Int2, index.columns().unwrap_or_default().iter().map(|id| Datum::Int2(id.0))),
+            ]);
+        }
         let Some(key) = &table.primary_key else { continue };
         rows.push(cells![
             oid: key.constraint, conname: key.name.as_str(), connamespace: table.namespace.0, contype: 'p',
@@ -419,7 +467,7 @@ fn tables(facts: &Facts, rows: &mut Rows) {
     for table in facts.catalog.tables() {
         rows.push(cells![
             schemaname: namespace_name(facts, table.namespace), tablename: table.name.as_str(),
-            tableowner: owner(table.owner), hasindexes: table.primary_key.is_some(), hasrules: false,
+            tableowner: owner(table.owner), hasindexes: table.primary_key.is_some() || !table.indexes.is_empty(), hasrules: false,
             hastriggers: false, rowsecurity: false,
         ]);
     }
@@ -455,6 +503,13 @@ fn index_list(facts: &Facts, rows: &mut Rows) {
             rows.push(cells![
                 schemaname: namespace, tablename: table.name.as_str(), indexname: key.name.as_str(),
                 indexdef: definition,
+            ]);
+        }
+        for index in &table.indexes {
+            let namespace = namespace_name(facts, table.namespace);
+            rows.push(cells![
+                schemaname: namespace.as_str(), tablename: table.name.as_str(), indexname: index.name.as_str(),
+                indexdef: definition(Some(&namespace), table, index, 0, false),
             ]);
         }
     }

@@ -5,7 +5,7 @@
 //! ambiguities and no positions left to get wrong. Lowering names the columns `c<number>`.
 
 use crate::function::{Function, SessionValue};
-use kalamdb_commons::{ColumnId, Datum, PgType, TableId};
+use kalamdb_commons::{ColumnId, Datum, Oid, PgType, TableId};
 use std::collections::BTreeSet;
 
 /// A statement after binding.
@@ -550,13 +550,27 @@ pub struct BoundInsert {
     pub returning: Option<Returning>,
 }
 
-/// ON CONFLICT on the primary key (other arbiters come with unique indexes).
+/// What decides whether a row is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arbiter {
+    /// The primary key.
+    Key,
+    /// A unique index, by its OID.
+    Index(Oid),
+}
+
+/// ON CONFLICT.
 #[derive(Debug, Clone)]
 pub enum OnConflict {
-    /// DO NOTHING (any constraint, or the key).
-    DoNothing,
+    /// DO NOTHING
+    DoNothing {
+        /// What it goes by; `None`: the key and all unique indexes.
+        arbiters: Option<Vec<Arbiter>>,
+    },
     /// DO UPDATE SET … WHERE …
     DoUpdate {
+        /// What it goes by.
+        arbiters: Vec<Arbiter>,
         /// The table's row as it is: the columns that stand for it in the expressions.
         existing: Vec<(ColumnId, Col)>,
         /// The proposed row (`excluded`).

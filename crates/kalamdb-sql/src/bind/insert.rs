@@ -326,32 +326,20 @@ impl Binder<'_> {
         shape: &RelationShape,
         alias: Option<&str>,
     ) -> Result<OnConflict> {
-        match &conflict.conflict_target {
-            None => {}
-            Some(ast::ConflictTarget::Columns { columns, predicate }) => {
-                if predicate.is_some() {
-                    return Err(SqlError::unsupported("ON CONFLICT … WHERE"));
-                }
-                self.check_arbiter(columns, shape)?;
-            }
-            Some(ast::ConflictTarget::OnConstraint(name)) => {
-                let (_, name) = name_parts(name)?;
-                if shape.primary_key.as_ref().is_none_or(|(constraint, _)| *constraint != name) {
-                    let message = format!("constraint \"{name}\" for table \"{}\" does not exist", shape.name);
-                    return Err(SqlError::new(SqlState::UNDEFINED_OBJECT, message));
-                }
-            }
-        }
+        let arbiters = match &conflict.conflict_target {
+            None => None,
+            Some(target) => Some(self.arbiters(target, shape)?),
+        };
         let update = match &conflict.action {
-            ast::OnConflictAction::DoNothing => return Ok(OnConflict::DoNothing),
+            ast::OnConflictAction::DoNothing => return Ok(OnConflict::DoNothing { arbiters }),
             ast::OnConflictAction::DoUpdate(update) => update,
         };
-        if conflict.conflict_target.is_none() {
+        let Some(arbiters) = arbiters else {
             let message = "ON CONFLICT DO UPDATE requires inference specification or constraint name";
             return Err(
                 SqlError::new(SqlState::SYNTAX_ERROR, message).with_hint("For example, ON CONFLICT (column_name).")
             );
-        }
+        };
         let need = self.need(shape, Action::Update);
         let (mut target, existing) = self.row_item(shape, need);
         target.name = alias.unwrap_or(&shape.name).to_owned();
@@ -381,31 +369,7 @@ impl Binder<'_> {
         if set.iter().map(|(_, scalar)| scalar).chain(&condition).any(walk::has_subquery) {
             return Err(SqlError::unsupported("a subquery in ON CONFLICT DO UPDATE"));
         }
-        Ok(OnConflict::DoUpdate { existing, excluded, set, condition, need })
-    }
-
-    /// ON CONFLICT (columns): the primary key's, in any order.
-    fn check_arbiter(&self, columns: &[ast::Ident], shape: &RelationShape) -> Result<()> {
-        let mut ids: HashSet<ColumnId> = HashSet::new();
-        for ident in columns {
-            let name = parse::fold(ident);
-            match shape.columns.iter().find(|column| column.name == name) {
-                Some(column) => {
-                    ids.insert(column.id);
-                }
-                None => {
-                    let message = format!("column \"{name}\" does not exist");
-                    return Err(SqlError::new(SqlState::UNDEFINED_COLUMN, message).at(self.ident_position(ident)));
-                }
-            }
-        }
-        let fits =
-            shape.primary_key.as_ref().is_some_and(|(_, key)| key.iter().copied().collect::<HashSet<_>>() == ids);
-        if fits {
-            return Ok(());
-        }
-        let message = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
-        Err(SqlError::new(SqlState::INVALID_COLUMN_REFERENCE, message))
+        Ok(OnConflict::DoUpdate { arbiters, existing, excluded, set, condition, need })
     }
 
     /// A relation's row as expressions see it, with numbers of its own.

@@ -3,6 +3,7 @@
 //! Looks names up and grants nothing. What it cannot do is 0A000, never a guess.
 
 mod aggregate;
+mod arbiter;
 pub mod bound;
 mod call;
 mod coerce;
@@ -30,11 +31,11 @@ pub mod walk;
 mod window;
 
 pub use deparse::Purpose;
-pub use stored::{RowExpression, bind_row, canonical_default, canonical_row};
+pub use stored::{RowExpression, bind_row, canonical_conjuncts, canonical_default, canonical_row, expression_name};
 
 use crate::statement::{Name, Statement};
 use bound::{Bound, BoundCopy, BoundKind, Col, ColId, Need, NeedId, Output, Scalar};
-use kalamdb_commons::{ColumnId, NamespaceId, PgType, Result, SqlError, SqlType, TableId, TableType};
+use kalamdb_commons::{ColumnId, NamespaceId, Oid, PgType, Result, SqlError, SqlType, TableId, TableType};
 use param::Params;
 use scope::{Clause, Level};
 use sqlparser::ast::{self, Spanned};
@@ -71,6 +72,23 @@ pub struct RelationShape {
     pub columns: Vec<ColumnShape>,
     /// The primary key's columns and its constraint's name.
     pub primary_key: Option<(String, Vec<ColumnId>)>,
+    /// Its unique indexes: what ON CONFLICT may go by.
+    pub uniques: Vec<UniqueShape>,
+}
+
+/// A unique index as the binder sees it.
+#[derive(Debug, Clone)]
+pub struct UniqueShape {
+    /// Its OID.
+    pub id: Oid,
+    /// The name of the constraint that it stands behind.
+    pub constraint: Option<String>,
+    /// Its columns.
+    pub columns: Vec<ColumnId>,
+    /// Its expressions, as they are stored.
+    pub expressions: Vec<String>,
+    /// Its predicate, as it is stored.
+    pub predicate: Option<String>,
 }
 
 /// What kind of relation.

@@ -16,7 +16,8 @@ pub(super) fn prune(kind: &mut BoundKind, outputs: &[Output], needs: &mut [Need]
         BoundKind::Insert(insert) => {
             wanted.extend(insert.columns.iter().map(|(_, col)| col.id));
             returned(&mut insert.returning, &mut wanted, needs);
-            if let Some(OnConflict::DoUpdate { existing, excluded, set, condition, need }) = &mut insert.on_conflict {
+            if let Some(OnConflict::DoUpdate { existing, excluded, set, condition, need, .. }) = &mut insert.on_conflict
+            {
                 set.iter_mut().map(|(_, scalar)| scalar).chain(condition).for_each(|s| scalar(s, &mut wanted, needs));
                 existing.retain(|(_, col)| wanted.contains(&col.id));
                 excluded.retain(|(_, col)| wanted.contains(&col.id));

@@ -62,6 +62,52 @@ pub fn canonical_row(
     Printer { binder: &mut binder, names: &called, indent: 0 }.print(&expr, Some(wanted))
 }
 
+/// The conditions that an AND is made of, each as PostgreSQL prints it.
+///
+/// # Errors
+/// As [`canonical_row`].
+pub fn canonical_conjuncts(
+    expr: &Expr,
+    shape: &RelationShape,
+    purpose: Purpose,
+    names: &dyn Names,
+) -> Result<Vec<String>> {
+    let mut parts = Vec::new();
+    conjuncts(expr, &mut parts);
+    let print = |expr: &&Expr| {
+        let mut binder = Binder::new("", &[], names);
+        let bound = binder.row_expression(expr, shape, purpose)?;
+        let called = |col: ColId| {
+            let (id, _) = bound.columns.iter().find(|(_, other)| other.id == col)?;
+            shape.columns.iter().find(|column| column.id == *id).map(|column| column.name.clone())
+        };
+        let wanted = bound.scalar.ty().ty;
+        Printer { binder: &mut binder, names: &called, indent: 0 }.print(expr, Some(wanted))
+    };
+    parts.iter().map(print).collect()
+}
+
+fn conjuncts<'e>(expr: &'e Expr, parts: &mut Vec<&'e Expr>) {
+    match expr {
+        Expr::Nested(inner) => conjuncts(inner, parts),
+        Expr::BinaryOp { left, op: sqlparser::ast::BinaryOperator::And, right } => {
+            conjuncts(left, parts);
+            conjuncts(right, parts);
+        }
+        other => parts.push(other),
+    }
+}
+
+/// What a stored expression is called where it needs a name, as a result column would be; `None` where that would be
+/// `?column?`.
+///
+/// # Errors
+/// As `parse::expression`.
+pub fn expression_name(text: &str) -> Result<Option<String>> {
+    let name = super::output_name::output_name(&parse::expression(text)?);
+    Ok((name != "?column?").then_some(name))
+}
+
 /// A DEFAULT's text as PostgreSQL prints it.
 ///
 /// # Errors

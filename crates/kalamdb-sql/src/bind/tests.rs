@@ -41,6 +41,7 @@ fn relation(oid: Oid, namespace: &str, name: &str, columns: &str, key: &[i16]) -
         schema_version: 1,
         kind: if system { RelationKind::System } else { RelationKind::Table(TableType::Shared) },
         columns: columns.collect(),
+        uniques: Vec::new(),
         primary_key: (!key.is_empty()).then(|| (format!("{name}_pkey"), key.iter().map(|id| ColumnId(*id)).collect())),
     }
 }
@@ -122,7 +123,7 @@ impl CatalogNames for Scene {
     fn relation_is_visible(&self, _: Oid) -> Option<bool> {
         None
     }
-    fn index_definition(&self, _: Oid, _: i32) -> Option<String> {
+    fn index_definition(&self, _: Oid, _: i32, _: bool) -> Option<String> {
         None
     }
     fn constraint_definition(&self, _: Oid) -> Option<String> {

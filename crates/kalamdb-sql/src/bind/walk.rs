@@ -6,6 +6,7 @@ use super::bound::{
     AggregateCall, Col, ColId, FrameBound, Rel, Scalar, SetCall, SortKey, Subquery, SubqueryKind, WindowCall,
 };
 use crate::function::Volatility;
+use kalamdb_commons::{PgType, SqlType};
 use std::collections::{HashMap, HashSet};
 
 /// Calls `f` with each direct operand of a scalar (a subquery's test is one; its tree is not entered).
@@ -316,6 +317,26 @@ pub fn is_volatile(scalar: &Scalar) -> bool {
         found |= matches!(inner, Scalar::Call { function, .. } if function.volatility == Volatility::Volatile);
     });
     found
+}
+
+/// Whether a scalar gives the same value for the same row whatever the session and the moment.
+pub fn is_immutable(scalar: &Scalar) -> bool {
+    // The text forms of these depend on settings or on the catalog.
+    let unsteady = |ty: PgType| {
+        use SqlType::{Date, Interval, Time, Timestamp, Timestamptz};
+        matches!(ty.ty, Date | Time | Timestamp | Timestamptz | Interval)
+            || (ty.ty.is_oid_like() && ty.ty != SqlType::Oid)
+    };
+    let mut steady = true;
+    deep(scalar, &mut |inner| {
+        steady &= match inner {
+            Scalar::Session(..) | Scalar::Subquery(_) => false,
+            Scalar::Call { function, .. } => function.volatility == Volatility::Immutable,
+            Scalar::ThroughText(from, to) => !unsteady(from.ty()) && !unsteady(*to),
+            _ => true,
+        };
+    });
+    steady
 }
 
 /// Whether two scalars are the same expression. Subqueries are never the same.

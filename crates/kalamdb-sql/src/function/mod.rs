@@ -283,7 +283,7 @@ pub trait CatalogNames: Send + Sync {
     /// Whether the relation is visible without qualification.
     fn relation_is_visible(&self, oid: Oid) -> Option<bool>;
     /// `pg_get_indexdef(oid, column, pretty)`
-    fn index_definition(&self, oid: Oid, column: i32) -> Option<String>;
+    fn index_definition(&self, oid: Oid, column: i32, pretty: bool) -> Option<String>;
     /// `pg_get_constraintdef(oid)`
     fn constraint_definition(&self, oid: Oid) -> Option<String>;
     /// `pg_get_viewdef(oid)`

@@ -86,7 +86,7 @@ impl CatalogNames for Nowhere {
     fn relation_is_visible(&self, _: Oid) -> Option<bool> {
         None
     }
-    fn index_definition(&self, _: Oid, _: i32) -> Option<String> {
+    fn index_definition(&self, _: Oid, _: i32, _: bool) -> Option<String> {
         None
     }
     fn constraint_definition(&self, _: Oid) -> Option<String> {

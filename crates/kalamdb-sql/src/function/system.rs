@@ -45,8 +45,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
 
     f!(1716 stable "pg_get_expr" (expression: PgNodeTree, _relation: Oid) -> Text { Ok(expression) }),
     f!(2509 stable "pg_get_expr" (expression: PgNodeTree, _relation: Oid, _pretty: Bool) -> Text { Ok(expression) }),
-    f!(call; 1643 stable "pg_get_indexdef" (id: Oid) -> Text { Ok(call.around.catalog().index_definition(id, 0)) }),
-    f!(call; 2507 stable "pg_get_indexdef" (id: Oid, column: Int4, _pretty: Bool) -> Text { Ok(call.around.catalog().index_definition(id, column)) }),
+    f!(call; 1643 stable "pg_get_indexdef" (id: Oid) -> Text { Ok(call.around.catalog().index_definition(id, 0, false)) }),
+    f!(call; 2507 stable "pg_get_indexdef" (id: Oid, column: Int4, pretty: Bool) -> Text { Ok(call.around.catalog().index_definition(id, column, pretty)) }),
     f!(call; 1387 stable "pg_get_constraintdef" (id: Oid) -> Text { Ok(call.around.catalog().constraint_definition(id)) }),
     f!(call; 2508 stable "pg_get_constraintdef" (id: Oid, _pretty: Bool) -> Text { Ok(call.around.catalog().constraint_definition(id)) }),
     f!(call; 1641 stable "pg_get_viewdef" (id: Oid) -> Text { Ok(call.around.catalog().view_definition(id)) }),

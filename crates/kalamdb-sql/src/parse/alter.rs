@@ -4,7 +4,7 @@
 //! supported is kept as such, so that the ones around it are still read.
 
 use super::cursor::Cursor;
-use super::table::{column, options, table_constraint};
+use super::table::{Column, TableConstraint, column, options, table_constraint};
 use super::{Fault, Read, unsupported};
 use crate::statement::{AlterAction, AlterTable, Statement};
 use sqlparser::tokenizer::Token;
@@ -89,15 +89,19 @@ fn known_action(cursor: &mut Cursor<'_>, table: &str, actions: &mut Vec<AlterAct
 }
 
 fn add(cursor: &mut Cursor<'_>, table: &str, actions: &mut Vec<AlterAction>) -> Read<()> {
-    if let Some((name, columns)) = table_constraint(cursor)? {
-        actions.push(AlterAction::AddPrimaryKey { name, columns });
+    if let Some(constraint) = table_constraint(cursor)? {
+        actions.push(match constraint {
+            TableConstraint::Key((name, columns)) => AlterAction::AddPrimaryKey { name, columns },
+            TableConstraint::KeyUsing(name, index) => AlterAction::AddPrimaryKeyUsing { name, index },
+            TableConstraint::Unique(unique) => AlterAction::AddUnique(unique),
+        });
         return Ok(());
     }
     cursor.accept("COLUMN");
     let if_not_exists = cursor.if_not_exists();
-    let (column, key) = column(cursor, table)?;
+    let Column { column, key, uniques } = column(cursor, table)?;
     let key = key.map(|(name, columns)| AlterAction::AddPrimaryKey { name, columns });
-    actions.push(AlterAction::AddColumn { column, if_not_exists, key: key.map(Box::new) });
+    actions.push(AlterAction::AddColumn { column, if_not_exists, key: key.map(Box::new), uniques });
     Ok(())
 }
 

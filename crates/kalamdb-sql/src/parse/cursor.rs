@@ -48,7 +48,7 @@ impl<'a> Cursor<'a> {
         self.lexemes.get(self.at).map(|lexeme| lexeme.char_start + 1)
     }
     /// The next token's place in the statement's own text.
-    fn own_position(&self) -> Option<usize> {
+    pub fn own_position(&self) -> Option<usize> {
         let first = self.lexemes.first()?.char_start;
         self.lexemes.get(self.at).map(|lexeme| lexeme.char_start - first + 1)
     }

@@ -196,6 +196,17 @@ fn insert(cursor: &mut Cursor<'_>) -> Read<Statement> {
         cursor.at += if cursor.is_at(1, "INTO") { 2 } else { 1 };
         return Err(cursor.unexpected());
     }
+    if let Some(lexemes) = super::index::conflict_elements(cursor) {
+        let base = cursor.base;
+        let mut marked = Cursor { base, at: cursor.at, ..Cursor::new(cursor.sql, &lexemes, cursor.after) };
+        let statement = read_insert(&mut marked);
+        cursor.at = cursor.lexemes.len();
+        return statement;
+    }
+    read_insert(cursor)
+}
+
+fn read_insert(cursor: &mut Cursor<'_>) -> Read<Statement> {
     match cursor.library(usize::MAX, |parser| parser.parse_statement())? {
         ast::Statement::Insert(insert) => {
             finish(cursor)?;

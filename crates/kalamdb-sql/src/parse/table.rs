@@ -1,8 +1,9 @@
 //! Namespaces and tables: CREATE, DROP, TRUNCATE, and what is done to them. ALTER TABLE is next door.
 
 use super::cursor::Cursor;
+use super::index;
 use super::{Fault, Read, unsupported};
-use crate::statement::{ColumnSpec, CreateTable, Statement};
+use crate::statement::{ColumnSpec, CreateTable, Statement, UniqueSpec};
 use kalamdb_commons::{SqlError, SqlState, TableType};
 use sqlparser::ast;
 use sqlparser::tokenizer::Token;
@@ -179,8 +180,15 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Read<Statement> {
     if let Some(what) = cursor.accept_one(&["AS", "OF", "PARTITION OF"]) {
         return unsupported(format!("CREATE TABLE {what}"));
     }
-    let mut table =
-        CreateTable { name, kind, if_not_exists, columns: Vec::new(), primary_key: None, options: Vec::new() };
+    let mut table = CreateTable {
+        name,
+        kind,
+        if_not_exists,
+        columns: Vec::new(),
+        primary_key: None,
+        uniques: Vec::new(),
+        options: Vec::new(),
+    };
     cursor.expect_token(&Token::LParen)?;
     if !cursor.accept_token(&Token::RParen) {
         cursor.list(|cursor| element(cursor, &mut table))?;
@@ -248,12 +256,21 @@ fn element(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Read<()> {
     if cursor.is("LIKE") {
         return unsupported("CREATE TABLE … LIKE");
     }
-    if let Some(key) = table_constraint(cursor)? {
-        return set_key(table, key);
+    match table_constraint(cursor)? {
+        Some(TableConstraint::Key(key)) => return set_key(table, key),
+        Some(TableConstraint::Unique(UniqueSpec { using_index: Some(_), .. }) | TableConstraint::KeyUsing(..)) => {
+            return unsupported("a constraint USING INDEX in CREATE TABLE");
+        }
+        Some(TableConstraint::Unique(unique)) => {
+            table.uniques.push(unique);
+            return Ok(());
+        }
+        None => {}
     }
     let shown = table.name.name.clone();
-    let (column, key) = column(cursor, &shown)?;
+    let Column { column, key, uniques } = column(cursor, &shown)?;
     table.columns.push(column);
+    table.uniques.extend(uniques);
     key.map_or(Ok(()), |key| set_key(table, key))
 }
 
@@ -269,18 +286,33 @@ fn set_key(table: &mut CreateTable, key: Key) -> Read<()> {
     Ok(())
 }
 
-/// `[CONSTRAINT name] PRIMARY KEY ( … )` and the constraints that are not there yet; `None` for a column.
-pub(super) fn table_constraint(cursor: &mut Cursor<'_>) -> Read<Option<Key>> {
+/// A constraint of a table.
+pub(super) enum TableConstraint {
+    /// PRIMARY KEY ( … )
+    Key(Key),
+    /// PRIMARY KEY USING INDEX: its name, the index.
+    KeyUsing(Option<String>, String),
+    /// UNIQUE …
+    Unique(UniqueSpec),
+}
+
+/// `[CONSTRAINT name] PRIMARY KEY | UNIQUE …` and the constraints that are not there yet; `None` for a column.
+pub(super) fn table_constraint(cursor: &mut Cursor<'_>) -> Read<Option<TableConstraint>> {
     let name = if cursor.accept("CONSTRAINT") { Some(cursor.ident()?) } else { None };
     if cursor.accept("PRIMARY KEY") {
         if cursor.accept("USING INDEX") {
-            return unsupported("PRIMARY KEY USING INDEX");
+            let index = cursor.ident()?;
+            timing(cursor)?;
+            return Ok(Some(TableConstraint::KeyUsing(name, index)));
         }
         let columns = cursor.parenthesised(Cursor::ident)?;
         key_tail(cursor)?;
-        return Ok(Some((name, columns)));
+        return Ok(Some(TableConstraint::Key((name, columns))));
     }
-    match cursor.accept_one(&["UNIQUE", "CHECK", "FOREIGN KEY", "EXCLUDE"]) {
+    if cursor.accept("UNIQUE") {
+        return index::unique(cursor, name).map(|unique| Some(TableConstraint::Unique(unique)));
+    }
+    match cursor.accept_one(&["CHECK", "FOREIGN KEY", "EXCLUDE"]) {
         Some("FOREIGN KEY") => unsupported("FOREIGN KEY"),
         Some(what) => unsupported(format!("a {what} constraint")),
         None if name.is_some() => Err(cursor.unexpected()),
@@ -304,7 +336,7 @@ fn key_tail(cursor: &mut Cursor<'_>) -> Read<()> {
 }
 
 /// NOT DEFERRABLE and INITIALLY IMMEDIATE are what is; the others are not there yet.
-fn timing(cursor: &mut Cursor<'_>) -> Read<()> {
+pub(super) fn timing(cursor: &mut Cursor<'_>) -> Read<()> {
     while cursor.accept("NOT DEFERRABLE") || cursor.accept("INITIALLY IMMEDIATE") {}
     match cursor.accept_one(&["DEFERRABLE", "INITIALLY DEFERRED"]) {
         Some(_) => unsupported("a deferrable constraint"),
@@ -312,14 +344,22 @@ fn timing(cursor: &mut Cursor<'_>) -> Read<()> {
     }
 }
 
-/// A column's definition, and the primary key if it is one.
-pub(super) fn column(cursor: &mut Cursor<'_>, table: &str) -> Read<(ColumnSpec, Option<Key>)> {
+/// A column's definition, and the keys that it alone makes.
+pub(super) struct Column {
+    pub column: ColumnSpec,
+    pub key: Option<Key>,
+    pub uniques: Vec<UniqueSpec>,
+}
+
+/// A column's definition, with its constraints.
+pub(super) fn column(cursor: &mut Cursor<'_>, table: &str) -> Read<Column> {
     let name = cursor.ident()?;
     let ty = cursor.data_type()?;
     let mut column = ColumnSpec { name, ty, not_null: false, default: None };
     let mut key = None;
+    let mut uniques = Vec::new();
     let mut nullable = false;
-    while let Some(constraint) = column_constraint(cursor)? {
+    while let Some(constraint) = column_constraint(cursor, &column.name)? {
         match constraint {
             Constraint::NotNull => column.not_null = true,
             Constraint::Null => nullable = true,
@@ -338,6 +378,7 @@ pub(super) fn column(cursor: &mut Cursor<'_>, table: &str) -> Read<(ColumnSpec, 
                     return Err(cursor.error(SqlState::INVALID_TABLE_DEFINITION, message));
                 }
             }
+            Constraint::Unique(unique) => uniques.push(unique),
             Constraint::Nothing => {}
         }
     }
@@ -346,7 +387,7 @@ pub(super) fn column(cursor: &mut Cursor<'_>, table: &str) -> Read<(ColumnSpec, 
             format!("conflicting NULL/NOT NULL declarations for column \"{}\" of table \"{table}\"", column.name);
         return Err(cursor.error(SqlState::SYNTAX_ERROR, message));
     }
-    Ok((column, key))
+    Ok(Column { column, key, uniques })
 }
 
 enum Constraint {
@@ -354,10 +395,11 @@ enum Constraint {
     Null,
     Default(ast::Expr, String),
     Key(Option<String>),
+    Unique(UniqueSpec),
     Nothing,
 }
 
-fn column_constraint(cursor: &mut Cursor<'_>) -> Read<Option<Constraint>> {
+fn column_constraint(cursor: &mut Cursor<'_>, column: &str) -> Read<Option<Constraint>> {
     let name = if cursor.accept("CONSTRAINT") { Some(cursor.ident()?) } else { None };
     if cursor.accept("NOT NULL") {
         return Ok(Some(Constraint::NotNull));
@@ -375,13 +417,16 @@ fn column_constraint(cursor: &mut Cursor<'_>) -> Read<Option<Constraint>> {
         key_tail(cursor)?;
         return Ok(Some(Constraint::Key(name)));
     }
+    if cursor.accept("UNIQUE") {
+        return index::unique_column(cursor, name, column).map(|unique| Some(Constraint::Unique(unique)));
+    }
     if cursor.accept("COLLATE") {
         return collation(cursor).map(Some);
     }
-    match cursor.accept_one(&["UNIQUE", "CHECK", "REFERENCES", "GENERATED", "STORAGE", "COMPRESSION"]) {
+    match cursor.accept_one(&["CHECK", "REFERENCES", "GENERATED", "STORAGE", "COMPRESSION"]) {
         Some("REFERENCES") => unsupported("FOREIGN KEY"),
         Some("GENERATED") => unsupported("a GENERATED or IDENTITY column"),
-        Some(what @ ("UNIQUE" | "CHECK")) => unsupported(format!("a {what} constraint")),
+        Some(what @ "CHECK") => unsupported(format!("a {what} constraint")),
         Some(what) => unsupported(format!("a column's {what}")),
         None if name.is_some() => Err(cursor.unexpected()),
         None => Ok(None),

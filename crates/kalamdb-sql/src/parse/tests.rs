@@ -92,7 +92,7 @@ fn tree(statement: &Statement) -> String {
                 .actions
                 .iter()
                 .map(|action| match action {
-                    crate::statement::AlterAction::AddColumn { column: spec, if_not_exists, key } => {
+                    crate::statement::AlterAction::AddColumn { column: spec, if_not_exists, key, .. } => {
                         format!("AddColumn {} if_not_exists={if_not_exists} key={key:?}", column(spec))
                     }
                     crate::statement::AlterAction::SetDefault { name, default } => {

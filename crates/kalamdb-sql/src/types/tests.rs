@@ -32,7 +32,7 @@ impl CatalogNames for Nobody {
     fn relation_is_visible(&self, _: u32) -> Option<bool> {
         None
     }
-    fn index_definition(&self, _: u32, _: i32) -> Option<String> {
+    fn index_definition(&self, _: u32, _: i32, _: bool) -> Option<String> {
         None
     }
     fn constraint_definition(&self, _: u32) -> Option<String> {

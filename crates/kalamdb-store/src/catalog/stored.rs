@@ -8,7 +8,7 @@
 //! default  v what the data directory is · l the last commit · s reserved sequence numbers · o given OIDs and segments
 //!          j job id → job · m table, segment → segment record · f table → flush mark · c table → how many rows
 //!          d segment, row number → a positional delete · i segment → path that is being written
-//!          x segment → path that is retired
+//!          x segment → path that is retired · b table, index → an index that is being filled
 //! ```
 
 use super::version_1;
@@ -16,7 +16,7 @@ use crate::definition::{Change, Described, NamespaceDef, SequenceDef, TableDef, 
 use crate::error::StoreError;
 use crate::kv::{Batch, Family, Key, Snapshot, pairs};
 use bytes::Bytes;
-use kalamdb_commons::{SegmentId, Seq, TableId};
+use kalamdb_commons::{Oid, SegmentId, Seq, TableId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -155,6 +155,10 @@ pub fn deletes_prefix(segment: SegmentId) -> Key {
 /// The key of a path that is being written.
 pub fn intent_key(segment: SegmentId) -> Key {
     key(b'i', &[&segment.0.to_be_bytes()])
+}
+/// The key of an index that is being filled.
+pub fn build_key(table: TableId, index: Oid) -> Key {
+    key(b'b', &[&table.0.to_be_bytes(), &index.to_be_bytes()])
 }
 /// The key of a retired segment.
 pub fn retired_key(segment: SegmentId) -> Key {

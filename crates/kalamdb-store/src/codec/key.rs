@@ -213,7 +213,7 @@ pub struct KeyEncoder<'a> {
     columns: Vec<KeyColumn<'a>>,
 }
 
-enum KeyColumn<'a> {
+pub(super) enum KeyColumn<'a> {
     Bool(&'a BooleanArray),
     Int2(&'a PrimitiveArray<Int16Type>),
     Int4(&'a PrimitiveArray<Int32Type>),
@@ -264,7 +264,7 @@ impl<'a> KeyEncoder<'a> {
 }
 
 impl<'a> KeyColumn<'a> {
-    fn new(ty: SqlType, array: &'a ArrayRef) -> Result<Self, CodecError> {
+    pub(super) fn new(ty: SqlType, array: &'a ArrayRef) -> Result<Self, CodecError> {
         check_type(ty)?;
         let column = match ty {
             SqlType::Bool => array.as_boolean_opt().map(KeyColumn::Bool),
@@ -286,7 +286,7 @@ impl<'a> KeyColumn<'a> {
         column.ok_or(CodecError::WrongDatum(ty))
     }
 
-    fn array(&self) -> &dyn Array {
+    pub(super) fn array(&self) -> &dyn Array {
         match self {
             KeyColumn::Bool(array) => array,
             KeyColumn::Int2(array) => array,
@@ -304,7 +304,7 @@ impl<'a> KeyColumn<'a> {
         }
     }
 
-    fn put(&self, out: &mut Vec<u8>, row: usize) -> Result<(), CodecError> {
+    pub(super) fn put(&self, out: &mut Vec<u8>, row: usize) -> Result<(), CodecError> {
         if self.array().is_null(row) {
             return Err(CodecError::NullInKey);
         }

@@ -5,6 +5,7 @@
 //! thing: a key cannot be decoded. Key columns stand in the row as well, and only the row is ever shown.
 
 pub mod arrow;
+pub mod index;
 pub mod key;
 pub mod row;
 #[cfg(test)]

@@ -12,6 +12,8 @@ pub struct IndexDef {
     pub name: String,
     /// The UNIQUE constraint that it stands behind, which has the same name.
     pub constraint: Option<Oid>,
+    /// The method that it was declared with.
+    pub method: IndexMethod,
     /// Whether two rows may not have equal keys.
     pub unique: bool,
     /// NULLS NOT DISTINCT: NULLs are equal.
@@ -22,8 +24,19 @@ pub struct IndexDef {
     pub include: Vec<ColumnId>,
     /// WHERE, as SQL text: only rows for which this is true are in it.
     pub predicate: Option<String>,
+    /// Storage parameters, kept to be shown (`fillfactor=70`).
+    pub reloptions: Vec<String>,
     /// Whether readers may use it.
     pub state: IndexState,
+}
+
+/// The access methods' names that CREATE INDEX takes. Entries are ordered either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IndexMethod {
+    /// USING btree
+    Btree,
+    /// USING hash
+    Hash,
 }
 
 /// How far an index is built.
@@ -44,6 +57,10 @@ pub struct IndexKey {
     pub descending: bool,
     /// NULLS FIRST
     pub nulls_first: bool,
+    /// COLLATE, where it is not the column's own: the collation's OID.
+    pub collation: Option<Oid>,
+    /// The operator class, where it is not the type's default one.
+    pub class: Option<Oid>,
 }
 
 /// What an index sorts by at one place.
@@ -61,6 +78,10 @@ pub enum IndexKeyPart {
 }
 
 impl IndexDef {
+    /// Whether the column itself is among its keys or kept with them.
+    pub fn is_over(&self, column: ColumnId) -> bool {
+        self.include.contains(&column) || self.keys.iter().any(|key| key.what == IndexKeyPart::Column(column))
+    }
     /// The columns, when it is over columns alone; `None` when an expression is among them.
     pub fn columns(&self) -> Option<Vec<ColumnId>> {
         self.keys

@@ -9,7 +9,7 @@ mod view;
 
 pub use constraint::{CheckDef, ConstraintTiming, ForeignKeyDef, ReferentialAction};
 pub use data_type::{DomainCheck, EnumLabel, TypeDef, TypeKind};
-pub use index::{IndexDef, IndexKey, IndexKeyPart, IndexState};
+pub use index::{IndexDef, IndexKey, IndexKeyPart, IndexMethod, IndexState};
 pub use sequence::{Identity, SequenceDef};
 pub use view::{Use, ViewColumn, ViewDef};
 

@@ -88,6 +88,28 @@ impl Snapshot for MemorySnapshot {
         cursor.move_to(Bound::Included(start));
         Ok(Box::new(cursor))
     }
+
+    fn scan_back(&self, family: Family, start: &[u8], end: Option<&[u8]>) -> Result<Box<dyn Cursor>, KvError> {
+        let end = end.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = self.image[family as usize].range::<_, [u8]>((Bound::Included(start), end));
+        Ok(Box::new(MemoryPairs { pairs: range.map(|(key, value)| (key.clone(), value.clone())).collect() }))
+    }
+}
+
+/// Keys that are read from the last to the first.
+struct MemoryPairs {
+    pairs: Vec<(Key, Bytes)>,
+}
+
+impl Cursor for MemoryPairs {
+    fn current(&self) -> Option<(&[u8], &[u8])> {
+        self.pairs.last().map(|(key, value)| (&key[..], &value[..]))
+    }
+
+    fn advance(&mut self) -> Result<(), KvError> {
+        self.pairs.pop();
+        Ok(())
+    }
 }
 
 struct MemoryCursor {

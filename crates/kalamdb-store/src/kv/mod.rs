@@ -169,6 +169,12 @@ pub trait Snapshot: Send + Sync {
         end: Option<&[u8]>,
         size: ScanSize,
     ) -> Result<Box<dyn Cursor>, KvError>;
+
+    /// The same keys, descending.
+    ///
+    /// # Errors
+    /// The engine's.
+    fn scan_back(&self, family: Family, start: &[u8], end: Option<&[u8]>) -> Result<Box<dyn Cursor>, KvError>;
 }
 
 /// A place in a scan.

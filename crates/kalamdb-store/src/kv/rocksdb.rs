@@ -282,13 +282,30 @@ impl Snapshot for RocksDbSnapshot {
         rows.status()?;
         // SAFETY: only the lifetime changes. The iterator is dropped before the snapshot (and database) beside it.
         let rows = unsafe { std::mem::transmute::<DBRawIterator<'_>, DBRawIterator<'static>>(rows) };
-        Ok(Box::new(RocksDbCursor { rows, _held: self.held.clone() }))
+        Ok(Box::new(RocksDbCursor { rows, back: false, _held: self.held.clone() }))
+    }
+
+    fn scan_back(&self, family: Family, start: &[u8], end: Option<&[u8]>) -> Result<Box<dyn Cursor>, KvError> {
+        let shared = &self.held.shared;
+        let mut options = self.options();
+        options.set_iterate_lower_bound(start);
+        if let Some(end) = end {
+            options.set_iterate_upper_bound(end);
+        }
+        let mut rows = shared.db.raw_iterator_cf_opt(shared.family(family), options);
+        rows.seek_to_last();
+        rows.status()?;
+        // SAFETY: as in `scan`.
+        let rows = unsafe { std::mem::transmute::<DBRawIterator<'_>, DBRawIterator<'static>>(rows) };
+        Ok(Box::new(RocksDbCursor { rows, back: true, _held: self.held.clone() }))
     }
 }
 
 struct RocksDbCursor {
     // Before `_held`: fields are dropped in order.
     rows: DBRawIterator<'static>,
+    /// Whether it moves to lesser keys.
+    back: bool,
     _held: Arc<Held>,
 }
 
@@ -298,7 +315,11 @@ impl Cursor for RocksDbCursor {
     }
 
     fn advance(&mut self) -> Result<(), KvError> {
-        self.rows.next();
+        if self.back {
+            self.rows.prev();
+        } else {
+            self.rows.next();
+        }
         if self.rows.valid() { Ok(()) } else { Ok(self.rows.status()?) }
     }
 }

@@ -9,12 +9,13 @@
 //! any more until the store was opened again.
 
 use super::feed::{CommitRecord, Notification, Ring, RowChange};
+use super::index::{self, entry_owner};
 use super::lock::Held;
 use super::note::{ChangeNote, FlushCommit};
 use super::read_view::Place;
 use super::snapshot::{Manifest, Published, SegmentEntry, Watchers};
 use super::validate::{self, Refusal};
-use super::write_set::{EXPIRY_LEN, Entry, TableWrites, WriteSet, split_key};
+use super::write_set::{EXPIRY_LEN, Entry, EntryVersion, TableWrites, WriteSet, split_key};
 use super::{Charge, Counters, Notes, Numbers};
 use crate::catalog::Catalog;
 use crate::catalog::stored::{self, Last, Retired};
@@ -26,7 +27,7 @@ use crate::kv::{Batch, Durability, Family, Key, KvError, Op, StorageBackend};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use kalamdb_commons::{Seq, TableId, clock};
+use kalamdb_commons::{Oid, Seq, TableId, clock};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -76,8 +77,21 @@ pub(super) enum Request {
     Commit(CommitRequest),
     FixedPoint(Box<dyn FnOnce(Result<&Arc<Published>, StoreError>) + Send>),
     Flush(Box<FlushCommit>, Answer),
-    Sweep { note: Arc<ChangeNote>, keys: Vec<Key>, answer: Answer },
-    Apply { ops: Vec<Op>, durability: Durability, answer: Answer },
+    Sweep {
+        note: Arc<ChangeNote>,
+        keys: Vec<Key>,
+        answer: Answer,
+    },
+    Apply {
+        ops: Vec<Op>,
+        durability: Durability,
+        answer: Answer,
+    },
+    /// A build of an index has ended, one way or the other: its entries stay if the index came to be.
+    EndBuild {
+        table: TableId,
+        index: Oid,
+    },
     Stop(Option<Answer>),
 }
 
@@ -203,6 +217,7 @@ impl Committer {
                     let outcome = self.apply_marks(ops, durability);
                     answer(outcome);
                 }
+                Request::EndBuild { table, index } => self.end_build(table, index),
                 Request::Stop(answer) => {
                     let outcome = self.stop();
                     if let Some(answer) = answer {
@@ -455,6 +470,20 @@ impl Committer {
         self.write_and_publish(Batch { epoch: self.epoch, ops }, next, durability)
     }
 
+    /// Behind the commit of its transaction, if there was one: the newest definitions say what became of it. What
+    /// fails here is done at the next start.
+    fn end_build(&mut self, table: TableId, index: Oid) {
+        let mut ops = vec![Op::Delete(Family::Meta, stored::build_key(table, index))];
+        if self.now.catalog.table(table).is_none_or(|def| def.index(index).is_none()) {
+            let mut batch = Batch::default();
+            batch.delete_prefix(Family::Indexes, &index::prefix(table, index));
+            ops.extend(batch.ops);
+        }
+        if let Err(error) = self.apply_marks(ops, Durability::Unsynced) {
+            tracing::warn!(%error, "the rest of an index is removed at the next start");
+        }
+    }
+
     /// A clean end: nothing was reserved in vain.
     fn stop(&mut self) -> Result<(), StoreError> {
         self.takes_writes()?;
@@ -490,6 +519,9 @@ impl Group<'_> {
                 self.row(key, entry, writes, emptied.map_or(0, |(_, statement)| *statement), &mut rows);
             }
         }
+        for (key, versions) in set.entries {
+            self.entry(key, versions, &set.truncated);
+        }
         for key in set.tombstones.into_keys() {
             self.batch.delete(Family::Tombstones, key);
         }
@@ -508,6 +540,22 @@ impl Group<'_> {
         };
         let seq = (self.next.seq > before).then_some(Seq(self.next.seq));
         (record, Taken { answer, committed: Committed { seq }, locks, charge })
+    }
+
+    /// Writes an index entry as its last version has it, if its index is still there.
+    fn entry(&mut self, key: Key, mut versions: Vec<EntryVersion>, truncated: &[(TableId, u32)]) {
+        let Some((table, index)) = entry_owner(&key) else { return };
+        if self.next.catalog.table(table).is_none_or(|def| def.index(index).is_none()) {
+            return;
+        }
+        let emptied = truncated.iter().rev().find(|(id, _)| *id == table).map_or(0, |(_, statement)| *statement);
+        match versions.pop() {
+            Some(EntryVersion { statement, value: Some(value) }) if statement >= emptied => {
+                self.batch.put(Family::Indexes, key, value);
+            }
+            // What was there before an emptying is gone with it.
+            _ => self.batch.delete(Family::Indexes, key),
+        }
     }
 
     fn position(&mut self) -> Seq {
@@ -599,6 +647,13 @@ impl Group<'_> {
             {
                 let key = stored::history_key(old.id, old.schema_version);
                 self.batch.put(Family::Catalog, key, stored::encode(&**old));
+            }
+            if let Change::PutTable(def) = change
+                && let Some(old) = catalog.table(def.id)
+            {
+                for gone in old.indexes.iter().filter(|index| def.index(index.id).is_none()) {
+                    self.batch.delete_prefix(Family::Indexes, &index::prefix(def.id, gone.id));
+                }
             }
             for about in catalog.comments_going_with(change) {
                 self.batch.delete(Family::Catalog, stored::comment_key(about));

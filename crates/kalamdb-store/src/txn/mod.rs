@@ -6,6 +6,7 @@
 pub mod committer;
 mod deadlock;
 pub mod feed;
+pub mod index;
 pub mod lock;
 pub mod note;
 pub mod read_view;
@@ -28,6 +29,7 @@ use lru::LruCache;
 use note::{ChangeNote, FlushCommit};
 use parking_lot::Mutex;
 use read_view::ReadView;
+use rustc_hash::FxHashSet;
 use snapshot::{Published, Watchers};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
@@ -68,6 +70,8 @@ pub struct Engine {
     writes: Arc<Writes>,
     deletes: Mutex<LruCache<SegmentId, (u64, Arc<Deletes>)>>,
     counters: Arc<Counters>,
+    /// Indexes that are being filled.
+    building: Mutex<FxHashSet<Oid>>,
     failed: watch::Receiver<Option<KvError>>,
     backend: Arc<dyn StorageBackend>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -169,6 +173,7 @@ impl Engine {
             writes: Arc::new(Writes { bytes: AtomicU64::new(0), bytes_max: parts.write_set_bytes_max }),
             deletes: Mutex::new(LruCache::new(DELETES_KEPT)),
             counters,
+            building: Mutex::default(),
             failed,
             backend: parts.backend,
             thread: Mutex::new(Some(thread)),

@@ -103,6 +103,8 @@ pub struct ReadView {
     published: Arc<Published>,
     catalog: Arc<Catalog>,
     own: Option<Own>,
+    /// Whether its state is newer than everything that its transaction's earlier statements filled in.
+    is_newest_of_own: bool,
     /// STREAM rows that expire at or before it are absent.
     now_us: i64,
 }
@@ -117,11 +119,12 @@ impl ReadView {
     pub(super) fn of(engine: Arc<Engine>, published: Arc<Published>) -> Self {
         let catalog = published.catalog.clone();
         let now_us = clock::now_us().max(published.stamp_us);
-        Self { engine, published, catalog, own: None, now_us }
+        Self { engine, published, catalog, own: None, is_newest_of_own: false, now_us }
     }
 
-    pub(super) fn with_own(mut self, catalog: Arc<Catalog>, own: Option<Own>) -> Self {
+    pub(super) fn with_own(mut self, catalog: Arc<Catalog>, own: Option<Own>, is_newest_of_own: bool) -> Self {
         self.catalog = catalog;
+        self.is_newest_of_own = is_newest_of_own;
         self.own = own;
         self
     }
@@ -134,6 +137,18 @@ impl ReadView {
     /// The definitions, the transaction's own uncommitted ones included.
     pub fn catalog(&self) -> &Arc<Catalog> {
         &self.catalog
+    }
+
+    pub(super) fn own(&self) -> Option<&Own> {
+        self.own.as_ref()
+    }
+
+    pub(super) fn published_state(&self) -> &Published {
+        &self.published
+    }
+
+    pub(super) fn is_newest_of_own(&self) -> bool {
+        self.is_newest_of_own
     }
 
     /// The engine's snapshot, for upkeep's look at what readers do not see.

@@ -6,6 +6,7 @@
 use super::committer::{CommitRequest, Committed, Payload, Refused, Request};
 use super::deadlock::settle;
 use super::feed::Notification;
+use super::index::Build;
 use super::lock::{Held, LockStrength, LockWait, TableLockMode};
 use super::read_view::{Own, Place, ReadView, RowVersion, Tombstone, stored_part};
 use super::snapshot::Published;
@@ -78,6 +79,8 @@ pub struct Transaction {
     notified: FxHashSet<Notification>,
     locks: Held,
     charge: Charge,
+    /// Indexes that it fills.
+    builds: Vec<Build>,
 }
 
 impl std::fmt::Debug for Transaction {
@@ -109,6 +112,7 @@ impl Transaction {
             notified: FxHashSet::default(),
             locks: Held::new(engine.locks.clone(), id),
             charge: Charge::new(engine.writes.clone()),
+            builds: Vec::new(),
             engine,
         }
     }
@@ -167,7 +171,15 @@ impl Transaction {
     pub fn view(&self) -> ReadView {
         // Without writes so far there will never be any that this view may see.
         let own = (!self.own.read().is_empty()).then(|| Own { set: self.own.clone(), below: self.statement });
-        ReadView::of(self.engine.clone(), self.published.clone()).with_own(self.catalog.clone(), own)
+        let is_newest = self.isolation == Isolation::ReadCommitted;
+        ReadView::of(self.engine.clone(), self.published.clone()).with_own(self.catalog.clone(), own, is_newest)
+    }
+
+    /// The newest published state with what this transaction wrote so far, whatever its isolation: what an index that is
+    /// made now has to hold.
+    pub fn newest_view(&self) -> ReadView {
+        let own = Own { set: self.own.clone(), below: u32::MAX };
+        ReadView::of(self.engine.clone(), self.engine.published()).with_own(self.catalog.clone(), Some(own), true)
     }
 
     /// The definitions, with the transaction's own.
@@ -300,7 +312,7 @@ impl Transaction {
     }
 
     /// Made by this transaction, or locked so that nobody else can lock a row.
-    fn is_ours_alone(&self, table: TableId) -> bool {
+    pub(super) fn is_ours_alone(&self, table: TableId) -> bool {
         self.locks.covers_rows(table) || (self.published.catalog.table(table).is_none() && self.is_own_table(table))
     }
 
@@ -392,7 +404,7 @@ impl Transaction {
     pub fn tombstone_newest(&self, partition: &Partition, key: &[u8]) -> Result<Option<Tombstone>, StoreError> {
         let own = Own { set: self.own.clone(), below: u32::MAX };
         let newest = ReadView::of(self.engine.clone(), self.engine.published());
-        newest.with_own(self.catalog.clone(), Some(own)).tombstone_newest(partition, key)
+        newest.with_own(self.catalog.clone(), Some(own), true).tombstone_newest(partition, key)
     }
 
     /// Restores a row: an INSERT of `row` under a key that was claimed and is free, which takes the tombstone away.
@@ -489,6 +501,40 @@ impl Transaction {
         }
     }
 
+    /// How many locks it has: what comes later can be given up.
+    pub fn lock_count(&self) -> usize {
+        self.locks.count()
+    }
+
+    /// Releases the rows and entries that were locked since there were so many locks, and that nothing was written for.
+    pub fn unlock_since(&mut self, count: usize) {
+        self.locks.release_rows(count);
+    }
+
+    pub(super) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    pub(super) fn own(&self) -> &Arc<RwLock<WriteSet>> {
+        &self.own
+    }
+
+    pub(super) fn charge_mut(&mut self) -> &mut Charge {
+        &mut self.charge
+    }
+
+    pub(super) fn locks_mut(&mut self) -> &mut Held {
+        &mut self.locks
+    }
+
+    pub(super) fn builds_mut(&mut self) -> &mut Vec<Build> {
+        &mut self.builds
+    }
+
+    pub(super) fn statement_number(&self) -> u32 {
+        self.statement
+    }
+
     /// Whether there is anything to commit.
     pub fn has_writes(&self) -> bool {
         !(self.own.read().is_empty() && self.changes.is_empty() && self.notifications.is_empty())
@@ -505,7 +551,8 @@ impl Transaction {
             return Ok(Committed { seq: None });
         }
         let durability = if self.changes.is_empty() { durability } else { Durability::Synced };
-        let Self { engine, own, changes, notifications, locks, charge, .. } = self;
+        // The builds go last: the committer looks at them behind the commit.
+        let Self { engine, own, changes, notifications, locks, charge, builds: _builds, .. } = self;
         let set = std::mem::take(&mut *own.write());
         let mut payload = Box::new(Payload { set, changes, notifications, locks, charge });
         loop {

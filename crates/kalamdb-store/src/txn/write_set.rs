@@ -25,6 +25,8 @@ pub(crate) struct WriteSet {
     pub tables: FxHashMap<TableId, TableWrites>,
     /// Committed tombstones that go: by restore or purge. The statements that took them, ascending.
     pub tombstones: BTreeMap<Key, Vec<u32>>,
+    /// Index entries by their full keys: see [`super::index`].
+    pub entries: BTreeMap<Key, Vec<EntryVersion>>,
     /// Tables that were emptied, and by which statement.
     pub truncated: Vec<(TableId, u32)>,
     journal: Vec<Undo>,
@@ -76,8 +78,24 @@ pub(crate) struct Version {
     pub restores_own: bool,
 }
 
+/// One writing of an index entry.
+#[derive(Debug)]
+pub(crate) struct EntryVersion {
+    pub statement: u32,
+    /// `None`: removed.
+    pub value: Option<Bytes>,
+}
+
+/// What a view that sees statements below `below` finds of an entry: `None` says nothing of it, `Some(None)` that it
+/// is removed.
+pub(crate) fn entry_seen(versions: &[EntryVersion], below: u32, emptied: u32) -> Option<Option<&Bytes>> {
+    let version = versions.iter().rev().find(|version| version.statement < below)?;
+    Some(version.value.as_ref().filter(|_| version.statement >= emptied))
+}
+
 enum Undo {
     Row(Key),
+    Entry(Key),
     Tombstone(Key),
     Truncate,
 }
@@ -219,7 +237,7 @@ impl Entry {
 
 impl WriteSet {
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.tombstones.is_empty() && self.truncated.is_empty()
+        self.rows.is_empty() && self.entries.is_empty() && self.tombstones.is_empty() && self.truncated.is_empty()
     }
 
     /// The statement that emptied a table last, as a view sees it; 0 when none did.
@@ -243,6 +261,12 @@ impl WriteSet {
         self.journal.push(Undo::Row(key.clone()));
         let entry = self.rows.entry(key).or_insert_with(|| Entry { table, base, versions: Vec::with_capacity(1) });
         entry.versions.push(version);
+    }
+
+    /// Writes an index entry.
+    pub fn write_entry(&mut self, key: Key, statement: u32, value: Option<Bytes>) {
+        self.journal.push(Undo::Entry(key.clone()));
+        self.entries.entry(key).or_default().push(EntryVersion { statement, value });
     }
 
     /// Takes a committed tombstone away.
@@ -271,6 +295,14 @@ impl WriteSet {
                         entry.versions.pop();
                         if entry.versions.is_empty() {
                             self.rows.remove(&key);
+                        }
+                    }
+                }
+                Some(Undo::Entry(key)) => {
+                    if let Some(versions) = self.entries.get_mut(&key) {
+                        versions.pop();
+                        if versions.is_empty() {
+                            self.entries.remove(&key);
                         }
                     }
                 }
