@@ -1,13 +1,13 @@
 //! The index entries that rows have: computed when rows are written, whichever statement writes them.
 
+use crate::plan::{IndexShape, IndexedKey};
 use crate::system::index::shown_key;
 use arrow_array::{ArrayRef, RecordBatch};
 use kalamdb_commons::{ColumnId, Datum, Oid, PgType, Result, SqlError, SqlType};
 use kalamdb_sql::bind::bound::{Col, ColId, Scalar};
 use kalamdb_sql::bind::{self, Names, Purpose, RelationShape, RowExpression, walk};
-use kalamdb_sql::function::{self, Nowhere, SessionValue, Surroundings};
-use kalamdb_sql::lower::{Filled, Filling};
-use kalamdb_sql::predicate::RowProgram;
+use kalamdb_sql::function;
+use kalamdb_sql::predicate::{RowProgram, Sessionless};
 use kalamdb_sql::types::datum_at;
 use kalamdb_store::codec::arrow::BatchBuilder;
 use kalamdb_store::codec::index::{IndexEncoder, IndexOrder};
@@ -32,6 +32,7 @@ struct Compiled {
     sorted: Vec<Scalar>,
     keys: Vec<Key>,
     predicate: Option<RowProgram>,
+    conditions: Vec<Scalar>,
     /// The keys that are no plain columns.
     made: Option<RowProgram>,
 }
@@ -153,6 +154,29 @@ impl TableIndexes {
         Ok(format!("Key ({})=({})", keys.join(", "), shown.collect::<Vec<_>>().join(", ")))
     }
 
+    /// The indexes as queries choose among them.
+    pub fn shapes(&self) -> impl Iterator<Item = IndexShape> {
+        self.indexes.iter().map(|index| IndexShape {
+            id: index.def.id,
+            name: index.def.name.clone(),
+            unique: index.def.unique,
+            keys: index
+                .def
+                .keys
+                .iter()
+                .zip(&index.sorted)
+                .map(|(key, value)| IndexedKey {
+                    value: value.clone(),
+                    shown: shown_key(&self.table, &key.what, true),
+                    descending: key.descending,
+                    nulls_first: key.nulls_first,
+                })
+                .collect(),
+            predicate: index.conditions.clone(),
+            columns: index.inputs.iter().copied().zip(index.columns.iter().copied()).collect(),
+        })
+    }
+
     /// An index's definition.
     pub fn definition(&self, index: Oid) -> Option<&IndexDef> {
         self.indexes.iter().map(|index| &index.def).find(|def| def.id == index)
@@ -188,10 +212,14 @@ impl Compiled {
                 }
             });
         }
-        let compile = |scalars: &[Scalar]| RowProgram::compile(scalars, &columns, &mut Nothing);
+        let compile = |scalars: &[Scalar]| RowProgram::compile(scalars, &columns, &mut Sessionless);
         Ok(Self {
             order: order_of(table, def)?,
-            predicate: predicate.map(|predicate| compile(&[predicate])).transpose()?,
+            predicate: predicate.clone().map(|predicate| compile(&[predicate])).transpose()?,
+            conditions: match predicate {
+                Some(Scalar::And(conditions)) => conditions,
+                predicate => predicate.into_iter().collect(),
+            },
             made: if made.is_empty() { None } else { Some(compile(&made)?) },
             def: def.clone(),
             inputs,
@@ -248,7 +276,7 @@ impl Compiled {
 
     /// The values that are sorted, as people know them.
     fn values(&self, batch: &RecordBatch, columns: &[ColumnId]) -> Result<Vec<ArrayRef>> {
-        let program = RowProgram::compile(&self.sorted, &self.columns, &mut Nothing)?;
+        let program = RowProgram::compile(&self.sorted, &self.columns, &mut Sessionless)?;
         program.evaluate(&program.rows(self.arrays(batch, columns)?, batch.num_rows())?)
     }
 }
@@ -292,22 +320,5 @@ fn with_sort_key(scalar: Scalar) -> Scalar {
     match function::sort_key(ty) {
         Some(key) => Scalar::Call { function: key, args: vec![scalar], ty: PgType::new(key.returns) },
         None => scalar,
-    }
-}
-
-/// A filling for expressions that depend on no session: an index's.
-struct Nothing;
-
-impl Filling for Nothing {
-    fn parameter(&mut self, number: usize, _: PgType) -> Result<Filled> {
-        Err(SqlError::internal(format!("parameter ${number} in an index")))
-    }
-
-    fn session(&mut self, _: SessionValue, _: PgType) -> Result<Filled> {
-        Err(SqlError::internal("a session value in an index"))
-    }
-
-    fn around(&self) -> Option<Arc<dyn Surroundings>> {
-        Some(Arc::new(Nowhere))
     }
 }

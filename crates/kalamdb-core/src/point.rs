@@ -1,4 +1,4 @@
-//! The fast path: a source of one stored row found by its whole primary key, or of rows made by expressions alone
+//! The fast path: a source of one stored row found by its whole primary key or a unique index, or of rows made by expressions alone
 //! (`INSERT … VALUES`), is read without the query engine's planner.
 //!
 //! A [`Point`] is recognised once for each binding and holds nothing of an execution: values, snapshot and permission
@@ -11,14 +11,13 @@ use crate::reply::batch_of;
 use crate::system;
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
 use futures::StreamExt;
-use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState, SqlType};
+use kalamdb_commons::{ColumnId, Datum, Oid, PgType, Result, SqlError, SqlState, SqlType};
 use kalamdb_sql::bind::bound::{Bound, BoundKind, Col, ColId, CompareOp, NeedId, Rel, Scalar};
 use kalamdb_sql::bind::walk;
-use kalamdb_sql::function::{Nowhere, SessionValue, Surroundings, Volatility};
-use kalamdb_sql::lower::{Filled, Filling};
-use kalamdb_sql::predicate::{RowProgram, Values};
+use kalamdb_sql::function::{SessionValue, Volatility};
+use kalamdb_sql::predicate::{RowProgram, Sessionless, Values};
 use kalamdb_sql::types::{array_of, datum_at};
-use kalamdb_store::{Catalog, ReadView};
+use kalamdb_store::{Catalog, IndexDef, IndexState, ReadView, TableDef};
 use std::sync::Arc;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -37,8 +36,8 @@ pub(crate) struct Point {
 /// Where the rows come from.
 #[derive(Debug)]
 enum Start {
-    /// One row of a stored relation, by the values of its whole key.
-    Row { need: NeedId, columns: Vec<(ColumnId, Col)>, key: Vec<KeyPart> },
+    /// One row of a stored relation, by the values of its whole key or of a unique index's.
+    Row { need: NeedId, columns: Vec<(ColumnId, Col)>, index: Option<Oid>, key: Vec<KeyPart> },
     /// Rows of expressions; `cells` row by row.
     Values { columns: Vec<Col>, rows: usize, cells: Program },
 }
@@ -67,14 +66,14 @@ struct Rows {
 
 impl Point {
     /// The fast source of a statement, if it has one.
-    pub fn of(bound: &Bound, catalog: &Catalog) -> Option<Point> {
+    pub fn of(bound: &Bound, catalog: &Catalog, published: &Catalog) -> Option<Point> {
         let source = match &bound.kind {
             BoundKind::Query(rel) => rel,
             BoundKind::Insert(insert) => &insert.source,
             BoundKind::Update(update) => &update.source,
             BoundKind::Delete(delete) => &delete.source,
         };
-        let mut recognition = Recognition { bound, catalog, taken: Vec::new(), steps: Vec::new() };
+        let mut recognition = Recognition { bound, catalog, published, taken: Vec::new(), steps: Vec::new() };
         let (start, mut columns) = recognition.start(source)?;
         recognition.steps(source, 0, &mut columns)?;
         Some(Point { start, steps: recognition.steps })
@@ -92,7 +91,7 @@ impl Point {
     ) -> Result<BatchStream> {
         let rows = match &self.start {
             Start::Values { columns, rows, cells } => made(columns, *rows, cells, &mut inputs)?,
-            Start::Row { need, columns, key } => {
+            Start::Row { need, columns, index, key } => {
                 let nothing = Rows::without_columns();
                 let mut parts = Vec::with_capacity(key.len());
                 for part in key {
@@ -104,7 +103,12 @@ impl Point {
                 }
                 let view = inputs.given.view();
                 let ids: Vec<ColumnId> = columns.iter().map(|(id, _)| *id).collect();
-                let Some(batch) = relations[need.0].row(&view, &parts, &ids).await? else {
+                let relation = &relations[need.0];
+                let row = match index {
+                    None => relation.row(&view, &parts, &ids).await?,
+                    Some(index) => relation.row_by(&view, *index, &parts, &ids).await?,
+                };
+                let Some(batch) = row else {
                     return Ok(futures::stream::empty().boxed());
                 };
                 let columns = columns.iter().map(|(_, col)| *col).collect();
@@ -221,6 +225,8 @@ type Condition<'r> = (usize, usize, &'r Scalar);
 struct Recognition<'a> {
     bound: &'a Bound,
     catalog: &'a Catalog,
+    /// The same without what this transaction has changed.
+    published: &'a Catalog,
     /// Conditions that the key has taken, by their nodes' depths and their places there.
     taken: Vec<(usize, usize)>,
     steps: Vec<Step>,
@@ -270,18 +276,45 @@ impl Recognition<'_> {
             return None;
         }
         let table = self.catalog.table(needed.table)?;
-        let mut key = Vec::new();
-        for id in &table.primary_key.as_ref()?.columns {
+        let primary = table.primary_key.iter().map(|key| (None, key.columns.clone()));
+        // One that this very transaction has made is the planner's: it knows from when on it can be read.
+        let published = self.published.table(needed.table);
+        let ready = |index: &&IndexDef| {
+            index.unique
+                && index.predicate.is_none()
+                && index.state == IndexState::Ready
+                && published.is_some_and(|table| table.index(index.id).is_some())
+        };
+        let unique = table.indexes.iter().filter(ready);
+        let unique = unique.filter_map(|index| Some((Some(index.id), index.columns()?)));
+        let (index, (taken, key)) = primary.chain(unique).find_map(|(index, key_columns)| {
+            Some((index, self.whole_key(table, &key_columns, columns, conditions)?))
+        })?;
+        self.taken.extend(taken);
+        let made = columns.iter().map(|(_, col)| *col).collect();
+        Some((Start::Row { need, columns: columns.to_vec(), index, key }, made))
+    }
+
+    /// The values that conditions ask of all columns of a key, and which conditions do.
+    fn whole_key(
+        &self,
+        table: &TableDef,
+        key_columns: &[ColumnId],
+        columns: &[(ColumnId, Col)],
+        conditions: &[Condition<'_>],
+    ) -> Option<(Vec<(usize, usize)>, Vec<KeyPart>)> {
+        let (mut taken, mut key) = (Vec::new(), Vec::new());
+        for id in key_columns {
             let ty = table.column(*id)?.ty.ty;
+            kalamdb_store::codec::key::check_type(ty).ok()?;
             let (_, col) = columns.iter().find(|(column, _)| column == id)?;
             let found =
                 conditions.iter().find_map(|(depth, at, test)| Some((*depth, *at, key_value(test, col.id, ty)?)));
             let (depth, at, value) = found?;
-            self.taken.push((depth, at));
+            taken.push((depth, at));
             key.push(KeyPart { ty, value: Program::new(vec![value.clone()], &[])? });
         }
-        let made = columns.iter().map(|(_, col)| *col).collect();
-        Some((Start::Row { need, columns: columns.to_vec(), key }, made))
+        Some((taken, key))
     }
 
     /// What happens to the rows above their start. `columns` grows with what is made on the way.
@@ -586,27 +619,10 @@ fn compile(scalars: &[Scalar], columns: &[Col]) -> Option<Compiled> {
     }
     let mut all = columns.to_vec();
     all.extend(inputs.iter().enumerate().map(|(at, (_, ty))| Col { id: input_id(at), ty: *ty, nullable: true }));
-    let program = RowProgram::compile(&exprs, &all, &mut Nothing).ok()?;
+    let program = RowProgram::compile(&exprs, &all, &mut Sessionless).ok()?;
     Some(Compiled { program, inputs })
 }
 
 fn input_id(at: usize) -> ColId {
     ColId(INPUTS_FROM + at as u32)
-}
-
-/// A filling for expressions that have nothing left to fill in.
-struct Nothing;
-
-impl Filling for Nothing {
-    fn parameter(&mut self, number: usize, _: PgType) -> Result<Filled> {
-        Err(SqlError::internal(format!("parameter ${number} is no column")))
-    }
-
-    fn session(&mut self, _: SessionValue, _: PgType) -> Result<Filled> {
-        Err(SqlError::internal("a session value is no column"))
-    }
-
-    fn around(&self) -> Option<Arc<dyn Surroundings>> {
-        Some(Arc::new(Nowhere))
-    }
 }

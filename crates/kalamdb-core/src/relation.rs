@@ -2,18 +2,20 @@
 //!
 //! Made by `resolve` alone. Its fields are private: a row cannot be reached without the grant that was checked.
 
-use crate::plan::{Blocking, KeyShape, KeySpan, Keys, Part, ScanRequest, Source};
+use crate::index::TableIndexes;
+use crate::plan::{Access, Blocking, IndexShape, KeyShape, KeySpan, Keys, Part, ScanRequest, Source};
 use crate::system;
 use crate::system::SystemFacts;
 use arrow_array::RecordBatch;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use kalamdb_auth::authorize::Granted;
-use kalamdb_commons::{ColumnId, Datum, Result, Scope, SqlError, SqlType, TableId};
+use kalamdb_commons::{ColumnId, Datum, Oid, Result, Scope, SqlError, SqlType, TableId};
 use kalamdb_store::codec::arrow::BatchBuilder;
+use kalamdb_store::codec::index::{IndexOrder, range as index_range};
 use kalamdb_store::codec::key;
 use kalamdb_store::{
-    Change, ColdSegment, IndexEntry, Isolation, KeyRange, LockStrength, LockWait, Locked, Partition, ReadView,
+    Change, ColdSegment, Entries, IndexEntry, Isolation, KeyRange, LockStrength, LockWait, Locked, Partition, ReadView,
     RowVersion, StoreError, TableDef, Transaction,
 };
 use std::ops::Bound;
@@ -80,12 +82,15 @@ impl Relation {
         }
     }
 
-    /// Its rows as one view shows them.
-    pub fn source(&self, view: &ReadView, facts: &SystemFacts) -> Arc<dyn Source> {
+    /// Its rows as one view shows them. `indexes` are the table's.
+    pub fn source(&self, view: &ReadView, facts: &SystemFacts, indexes: Option<Arc<TableIndexes>>) -> Arc<dyn Source> {
         match &self.place {
-            Place::Stored { partition, with_deleted, .. } => {
-                Arc::new(StoredRows { view: view.clone(), partition: partition.clone(), with_deleted: *with_deleted })
-            }
+            Place::Stored { partition, with_deleted, .. } => Arc::new(StoredRows {
+                view: view.clone(),
+                partition: partition.clone(),
+                with_deleted: *with_deleted,
+                indexes,
+            }),
             Place::Computed(table) => Arc::new(ComputedRows { table: *table, facts: facts.clone() }),
         }
     }
@@ -108,6 +113,33 @@ impl Relation {
         Ok(Some(builder.finish()?))
     }
 
+    /// The row that has these values in a unique index, as one view shows it: a batch of one row.
+    ///
+    /// # Errors
+    /// The store's; XX000 for a computed relation.
+    pub async fn row_by(
+        &self,
+        view: &ReadView,
+        index: Oid,
+        values: &[(SqlType, Datum)],
+        columns: &[ColumnId],
+    ) -> Result<Option<arrow_array::RecordBatch>> {
+        let partition = self.partition()?;
+        let def = partition.table.index(index).ok_or_else(|| SqlError::internal("an index that is not there"))?;
+        let mut key = Vec::with_capacity(16);
+        for ((ty, value), part) in values.iter().zip(&def.keys) {
+            let order = IndexOrder { ty: *ty, descending: part.descending, nulls_first: part.nulls_first };
+            key.extend(order.form(value)?);
+        }
+        let Some(row_key) = view.entries(partition, index, &KeyRange::point(&key), false)?.next()? else {
+            return Ok(None);
+        };
+        let Some(version) = view.row_get(partition, &row_key).await? else { return Ok(None) };
+        let mut builder = BatchBuilder::new(&partition.table, columns)?;
+        builder.push(&row_key, &version.row)?;
+        Ok(Some(builder.finish()?))
+    }
+
     /// Every row, hot and cold, in batches.
     ///
     /// # Errors
@@ -118,7 +150,8 @@ impl Relation {
         columns: &[ColumnId],
         batch_rows: usize,
     ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-        let request = ScanRequest { columns: columns.to_vec(), keys: Keys::All, limit: None, batch_rows };
+        let request =
+            ScanRequest { columns: columns.to_vec(), access: Access::Key, keys: Keys::All, limit: None, batch_rows };
         let parts = stored_parts(view, self.partition()?, false, &request)?;
         Ok(futures::stream::iter(parts).flat_map(part_stream).boxed())
     }
@@ -449,6 +482,75 @@ struct StoredRows {
     view: ReadView,
     partition: Partition,
     with_deleted: bool,
+    indexes: Option<Arc<TableIndexes>>,
+}
+
+impl StoredRows {
+    /// The ranges of an index's keys.
+    fn index_ranges(&self, index: Oid, types: &[SqlType], keys: &Keys) -> Result<Vec<KeyRange>> {
+        let Keys::Spans(spans) = keys else { return Ok(vec![KeyRange::all()]) };
+        let def = self.partition.table.index(index);
+        let def = def.ok_or_else(|| SqlError::internal("an index that is not there"))?;
+        let order = types.iter().zip(&def.keys).map(|(ty, key)| IndexOrder {
+            ty: *ty,
+            descending: key.descending,
+            nulls_first: key.nulls_first,
+        });
+        let order: Vec<IndexOrder> = order.collect();
+        let range = |span: &KeySpan| Ok(index_range(&order, &span.prefix, &span.low, &span.high)?);
+        spans.iter().map(range).collect()
+    }
+}
+
+/// How many rows are looked up at once, first: a limit above may be near.
+const LOOKED_UP_FIRST: usize = 32;
+
+/// The rows that an index leads to, in its order: entries are read a chunk at a time, then their rows.
+struct IndexRows {
+    view: ReadView,
+    partition: Partition,
+    index: Oid,
+    ranges: std::vec::IntoIter<KeyRange>,
+    backwards: bool,
+    entries: Option<Entries>,
+    builder: BatchBuilder,
+    chunk: usize,
+    batch_rows: usize,
+}
+
+impl IndexRows {
+    fn row_keys(&mut self) -> Result<Vec<Vec<u8>>> {
+        let mut keys = Vec::with_capacity(self.chunk);
+        while keys.len() < self.chunk {
+            let entries = match &mut self.entries {
+                Some(entries) => entries,
+                None => {
+                    let Some(range) = self.ranges.next() else { break };
+                    let opened = self.view.entries(&self.partition, self.index, &range, self.backwards)?;
+                    self.entries.insert(opened)
+                }
+            };
+            match entries.next()? {
+                Some(key) => keys.push(key),
+                None => self.entries = None,
+            }
+        }
+        Ok(keys)
+    }
+
+    async fn batch(&mut self) -> Result<Option<RecordBatch>> {
+        let keys = self.row_keys()?;
+        if keys.is_empty() {
+            return Ok(None);
+        }
+        self.chunk = (self.chunk * 4).min(self.batch_rows);
+        for key in keys {
+            let row = self.view.row_get(&self.partition, &key).await?;
+            let row = row.ok_or_else(|| SqlError::internal("an index entry leads to no row"))?;
+            self.builder.push(&key, &row.row)?;
+        }
+        Ok(Some(self.builder.finish()?))
+    }
 }
 
 impl Source for StoredRows {
@@ -471,7 +573,40 @@ impl Source for StoredRows {
             .unwrap_or_else(|| format!("column{id}"))
     }
 
+    fn indexes(&self) -> Vec<IndexShape> {
+        let Some(indexes) = self.indexes.as_ref().filter(|_| !self.with_deleted) else { return Vec::new() };
+        let table = self.partition.table.id;
+        indexes.shapes().filter(|index| self.view.has_index(table, index.id)).collect()
+    }
+
+    fn count(&self, access: &Access, keys: &Keys, limit: usize) -> Result<Option<usize>> {
+        let Access::Index { index, types, .. } = access else { return Ok(None) };
+        let ranges = self.index_ranges(*index, types, keys)?;
+        Ok(Some(self.view.entry_count(&self.partition, *index, &ranges, limit)?))
+    }
+
     fn scan(&self, request: ScanRequest) -> Result<Vec<Part>> {
+        if let Access::Index { index, types, backwards } = &request.access {
+            let mut ranges = self.index_ranges(*index, types, &request.keys)?;
+            if *backwards {
+                ranges.reverse();
+            }
+            let rows = IndexRows {
+                view: self.view.clone(),
+                partition: self.partition.clone(),
+                index: *index,
+                ranges: ranges.into_iter(),
+                backwards: *backwards,
+                entries: None,
+                builder: BatchBuilder::new(&self.partition.table, &request.columns)?,
+                chunk: LOOKED_UP_FIRST.min(request.batch_rows).max(1),
+                batch_rows: request.batch_rows.max(1),
+            };
+            let batches = futures::stream::try_unfold(rows, |mut rows| async move {
+                Ok(rows.batch().await?.map(|batch| (batch, rows)))
+            });
+            return Ok(vec![Part::Stream(batches.boxed())]);
+        }
         stored_parts(&self.view, &self.partition, self.with_deleted, &request)
     }
 }

@@ -186,3 +186,21 @@ impl Filling for Values {
         Some(self.around.clone())
     }
 }
+
+/// A filling for expressions that depend on no session and have no parameters, such as an index's.
+#[derive(Debug, Clone, Copy)]
+pub struct Sessionless;
+
+impl Filling for Sessionless {
+    fn parameter(&mut self, number: usize, _: PgType) -> Result<lower::Filled> {
+        Err(SqlError::internal(format!("parameter ${number} has no value here")))
+    }
+
+    fn session(&mut self, _: SessionValue, _: PgType) -> Result<lower::Filled> {
+        Err(SqlError::internal("a session value has no value here"))
+    }
+
+    fn around(&self) -> Option<Arc<dyn function::Surroundings>> {
+        Some(Arc::new(function::Nowhere))
+    }
+}

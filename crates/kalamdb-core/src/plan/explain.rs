@@ -52,7 +52,7 @@ use datafusion::physical_plan::work_table::WorkTableExec;
 use datafusion::physical_plan::{ExecutionPlan, InputOrderMode};
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
-use kalamdb_commons::{Datum, PgType, Result, SqlError};
+use kalamdb_commons::{Datum, Numeric, PgType, Result, SqlError, SqlType};
 use kalamdb_sql::bind::bound::{ColId, Rel, SubqueryKind};
 use kalamdb_sql::lower::column_name;
 use kalamdb_sql::types;
@@ -444,6 +444,7 @@ impl<'a> Walk<'a> {
         };
         let mut node = Node::new(kind);
         node.title = match &index {
+            Some(index) if scan.is_backwards() => format!("{kind} Backward using {} on {on}", quoted(index)),
             Some(index) => format!("{kind} using {} on {on}", quoted(index)),
             None => format!("{kind} on {on}"),
         };
@@ -462,6 +463,13 @@ impl<'a> Walk<'a> {
     fn index_condition(&self, scan: &ScanExec) -> Option<String> {
         let Keys::Spans(spans) = scan.keys() else { return None };
         if self.depth > 0 || self.has_stand_ins {
+            return None;
+        }
+        // An index that is read from end to end has no condition.
+        let whole = |span: &KeySpan| {
+            span.prefix.is_empty() && matches!((&span.low, &span.high), (Bound::Unbounded, Bound::Unbounded))
+        };
+        if spans.iter().any(whole) {
             return None;
         }
         let columns = scan.key_columns();
@@ -894,9 +902,18 @@ fn span_condition(columns: &[(String, PgType)], span: &KeySpan) -> String {
     }
 }
 
+/// Digits behind the point of a number in a condition.
+const SCALE_TOLD_MAX: u16 = 100;
+
 fn datum_text(datum: &Datum, ty: PgType) -> String {
     match datum {
         Datum::Text(text) => format!("'{}'", text.replace('\'', "''")),
+        // A sort key, which is the number without its display scale.
+        Datum::Bytes(key) if ty.ty == SqlType::Numeric => {
+            let with = |scale: u16| Numeric::from_bytes(&[&key[..], &scale.to_be_bytes()].concat());
+            let number = (0..=SCALE_TOLD_MAX).find_map(with);
+            number.map_or_else(|| "?".to_owned(), |number| number.to_string())
+        }
         Datum::Uuid(bytes) => format!("'{}'", uuid::Uuid::from_bytes(*bytes)),
         datum => types::scalar_value(datum, ty).map_or_else(|_| "?".to_owned(), |value| value_text(&value)),
     }

@@ -5,12 +5,14 @@
 //! and executed; what comes out is a stream that does nothing until it is pulled. The surprising thing: uncorrelated
 //! subqueries run *before* the plan is made and stand in it as constants, so that they prune scans like literals do.
 
+mod access;
 mod apply;
 mod distinct_on;
 mod engine;
 mod error;
 mod explain;
 mod flatten;
+mod in_order;
 mod interrupt;
 mod lock_rows;
 mod lower;
@@ -24,9 +26,10 @@ mod running;
 #[cfg(test)]
 mod tests;
 
+pub use access::{IndexShape, IndexedKey};
 pub use engine::{Engine, EngineOptions, STACK_BYTES};
 pub use explain::{ExplainFormat, ExplainOptions, explain};
-pub use provider::{Blocking, KeyShape, KeySpan, Keys, Part, ScanRequest, Source};
+pub use provider::{Access, Blocking, KeyShape, KeySpan, Keys, Part, ScanRequest, Source};
 
 use lower::Lowering;
 use plan_once::Once;

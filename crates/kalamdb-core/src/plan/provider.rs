@@ -4,6 +4,7 @@
 //! cannot be asked for. It gives its rows as [`Part`]s (hot rows, each cold segment, a computed batch), read one after
 //! the other. A scan asks for the columns it needs and, where the filters allow, for ranges of the primary key only.
 
+use super::access::{IndexShape, Path, PathValue, Paths};
 use super::error::{arrow_error, external};
 use super::pushdown::{self, Constraint};
 use arrow_array::{RecordBatch, RecordBatchOptions};
@@ -38,7 +39,7 @@ use datafusion::physical_plan::{
 };
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError};
+use kalamdb_commons::{ColumnId, Datum, Oid, PgType, Result, SqlError, SqlType};
 use kalamdb_sql::bind::bound::{Col, ColId};
 use kalamdb_sql::function::sort_key;
 use kalamdb_sql::lower::column_name;
@@ -50,6 +51,12 @@ use std::sync::Arc;
 const BATCHES_AHEAD: usize = 2;
 /// So few keys are read where the plan runs: a hop to another thread would cost more than the reads.
 const KEYS_READ_INLINE: usize = 64;
+/// How many rows of a scan a row's look-up by an index costs.
+const LOOK_UP_COST: usize = 8;
+/// So few rows are always looked up.
+const FEW_ROWS: usize = 64;
+/// So many entries are counted at most: with more of them than that the index is used if the table is much larger.
+const COUNTED_MAX: usize = 20_000;
 
 /// One relation as one statement may see it.
 pub trait Source: Send + Sync + fmt::Debug {
@@ -64,6 +71,19 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// Its primary key, if it has one that ranges can be asked of.
     fn key(&self) -> Option<KeyShape> {
         None
+    }
+
+    /// The indexes that it can be read by.
+    fn indexes(&self) -> Vec<IndexShape> {
+        Vec::new()
+    }
+
+    /// How many rows an access would read, as far as `limit`; `None` when nobody knows.
+    ///
+    /// # Errors
+    /// The store's.
+    fn count(&self, _access: &Access, _keys: &Keys, _limit: usize) -> Result<Option<usize>> {
+        Ok(None)
     }
 
     /// About how many rows it has; `None` when nobody knows.
@@ -97,12 +117,30 @@ pub struct KeyShape {
 pub struct ScanRequest {
     /// The columns, in this order; system columns may be among them.
     pub columns: Vec<ColumnId>,
+    /// What `keys` are keys of.
+    pub access: Access,
     /// Which keys. The rows must be exactly those.
     pub keys: Keys,
     /// No more rows than this are needed. More may come.
     pub limit: Option<usize>,
     /// The most rows in a batch.
     pub batch_rows: usize,
+}
+
+/// The way to rows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Access {
+    /// By the primary key, in no order.
+    Key,
+    /// By an index, in its order or backwards.
+    Index {
+        /// Its OID.
+        index: Oid,
+        /// The types that the values in the keys have: those of sort keys where the values' own have no order.
+        types: Vec<SqlType>,
+        /// From its end.
+        backwards: bool,
+    },
 }
 
 /// Which keys of a relation.
@@ -154,32 +192,54 @@ pub(super) struct Leaf {
     source: Arc<dyn Source>,
     columns: Vec<(ColumnId, Col)>,
     schema: SchemaRef,
-    /// The places in `columns` of the key's first columns, as far as they are there.
-    key: Vec<usize>,
-    key_width: usize,
+    paths: Paths,
 }
 
 impl Leaf {
     pub(super) fn new(source: Arc<dyn Source>, columns: Vec<(ColumnId, Col)>) -> Leaf {
         let fields: Vec<Field> =
             columns.iter().map(|(_, col)| Field::new(column_name(col.id), col.ty.ty.arrow(), true)).collect();
-        let shape = source.key();
-        let key_width = shape.as_ref().map_or(0, |shape| shape.columns.len());
-        let key = shape
-            .iter()
-            .flat_map(|shape| &shape.columns)
-            .map_while(|id| columns.iter().position(|(column, _)| column == id))
-            .collect();
-        Leaf { source, columns, schema: Arc::new(Schema::new(fields)), key, key_width }
+        let paths = Paths::new(&*source, &columns);
+        Leaf { source, columns, schema: Arc::new(Schema::new(fields)), paths }
     }
 
-    fn key_types(&self) -> Vec<(usize, PgType)> {
-        self.key.iter().map(|place| (*place, self.columns[*place].1.ty)).collect()
+    /// The primary key, if it can be asked for.
+    fn key(&self) -> Option<&Path> {
+        self.paths.paths.iter().find(|path| path.index.is_none())
     }
 
-    /// What a filter says about one of the columns.
+    /// What a filter says about one of the columns, or about what an index is sorted by.
     fn constraint(&self, filter: &Expr) -> Option<Constraint> {
-        pushdown::logical(filter, &|name| self.schema.index_of(name).ok())
+        let column = |name: &str| self.schema.index_of(name).ok();
+        pushdown::logical(filter, &|expr| self.paths.place(expr, &column))
+    }
+
+    /// Whether reading these rows one by one costs more than reading all.
+    fn is_worth(&self, path: &Path, keys: &Keys) -> EngineResult<Looked> {
+        let Some(access) = path.access(false) else { return Ok(Looked { is_worth: true, rows: None }) };
+        if path.unique && keys.points(path.width).is_some_and(|points| points <= KEYS_READ_INLINE) {
+            return Ok(Looked { is_worth: true, rows: None });
+        }
+        let Some(all) = self.source.estimated_rows().and_then(|rows| usize::try_from(rows).ok()) else {
+            return Ok(Looked { is_worth: true, rows: None });
+        };
+        let limit = (all / LOOK_UP_COST).clamp(FEW_ROWS, COUNTED_MAX);
+        let rows = self.source.count(&access, keys, limit).map_err(external)?;
+        Ok(Looked { is_worth: rows.is_none_or(|rows| rows < limit || all > limit * LOOK_UP_COST), rows })
+    }
+}
+
+/// What a look into an index has told.
+struct Looked {
+    is_worth: bool,
+    rows: Option<usize>,
+}
+
+impl Path {
+    /// How an index is asked for.
+    fn access(&self, backwards: bool) -> Option<Access> {
+        let types = self.values.iter().map(|value| value.ty.ty).collect();
+        self.index.map(|index| Access::Index { index, types, backwards })
     }
 }
 
@@ -201,16 +261,30 @@ impl TableProvider for Leaf {
         limit: Option<usize>,
     ) -> EngineResult<Arc<dyn ExecutionPlan>> {
         let constraints: Vec<Option<Constraint>> = filters.iter().map(|filter| self.constraint(filter)).collect();
-        let (keys, used) = pushdown::keys(&self.key_types(), &constraints).map_err(external)?;
         let projection = projection.cloned().unwrap_or_else(|| (0..self.columns.len()).collect());
+        let given: Vec<&Expr> = filters.iter().collect();
+        let mut way = Way::all();
+        let mut used = vec![false; filters.len()];
+        if let Some(at) = self.paths.choose(&given, &constraints) {
+            let path = &self.paths.paths[at];
+            let (keys, mut said) = pushdown::keys(&path.types(), &constraints).map_err(external)?;
+            let looked = self.is_worth(path, &keys)?;
+            if looked.is_worth {
+                for (said, filter) in said.iter_mut().zip(filters) {
+                    *said |= path.implies(filter);
+                }
+                way = Way { path: Some(at), keys, backwards: false, rows: looked.rows };
+                used = said;
+            }
+        }
         let rest: Vec<Expr> =
             filters.iter().zip(used).filter(|(_, used)| !used).map(|(filter, _)| filter.clone()).collect();
         let Some(rest) = conjunction(rest) else {
-            return Ok(Arc::new(ScanExec::new(Arc::new(self.clone()), projection, keys, limit)?));
+            return Ok(Arc::new(ScanExec::new(Arc::new(self.clone()), projection, way, limit)?));
         };
         // A filter that was promised and is too much for ranges (lists whose product is huge) is applied here.
         let all = (0..self.columns.len()).collect();
-        let scan = Arc::new(ScanExec::new(Arc::new(self.clone()), all, keys, None)?);
+        let scan = Arc::new(ScanExec::new(Arc::new(self.clone()), all, way, None)?);
         let schema = DFSchema::try_from(self.schema.as_ref().clone())?;
         let planning = PhysicalPlanningContext::default();
         let rest = create_physical_expr(&rest, &schema, &ExecutionProps::new(), &planning)?;
@@ -224,12 +298,34 @@ impl TableProvider for Leaf {
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> EngineResult<Vec<TableProviderFilterPushDown>> {
         let constraints: Vec<Option<Constraint>> = filters.iter().map(|filter| self.constraint(filter)).collect();
-        let reach = pushdown::reach(&self.key, constraints.iter().flatten());
-        let answer = |constraint: &Option<Constraint>| match constraint {
-            Some(constraint) if pushdown::is_within(&self.key, reach, constraint) => TableProviderFilterPushDown::Exact,
-            _ => TableProviderFilterPushDown::Unsupported,
+        let path = self.paths.choose(filters, &constraints).map(|at| &self.paths.paths[at]);
+        let places = path.map(Path::places).unwrap_or_default();
+        let reach = pushdown::reach(&places, constraints.iter().flatten());
+        let answer = |(filter, constraint): (&&Expr, &Option<Constraint>)| {
+            let within = constraint.as_ref().is_some_and(|one| pushdown::is_within(&places, reach, one));
+            match within || path.is_some_and(|path| path.implies(filter)) {
+                true => TableProviderFilterPushDown::Exact,
+                false => TableProviderFilterPushDown::Unsupported,
+            }
         };
-        Ok(constraints.iter().map(answer).collect())
+        Ok(filters.iter().zip(&constraints).map(answer).collect())
+    }
+}
+
+/// Which rows a scan reads, and how.
+#[derive(Debug, Clone)]
+struct Way {
+    /// The place of the path; `None`: all rows.
+    path: Option<usize>,
+    keys: Keys,
+    backwards: bool,
+    /// How many rows, where that was looked up.
+    rows: Option<usize>,
+}
+
+impl Way {
+    fn all() -> Way {
+        Way { path: None, keys: Keys::All, backwards: false, rows: None }
     }
 }
 
@@ -238,7 +334,7 @@ impl TableProvider for Leaf {
 pub(super) struct ScanExec {
     leaf: Arc<Leaf>,
     projection: Vec<usize>,
-    keys: Keys,
+    way: Way,
     limit: Option<usize>,
     /// What a join above will know about the keys once its other side was read.
     later: Vec<Arc<dyn PhysicalExpr>>,
@@ -247,13 +343,13 @@ pub(super) struct ScanExec {
 }
 
 impl ScanExec {
-    fn new(leaf: Arc<Leaf>, projection: Vec<usize>, keys: Keys, limit: Option<usize>) -> EngineResult<ScanExec> {
+    fn new(leaf: Arc<Leaf>, projection: Vec<usize>, way: Way, limit: Option<usize>) -> EngineResult<ScanExec> {
         let schema = Arc::new(leaf.schema.project(&projection)?);
         let mut equivalences = EquivalenceProperties::new(schema.clone());
         if leaf.source.is_ordered() {
             // The order of a key is the order of its columns as far as these are there and Arrow agrees about them.
-            let order = leaf
-                .key
+            let key = leaf.key().map(Path::places).unwrap_or_default();
+            let order = key
                 .iter()
                 .map_while(|place| projection.iter().position(|projected| projected == place))
                 .map_while(|at| {
@@ -274,7 +370,7 @@ impl ScanExec {
         Ok(ScanExec {
             leaf,
             projection,
-            keys,
+            way,
             limit,
             later: Vec::new(),
             properties: Arc::new(properties),
@@ -287,21 +383,71 @@ impl ScanExec {
         self.leaf.source.name()
     }
 
+    /// The path that is read by.
+    fn path(&self) -> Option<&Path> {
+        match (self.way.path, self.later.is_empty()) {
+            (Some(at), _) => self.leaf.paths.paths.get(at),
+            // What a join finds out is about the first of these that it is about.
+            (None, false) => self.leaf.paths.paths.iter().find(|path| self.is_asked_later(path)),
+            (None, true) => None,
+        }
+    }
+
     /// The index whose ranges are read, unless all rows are.
     pub(super) fn index(&self) -> Option<String> {
-        let by_key = self.keys != Keys::All || !self.later.is_empty();
-        self.leaf.source.key().filter(|_| by_key).map(|key| key.name)
+        self.path().map(|path| path.name.clone())
+    }
+
+    /// Whether rows come from an index's end.
+    pub(super) fn is_backwards(&self) -> bool {
+        self.way.backwards
     }
 
     /// The keys that are read, as far as they are known before the plan runs.
     pub(super) fn keys(&self) -> &Keys {
-        &self.keys
+        &self.way.keys
     }
 
-    /// The primary key's first columns, as far as the statement reads them.
+    /// The path's first values, as far as the statement reads them.
     pub(super) fn key_columns(&self) -> Vec<(String, PgType)> {
-        let columns = self.leaf.key.iter().map(|place| &self.leaf.columns[*place]);
-        columns.map(|(id, col)| (self.leaf.source.column_name(*id), col.ty)).collect()
+        let values = self.path().map(|path| path.values.as_slice()).unwrap_or_default();
+        values.iter().map(|value| (value.shown.clone(), value.own)).collect()
+    }
+
+    /// The same rows in this order of its columns (place, DESC, NULLS FIRST), if an index has it.
+    pub(super) fn in_order(&self, wanted: &[(usize, bool, bool)]) -> Option<ScanExec> {
+        if !self.later.is_empty() || matches!(&self.way.keys, Keys::Spans(spans) if spans.len() > 1) {
+            return None;
+        }
+        let wanted: Vec<(usize, bool, bool)> = wanted
+            .iter()
+            .map(|(at, descending, nulls_first)| Some((*self.projection.get(*at)?, *descending, *nulls_first)))
+            .collect::<Option<_>>()?;
+        let fixed = match &self.way.keys {
+            Keys::Spans(spans) => spans.first().map_or(0, |span| span.prefix.len()),
+            Keys::All => 0,
+        };
+        let candidates: Vec<usize> = match self.way.path {
+            Some(at) => vec![at],
+            None => (0..self.leaf.paths.paths.len()).collect(),
+        };
+        for at in candidates {
+            let path = &self.leaf.paths.paths[at];
+            if path.index.is_none() || (self.way.path.is_none() && !path.predicate.is_empty()) {
+                continue;
+            }
+            if let Some(backwards) = direction(path, fixed, &wanted) {
+                let keys = match &self.way.keys {
+                    Keys::All => {
+                        Keys::Spans(vec![KeySpan { prefix: Vec::new(), low: Bound::Unbounded, high: Bound::Unbounded }])
+                    }
+                    keys => keys.clone(),
+                };
+                let way = Way { path: Some(at), keys, backwards, rows: self.way.rows };
+                return Some(ScanExec { way, ..self.clone() });
+            }
+        }
+        None
     }
 
     /// The relation's columns at this place of the statement: their numbers and their names.
@@ -312,11 +458,15 @@ impl ScanExec {
     /// About how many rows it gives.
     pub(super) fn estimated_rows(&self) -> Option<usize> {
         let all = self.leaf.source.estimated_rows().and_then(|rows| usize::try_from(rows).ok());
-        let rows = match (&self.keys, self.keys.points(self.leaf.key_width)) {
-            (Keys::All, _) => all,
-            (_, Some(points)) => Some(all.map_or(points, |all| points.min(all.max(1)))),
+        let path = self.way.path.and_then(|at| self.leaf.paths.paths.get(at));
+        let unique = path.filter(|path| path.unique).map(|path| path.width);
+        let points = unique.and_then(|width| self.way.keys.points(width));
+        let rows = match (&self.way.keys, points, self.way.rows) {
+            (_, _, Some(rows)) => Some(rows),
+            (Keys::All, ..) => all,
+            (_, Some(points), None) => Some(all.map_or(points, |all| points.min(all.max(1)))),
             // A range without statistics: a third of the rows, as PostgreSQL assumes of an inequality.
-            (Keys::Spans(spans), None) => all.map(|all| if spans.is_empty() { 0 } else { all.div_ceil(3) }),
+            (Keys::Spans(spans), None, None) => all.map(|all| if spans.is_empty() { 0 } else { all.div_ceil(3) }),
         };
         match (rows, self.limit) {
             (Some(rows), Some(limit)) => Some(rows.min(limit)),
@@ -324,10 +474,25 @@ impl ScanExec {
         }
     }
 
-    /// The keys to read, with what a join has found out since.
-    fn keys_now(&self) -> EngineResult<Keys> {
+    /// Whether a join will say something about a path's first value.
+    fn is_asked_later(&self, path: &Path) -> bool {
+        let Some(first) = path.values.first().filter(|value| value.column == Some(value.place)) else { return false };
+        path.predicate.is_empty() && self.later.iter().any(|filter| self.is_about(filter, first.place))
+    }
+
+    fn is_about(&self, filter: &Arc<dyn PhysicalExpr>, place: usize) -> bool {
+        let about = |expr: &Arc<dyn PhysicalExpr>| {
+            expr.downcast_ref::<Column>().is_some_and(|column| self.projection.get(column.index()) == Some(&place))
+        };
+        filter
+            .downcast_ref::<DynamicFilterPhysicalExpr>()
+            .is_some_and(|filter| filter.children().into_iter().any(about))
+    }
+
+    /// The rows to read, with what a join has found out since.
+    fn way_now(&self) -> EngineResult<Way> {
         if self.later.is_empty() {
-            return Ok(self.keys.clone());
+            return Ok(self.way.clone());
         }
         let mut constraints = Vec::new();
         for filter in &self.later {
@@ -338,19 +503,27 @@ impl ScanExec {
             pushdown::physical(&known, &|at| self.projection.get(at).copied(), &mut constraints);
         }
         let constraints: Vec<Option<Constraint>> = constraints.into_iter().map(Some).collect();
-        let (found, _) = pushdown::keys(&self.leaf.key_types(), &constraints).map_err(external)?;
-        Ok(found)
+        let Some(at) = self.leaf.paths.choose(&[], &constraints) else { return Ok(Way::all()) };
+        let path = &self.leaf.paths.paths[at];
+        let (keys, _) = pushdown::keys(&path.types(), &constraints).map_err(external)?;
+        if keys == Keys::All || !self.leaf.is_worth(path, &keys)?.is_worth {
+            return Ok(Way::all());
+        }
+        Ok(Way { path: Some(at), keys, backwards: false, rows: None })
     }
 
     fn open(&self) -> EngineResult<BoxStream<'static, EngineResult<RecordBatch>>> {
-        let keys = self.keys_now()?;
-        if keys == Keys::Spans(Vec::new()) {
+        let way = self.way_now()?;
+        if way.keys == Keys::Spans(Vec::new()) {
             return Ok(stream::empty().boxed());
         }
-        let inline = keys.points(self.leaf.key_width).is_some_and(|points| points <= KEYS_READ_INLINE);
+        let path = way.path.and_then(|at| self.leaf.paths.paths.get(at));
+        let points = path.and_then(|path| way.keys.points(path.width));
+        let inline = points.is_some_and(|points| points <= KEYS_READ_INLINE);
         let request = ScanRequest {
             columns: self.projection.iter().map(|place| self.leaf.columns[*place].0).collect(),
-            keys,
+            access: path.and_then(|path| path.access(way.backwards)).unwrap_or(Access::Key),
+            keys: way.keys,
             limit: self.limit,
             batch_rows: self.limit.map_or(super::engine::BATCH_ROWS, |limit| limit.clamp(1, super::engine::BATCH_ROWS)),
         };
@@ -359,6 +532,22 @@ impl ScanExec {
         let rows = stream::iter(parts).flat_map(move |part| batches(part, inline));
         Ok(rows.map(move |batch| relabelled(batch.map_err(external)?, &schema)).boxed())
     }
+}
+
+/// Whether an index gives rows in an order when so many of its first values are fixed, and in which direction.
+fn direction(path: &Path, fixed: usize, wanted: &[(usize, bool, bool)]) -> Option<bool> {
+    let fixed_columns: Vec<Option<usize>> = path.values.iter().take(fixed).map(|value| value.column).collect();
+    let wanted = wanted.iter().filter(|(place, ..)| !fixed_columns.contains(&Some(*place)));
+    let mut backwards = None;
+    for (at, (place, descending, nulls_first)) in wanted.enumerate() {
+        let value = path.values.get(fixed + at).filter(|value| value.column == Some(*place))?;
+        let turned = value.descending != *descending;
+        if turned != (value.nulls_first != *nulls_first) || backwards.is_some_and(|known| known != turned) {
+            return None;
+        }
+        backwards = Some(turned);
+    }
+    Some(backwards.unwrap_or(false))
 }
 
 /// A part's batches.
@@ -419,7 +608,7 @@ fn relabelled(batch: RecordBatch, schema: &SchemaRef) -> EngineResult<RecordBatc
 
 impl DisplayAs for ScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ScanExec: {} keys={:?} limit={:?}", self.relation(), self.keys, self.limit)
+        write!(f, "ScanExec: {} keys={:?} limit={:?}", self.relation(), self.way.keys, self.limit)
     }
 }
 
@@ -495,8 +684,8 @@ impl ExecutionPlan for ScanExec {
             statistics.num_rows = Precision::Inexact(rows);
             statistics.total_byte_size = Precision::Inexact(rows.saturating_mul(16 * schema.fields().len().max(1)));
             // A whole key is different in each row.
-            if let [place] = self.leaf.key.as_slice()
-                && self.leaf.key_width == 1
+            if let Some(Path { width: 1, values, .. }) = self.leaf.key()
+                && let [PathValue { place, .. }] = values.as_slice()
                 && let Some(at) = self.projection.iter().position(|projected| projected == place)
             {
                 statistics.column_statistics[at] = ColumnStatistics {
@@ -530,15 +719,13 @@ impl ExecutionPlan for ScanExec {
         // Taken as a hint: the join tests its rows itself. Only a scan of all keys looks at it, and a scan with a
         // limit must not, since it would stop at other rows.
         let mut taken = Vec::new();
-        if self.keys == Keys::All && self.limit.is_none() && !self.leaf.key.is_empty() {
+        if self.way.keys == Keys::All && self.limit.is_none() {
+            let firsts = self.leaf.paths.paths.iter().filter(|path| path.predicate.is_empty());
+            let firsts =
+                firsts.filter_map(|path| path.values.first().filter(|value| value.column == Some(value.place)));
+            let firsts: Vec<usize> = firsts.map(|value| value.place).collect();
             for parent in &filters.parent_filters {
-                let about_key = |expr: &Arc<dyn PhysicalExpr>| {
-                    expr.downcast_ref::<Column>()
-                        .is_some_and(|column| self.projection.get(column.index()) == self.leaf.key.first())
-                };
-                if let Some(dynamic) = parent.filter.downcast_ref::<DynamicFilterPhysicalExpr>()
-                    && dynamic.children().into_iter().any(about_key)
-                {
+                if firsts.iter().any(|place| self.is_about(&parent.filter, *place)) {
                     taken.push(parent.filter.clone());
                 }
             }

@@ -46,6 +46,13 @@ enum Test {
     Between(Value, Value),
 }
 
+impl Constraint {
+    /// Whether it is about the value at this place.
+    pub(super) fn is_about(&self, place: usize) -> bool {
+        self.column == place
+    }
+}
+
 /// A value that a column is compared with.
 #[derive(Debug, Clone)]
 enum Value {
@@ -55,11 +62,8 @@ enum Value {
 }
 
 /// What a filter of the logical plan says about one column; `None` if it is not of that kind.
-pub(super) fn logical(filter: &Expr, place: &dyn Fn(&str) -> Option<usize>) -> Option<Constraint> {
-    let column = |expr: &Expr| match expr {
-        Expr::Column(column) => place(column.name()),
-        _ => None,
-    };
+pub(super) fn logical(filter: &Expr, place: &dyn Fn(&Expr) -> Option<usize>) -> Option<Constraint> {
+    let column = place;
     match filter {
         Expr::Alias(alias) => logical(&alias.expr, place),
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {

@@ -7,6 +7,7 @@
 
 use super::apply::{Apply, ApplyExec};
 use super::distinct_on::{DistinctOn, DistinctOnExec};
+use super::in_order::InOrder;
 use super::lock_rows::{LockRows, LockRowsExec};
 use super::padded::KeepPadded;
 use super::project_set::{ProjectSet, ProjectSetExec};
@@ -71,6 +72,8 @@ pub(super) fn physical() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
         Arc::new(CombinePartialFinalAggregate::new()),
         Arc::new(OptimizeAggregateOrder::new()),
         Arc::new(OutputRequirements::new_remove_mode()),
+        // The sorts are settled.
+        Arc::new(InOrder),
         Arc::new(TopKAggregation::new()),
         Arc::new(LimitPushdown::new()),
         Arc::new(ProjectionPushdown::new()),

@@ -138,7 +138,7 @@ async fn live(standing: &mut Standing, parsed: Parsed, options: &CopyOptions, gu
     super::channel::same_user(standing)?;
     let mut execution = query::execution(standing, &bound, &relations, Arc::default(), guard)?;
     let facts = standing.system_facts(&view);
-    execution.leaves = relations.iter().map(|relation| relation.source(&view, &facts)).collect();
+    execution.leaves = super::query::sources(standing, &relations, &view, &facts)?;
     let BoundKind::Query(rel) = &bound.kind else { return Err(SqlError::internal("not a query")) };
     let outputs: Vec<_> = bound.outputs.iter().map(|output| output.col).collect();
     let initial = crate::plan::run(rel, &outputs, execution).await?;

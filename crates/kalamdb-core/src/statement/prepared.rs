@@ -43,7 +43,9 @@ pub(crate) fn prepare(
         | Statement::Insert(_)
         | Statement::Update(_)
         | Statement::With { .. }
-        | Statement::Delete { .. } => bound.as_ref().and_then(|bound| Point::of(bound, &standing.catalog())),
+        | Statement::Delete { .. } => bound
+            .as_ref()
+            .and_then(|bound| Point::of(bound, &standing.catalog(), &standing.hall.store.published().catalog)),
         _ => None,
     };
     Ok(Prepared { parsed, bound, parameters, declared, columns, point, basis, by_sql })

@@ -1,13 +1,14 @@
 //! SELECT, and what every statement with relations does first: locks, snapshot, relations.
 
 use super::around::Around;
-use super::{Guard, prepared};
-use crate::plan::{self, Execution, SessionValues};
+use super::{Guard, entries, prepared};
+use crate::plan::{self, Execution, SessionValues, Source};
 use crate::point::{Given, Inputs};
 use crate::relation::Relation;
 use crate::reply::{OutputColumn, Rows, RowsTag};
 use crate::resolve::{self, Resolved};
 use crate::standing::{Prepared, Standing};
+use crate::system::SystemFacts;
 use arrow_array::RecordBatch;
 use futures::stream::BoxStream;
 use kalamdb_commons::{Datum, Result, SqlError, SqlState};
@@ -180,7 +181,7 @@ pub(super) fn execution(
     let around = Around::new(standing);
     let view = standing.view();
     let facts = standing.system_facts(&view);
-    let leaves = relations.iter().map(|relation| relation.source(&view, &facts)).collect();
+    let leaves = sources(standing, relations, &view, &facts)?;
     Ok(Execution {
         engine: standing.hall.engine.clone(),
         leaves,
@@ -190,6 +191,26 @@ pub(super) fn execution(
         cancel: guard.token().clone(),
         locker: None,
     })
+}
+
+/// What stands behind the scans of a statement.
+///
+/// # Errors
+/// XX000 when an index's expressions cannot be read.
+pub(super) fn sources(
+    standing: &Standing,
+    relations: &[Arc<Relation>],
+    view: &ReadView,
+    facts: &SystemFacts,
+) -> Result<Vec<Arc<dyn Source>>> {
+    let source = |relation: &Arc<Relation>| {
+        let indexes = match relation.table() {
+            Ok(table) if !table.indexes.is_empty() => Some(entries::of(standing, table)?),
+            _ => None,
+        };
+        Ok(relation.source(view, facts, indexes))
+    };
+    relations.iter().map(source).collect()
 }
 
 /// The values of constant expressions (EXECUTE's arguments).
