@@ -7,5 +7,6 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod fsync;
+mod indexed;
 mod killed;
 mod refused;
