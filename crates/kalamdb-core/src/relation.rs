@@ -3,7 +3,7 @@
 //! Made by `resolve` alone. Its fields are private: a row cannot be reached without the grant that was checked.
 
 use crate::index::TableIndexes;
-use crate::plan::{Access, Blocking, IndexShape, KeyShape, KeySpan, Keys, Part, ScanRequest, Source};
+use crate::plan::{Access, Blocking, IndexShape, KeyShape, KeySpan, Keys, LOOK_UP_COST, Part, ScanRequest, Source};
 use crate::system;
 use crate::system::SystemFacts;
 use arrow_array::RecordBatch;
@@ -502,6 +502,8 @@ impl StoredRows {
     }
 }
 
+/// How many rows of a scan a look-up costs that may have to decode a segment's page.
+const COLD_LOOK_UP_COST: usize = 10_000;
 /// How many rows are looked up at once, first: a limit above may be near.
 const LOOKED_UP_FIRST: usize = 32;
 
@@ -577,6 +579,10 @@ impl Source for StoredRows {
         let Some(indexes) = self.indexes.as_ref().filter(|_| !self.with_deleted) else { return Vec::new() };
         let table = self.partition.table.id;
         indexes.shapes().filter(|index| self.view.has_index(table, index.id)).collect()
+    }
+
+    fn look_up_cost(&self) -> usize {
+        if self.view.has_cold(self.partition.table.id) { COLD_LOOK_UP_COST } else { LOOK_UP_COST }
     }
 
     fn count(&self, access: &Access, keys: &Keys, limit: usize) -> Result<Option<usize>> {

@@ -214,6 +214,11 @@ impl Store {
         u64::try_from(self.published().manifest.count(table)).ok()
     }
 
+    /// About how many bytes an index takes.
+    pub fn index_bytes(&self, table: TableId, index: Oid) -> u64 {
+        self.engine.index_bytes(table, index)
+    }
+
     /// The bytes of a table's segments.
     pub fn segment_bytes(&self, table: TableId) -> u64 {
         self.segments(table).iter().map(|segment| segment.bytes).sum()

@@ -16,9 +16,6 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions};
 use std::sync::Arc;
 
-/// The most rows that are looked up one by one instead of sorting all.
-const ROWS_MAX: usize = 10_000;
-
 /// The rule.
 #[derive(Debug)]
 pub(super) struct InOrder;
@@ -27,9 +24,9 @@ impl PhysicalOptimizerRule for InOrder {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> EngineResult<Arc<dyn ExecutionPlan>> {
         plan.transform_up(|plan| {
             let Some(sort) = plan.downcast_ref::<SortExec>() else { return Ok(Transformed::no(plan)) };
-            let Some(fetch) = sort.fetch().filter(|fetch| *fetch <= ROWS_MAX) else { return Ok(Transformed::no(plan)) };
+            let Some(fetch) = sort.fetch() else { return Ok(Transformed::no(plan)) };
             let order: Vec<PhysicalSortExpr> = sort.expr().iter().cloned().collect();
-            Ok(match ordered(sort.input(), &order)? {
+            Ok(match ordered(sort.input(), &order, fetch)? {
                 Some(input) => {
                     Transformed::yes(Arc::new(GlobalLimitExec::new(input, 0, Some(fetch))) as Arc<dyn ExecutionPlan>)
                 }
@@ -48,15 +45,19 @@ impl PhysicalOptimizerRule for InOrder {
     }
 }
 
-/// A plan's rows in this order, if its scan has an index that says so.
-fn ordered(plan: &Arc<dyn ExecutionPlan>, order: &[PhysicalSortExpr]) -> EngineResult<Option<Arc<dyn ExecutionPlan>>> {
+/// So many of a plan's first rows in this order, if its scan has an index that says so.
+fn ordered(
+    plan: &Arc<dyn ExecutionPlan>,
+    order: &[PhysicalSortExpr],
+    rows: usize,
+) -> EngineResult<Option<Arc<dyn ExecutionPlan>>> {
     if let Some(scan) = plan.downcast_ref::<ScanExec>() {
         let wanted: Option<Vec<_>> = order
             .iter()
             .map(|sort| Some((place(&sort.expr)?, sort.options.descending, sort.options.nulls_first)))
             .collect();
         return Ok(wanted
-            .and_then(|wanted| scan.in_order(&wanted))
+            .and_then(|wanted| scan.in_order(&wanted, rows))
             .map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>));
     }
     let Some(projection) = plan.downcast_ref::<ProjectionExec>() else { return Ok(None) };
@@ -65,7 +66,7 @@ fn ordered(plan: &Arc<dyn ExecutionPlan>, order: &[PhysicalSortExpr]) -> EngineR
         .map(|sort| Some(PhysicalSortExpr { expr: through(&sort.expr, projection)?, options: sort.options }))
         .collect();
     let Some(below) = below else { return Ok(None) };
-    match ordered(projection.input(), &below)? {
+    match ordered(projection.input(), &below, rows)? {
         Some(input) => {
             let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
             plan.clone().replace_children(vec![input], options).map(Some)

@@ -29,7 +29,7 @@ mod tests;
 pub use access::{IndexShape, IndexedKey};
 pub use engine::{Engine, EngineOptions, STACK_BYTES};
 pub use explain::{ExplainFormat, ExplainOptions, explain};
-pub use provider::{Access, Blocking, KeyShape, KeySpan, Keys, Part, ScanRequest, Source};
+pub use provider::{Access, Blocking, KeyShape, KeySpan, Keys, LOOK_UP_COST, Part, ScanRequest, Source};
 
 use lower::Lowering;
 use plan_once::Once;

@@ -51,8 +51,8 @@ use std::sync::Arc;
 const BATCHES_AHEAD: usize = 2;
 /// So few keys are read where the plan runs: a hop to another thread would cost more than the reads.
 const KEYS_READ_INLINE: usize = 64;
-/// How many rows of a scan a row's look-up by an index costs.
-const LOOK_UP_COST: usize = 8;
+/// How many rows of a scan a row's look-up by an index costs, where it is one look into the engine.
+pub const LOOK_UP_COST: usize = 8;
 /// So few rows are always looked up.
 const FEW_ROWS: usize = 64;
 /// So many entries are counted at most: with more of them than that the index is used if the table is much larger.
@@ -76,6 +76,11 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// The indexes that it can be read by.
     fn indexes(&self) -> Vec<IndexShape> {
         Vec::new()
+    }
+
+    /// How many rows could be read one after the other in the time of a look-up.
+    fn look_up_cost(&self) -> usize {
+        LOOK_UP_COST
     }
 
     /// How many rows an access would read, as far as `limit`; `None` when nobody knows.
@@ -223,9 +228,16 @@ impl Leaf {
         let Some(all) = self.source.estimated_rows().and_then(|rows| usize::try_from(rows).ok()) else {
             return Ok(Looked { is_worth: true, rows: None });
         };
-        let limit = (all / LOOK_UP_COST).clamp(FEW_ROWS, COUNTED_MAX);
+        let cost = self.source.look_up_cost();
+        let limit = (all / cost).clamp(FEW_ROWS, COUNTED_MAX);
         let rows = self.source.count(&access, keys, limit).map_err(external)?;
-        Ok(Looked { is_worth: rows.is_none_or(|rows| rows < limit || all > limit * LOOK_UP_COST), rows })
+        Ok(Looked { is_worth: rows.is_none_or(|rows| rows < limit || all > limit * cost), rows })
+    }
+
+    /// The most rows that are looked up one by one instead of reading and sorting all.
+    fn ordered_max(&self) -> usize {
+        let all = self.source.estimated_rows().and_then(|rows| usize::try_from(rows).ok()).unwrap_or(usize::MAX);
+        (all / self.source.look_up_cost()).clamp(FEW_ROWS, COUNTED_MAX)
     }
 }
 
@@ -414,9 +426,12 @@ impl ScanExec {
         values.iter().map(|value| (value.shown.clone(), value.own)).collect()
     }
 
-    /// The same rows in this order of its columns (place, DESC, NULLS FIRST), if an index has it.
-    pub(super) fn in_order(&self, wanted: &[(usize, bool, bool)]) -> Option<ScanExec> {
-        if !self.later.is_empty() || matches!(&self.way.keys, Keys::Spans(spans) if spans.len() > 1) {
+    /// So many first rows in this order of its columns (place, DESC, NULLS FIRST), if an index has it.
+    pub(super) fn in_order(&self, wanted: &[(usize, bool, bool)], rows: usize) -> Option<ScanExec> {
+        if rows > self.leaf.ordered_max()
+            || !self.later.is_empty()
+            || matches!(&self.way.keys, Keys::Spans(spans) if spans.len() > 1)
+        {
             return None;
         }
         let wanted: Vec<(usize, bool, bool)> = wanted

@@ -4,8 +4,8 @@
 use super::relational::namespace_name;
 use super::{Facts, Rows, SHAPES, cells};
 use crate::settings::DATABASE_NAME;
-use kalamdb_commons::{PgType, SqlType};
-use kalamdb_store::{KeyDef, TableDef};
+use kalamdb_commons::{ColumnId, PgType, SqlType};
+use kalamdb_store::TableDef;
 use std::sync::Arc;
 
 /// Makes the rows of one of them; `false` when it is not among them.
@@ -150,52 +150,82 @@ fn columns(facts: &Facts, rows: &mut Rows) {
     }
 }
 
-/// Every shown table's primary key with its table and namespace's name.
-fn keys(facts: &Facts) -> impl Iterator<Item = (String, Arc<TableDef>, KeyDef)> {
+/// A primary key or a UNIQUE constraint.
+struct Key {
+    namespace: String,
+    table: Arc<TableDef>,
+    name: String,
+    columns: Vec<ColumnId>,
+    kind: &'static str,
+    nulls_distinct: Option<&'static str>,
+}
+
+/// Every shown table's keys.
+fn keys(facts: &Facts) -> Vec<Key> {
     let shown = facts.catalog.tables().filter(|table| facts.is_accessible(table));
-    let keyed = shown.filter_map(|table| Some((table.clone(), table.primary_key.clone()?)));
-    keyed.map(|(table, key)| (namespace_name(facts, table.namespace), table, key)).collect::<Vec<_>>().into_iter()
+    let of_table = |table: &Arc<TableDef>| {
+        let key = |name: &str, columns: Vec<ColumnId>, kind, nulls_distinct| Key {
+            namespace: namespace_name(facts, table.namespace),
+            table: table.clone(),
+            name: name.to_string(),
+            columns,
+            kind,
+            nulls_distinct,
+        };
+        let primary =
+            table.primary_key.iter().map(|primary| key(&primary.name, primary.columns.clone(), "PRIMARY KEY", None));
+        let unique = table.indexes.iter().filter(|index| index.constraint.is_some()).map(|index| {
+            let columns = index.columns().unwrap_or_default();
+            key(&index.name, columns, "UNIQUE", Some(yes(!index.nulls_not_distinct)))
+        });
+        primary.chain(unique).collect::<Vec<_>>()
+    };
+    shown.flat_map(of_table).collect()
 }
 
 fn table_constraints(facts: &Facts, rows: &mut Rows) {
-    for (namespace, table, key) in keys(facts) {
+    for key in keys(facts) {
         rows.push(cells![
-            constraint_catalog: DATABASE_NAME, constraint_schema: namespace.clone(), constraint_name: key.name,
-            table_catalog: DATABASE_NAME, table_schema: namespace, table_name: table.name.as_str(),
-            constraint_type: "PRIMARY KEY", is_deferrable: "NO", initially_deferred: "NO", enforced: "YES",
+            constraint_catalog: DATABASE_NAME, constraint_schema: key.namespace.as_str(),
+            constraint_name: key.name.as_str(), table_catalog: DATABASE_NAME, table_schema: key.namespace.as_str(),
+            table_name: key.table.name.as_str(), constraint_type: key.kind, is_deferrable: "NO",
+            initially_deferred: "NO", enforced: "YES", nulls_distinct: key.nulls_distinct,
         ]);
     }
 }
 
 fn key_columns(facts: &Facts, rows: &mut Rows) {
-    for (namespace, table, key) in keys(facts) {
-        for (at, column) in key.columns.iter().filter_map(|id| table.column(*id)).enumerate() {
+    for key in keys(facts) {
+        for (at, column) in key.columns.iter().filter_map(|id| key.table.column(*id)).enumerate() {
             rows.push(cells![
-                constraint_catalog: DATABASE_NAME, constraint_schema: namespace.clone(),
-                constraint_name: key.name.as_str(), table_catalog: DATABASE_NAME, table_schema: namespace.clone(),
-                table_name: table.name.as_str(), column_name: column.name.as_str(), ordinal_position: at as i32 + 1,
+                constraint_catalog: DATABASE_NAME, constraint_schema: key.namespace.as_str(),
+                constraint_name: key.name.as_str(), table_catalog: DATABASE_NAME,
+                table_schema: key.namespace.as_str(), table_name: key.table.name.as_str(),
+                column_name: column.name.as_str(), ordinal_position: at as i32 + 1,
             ]);
         }
     }
 }
 
 fn constraint_columns(facts: &Facts, rows: &mut Rows) {
-    for (namespace, table, key) in keys(facts) {
-        for column in key.columns.iter().filter_map(|id| table.column(*id)) {
+    for key in keys(facts) {
+        for column in key.columns.iter().filter_map(|id| key.table.column(*id)) {
             rows.push(cells![
-                table_catalog: DATABASE_NAME, table_schema: namespace.clone(), table_name: table.name.as_str(),
-                column_name: column.name.as_str(), constraint_catalog: DATABASE_NAME,
-                constraint_schema: namespace.clone(), constraint_name: key.name.as_str(),
+                table_catalog: DATABASE_NAME, table_schema: key.namespace.as_str(),
+                table_name: key.table.name.as_str(), column_name: column.name.as_str(),
+                constraint_catalog: DATABASE_NAME, constraint_schema: key.namespace.as_str(),
+                constraint_name: key.name.as_str(),
             ]);
         }
     }
 }
 
 fn constraint_tables(facts: &Facts, rows: &mut Rows) {
-    for (namespace, table, key) in keys(facts) {
+    for key in keys(facts) {
         rows.push(cells![
-            table_catalog: DATABASE_NAME, table_schema: namespace.clone(), table_name: table.name.as_str(),
-            constraint_catalog: DATABASE_NAME, constraint_schema: namespace, constraint_name: key.name,
+            table_catalog: DATABASE_NAME, table_schema: key.namespace.as_str(),
+            table_name: key.table.name.as_str(), constraint_catalog: DATABASE_NAME,
+            constraint_schema: key.namespace.as_str(), constraint_name: key.name.as_str(),
         ]);
     }
 }

@@ -190,7 +190,13 @@ impl CatalogNames for CatalogView {
                 Some(i64::try_from(self.store.segment_bytes(table.id)).unwrap_or(i64::MAX))
             }
             Some(_) => None,
-            None => self.place(oid).map(|_| 0),
+            None => match self.catalog.table_of_part(oid) {
+                Some(table) if !self.may_measure(table) => None,
+                Some(table) if table.index(oid).is_some() => {
+                    Some(i64::try_from(self.store.index_bytes(table.id, oid)).unwrap_or(i64::MAX))
+                }
+                _ => self.place(oid).map(|_| 0),
+            },
         }
     }
 

@@ -4,7 +4,7 @@
 //! new engine; the ones opened before a crash are gone, as a killed process is.
 
 use super::memory::{Image, MemoryBackend};
-use super::{Batch, Durability, KvError, Snapshot, StorageBackend};
+use super::{Batch, Durability, Family, KvError, Snapshot, StorageBackend};
 use parking_lot::Mutex;
 use std::path::Path;
 use std::sync::Arc;
@@ -101,6 +101,10 @@ impl StorageBackend for FaultyBackend {
 
     fn checkpoint(&self, folder: &Path) -> Result<(), KvError> {
         self.live.checkpoint(folder)
+    }
+
+    fn size(&self, family: Family, start: &[u8], end: &[u8]) -> u64 {
+        self.live.size(family, start, end)
     }
 
     fn stats(&self) -> Vec<(&'static str, i64, &'static str)> {

@@ -62,6 +62,12 @@ impl StorageBackend for MemoryBackend {
         Err(KvError::Io("an engine in memory has no files".to_string()))
     }
 
+    fn size(&self, family: Family, start: &[u8], end: &[u8]) -> u64 {
+        let image = self.image.read();
+        let range = image[family as usize].range::<_, [u8]>((Bound::Included(start), Bound::Excluded(end)));
+        range.map(|(key, value)| (key.len() + value.len()) as u64).sum()
+    }
+
     fn stats(&self) -> Vec<(&'static str, i64, &'static str)> {
         Vec::new()
     }

@@ -131,6 +131,9 @@ pub trait StorageBackend: Send + Sync + 'static {
     /// # Errors
     /// The engine's.
     fn checkpoint(&self, folder: &Path) -> Result<(), KvError>;
+    /// About how many bytes the keys from `start` to before `end` take on disk: what is in memory alone may not count.
+    fn size(&self, family: Family, start: &[u8], end: &[u8]) -> u64;
+
     /// Counters: name, value, unit.
     fn stats(&self) -> Vec<(&'static str, i64, &'static str)>;
 }

@@ -215,6 +215,11 @@ impl StorageBackend for RocksDbBackend {
         Ok(Checkpoint::new(&self.shared.db)?.create_checkpoint(folder)?)
     }
 
+    fn size(&self, family: Family, start: &[u8], end: &[u8]) -> u64 {
+        let range = rocksdb::Range::new(start, end);
+        self.shared.db.get_approximate_sizes_cf(self.shared.family(family), &[range]).into_iter().sum()
+    }
+
     fn stats(&self) -> Vec<(&'static str, i64, &'static str)> {
         let sum = |property: &str| -> i64 {
             let of = |family| self.shared.db.property_int_value_cf(self.shared.family(family), property);

@@ -361,6 +361,12 @@ impl Engine {
         self.ring.close();
     }
 
+    /// About how many bytes an index takes on disk.
+    pub(crate) fn index_bytes(&self, table: TableId, index: Oid) -> u64 {
+        let start = index::prefix(table, index);
+        crate::codec::key::after_prefix(&start).map_or(0, |end| self.backend.size(Family::Indexes, &start, &end))
+    }
+
     /// Counters: name, value, unit.
     pub fn stats(&self) -> Vec<(&'static str, i64, &'static str)> {
         let count = |counter: &AtomicI64| counter.load(Ordering::Relaxed);

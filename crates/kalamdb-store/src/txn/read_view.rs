@@ -406,6 +406,11 @@ impl ReadView {
         Some(set.rows.range::<[u8], _>(bounds(&range)).filter_map(|(_, entry)| place(entry)).collect())
     }
 
+    /// Whether some of the table's rows may be in segments.
+    pub fn has_cold(&self, table: TableId) -> bool {
+        self.published.manifest.files(table).is_some_and(|files| !files.segments.is_empty())
+    }
+
     /// How many rows the table has, of all users, hot and cold; expired STREAM rows still count.
     pub fn row_count(&self, table: TableId) -> u64 {
         u64::try_from(self.published.manifest.count(table)).unwrap_or(0)
