@@ -231,7 +231,7 @@ pub(crate) const ELEMENT_QUOTE: char = '`';
 
 /// The library reads columns alone in ON CONFLICT's target. Other elements become names that carry their text. `None`:
 /// nothing to do.
-pub(super) fn conflict_elements(cursor: &Cursor<'_>) -> Option<Vec<Lexeme>> {
+pub(super) fn conflict_elements(cursor: &Cursor<'_>) -> Read<Option<Vec<Lexeme>>> {
     let lexemes = cursor.lexemes;
     let begins = |at: usize| {
         super::is_word(&lexemes[at], "CONFLICT")
@@ -239,10 +239,10 @@ pub(super) fn conflict_elements(cursor: &Cursor<'_>) -> Option<Vec<Lexeme>> {
             && super::is_word(&lexemes[at - 1], "ON")
             && lexemes.get(at + 1).is_some_and(|next| next.token == Token::LParen)
     };
-    let from = (cursor.at..lexemes.len()).find(|at| begins(*at))? + 1;
+    let Some(from) = (cursor.at..lexemes.len()).find(|at| begins(*at)).map(|at| at + 1) else { return Ok(None) };
     let mut inside = cursor.clone();
     inside.at = from;
-    let close = inside.closing().ok()?;
+    let close = inside.closing()?;
     let mut out = lexemes[..=from].to_vec();
     let mut changed = false;
     inside.at = from + 1;
@@ -251,6 +251,12 @@ pub(super) fn conflict_elements(cursor: &Cursor<'_>) -> Option<Vec<Lexeme>> {
         if end == first + 1 || end == first {
             out.extend_from_slice(&lexemes[first..end]);
         } else {
+            // What is wrong is said here, where the places are the statement's.
+            let mut read = inside.clone();
+            element(&mut read)?;
+            if read.at < end {
+                return Err(read.unexpected());
+            }
             let token = Token::make_word(inside.text(first, end), Some(ELEMENT_QUOTE));
             out.push(Lexeme { token, ..lexemes[first].clone() });
             changed = true;
@@ -262,7 +268,7 @@ pub(super) fn conflict_elements(cursor: &Cursor<'_>) -> Option<Vec<Lexeme>> {
         inside.at = end + 1;
     }
     out.extend_from_slice(&lexemes[close..]);
-    changed.then_some(out)
+    Ok(changed.then_some(out))
 }
 
 /// An element of ON CONFLICT's target from its text.

@@ -196,7 +196,7 @@ fn insert(cursor: &mut Cursor<'_>) -> Read<Statement> {
         cursor.at += if cursor.is_at(1, "INTO") { 2 } else { 1 };
         return Err(cursor.unexpected());
     }
-    if let Some(lexemes) = super::index::conflict_elements(cursor) {
+    if let Some(lexemes) = super::index::conflict_elements(cursor)? {
         let base = cursor.base;
         let mut marked = Cursor { base, at: cursor.at, ..Cursor::new(cursor.sql, &lexemes, cursor.after) };
         let statement = read_insert(&mut marked);

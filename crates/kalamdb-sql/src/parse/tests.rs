@@ -77,8 +77,9 @@ fn tree(statement: &Statement) -> String {
         }
         Statement::CreateTable(it) => {
             let columns: Vec<String> = it.columns.iter().map(column).collect();
+            let uniques: String = it.uniques.iter().map(|unique| format!(" {unique:?}")).collect();
             format!(
-                "CreateTable {:?} {:?} if_not_exists={} ({}) key={:?} {:?}",
+                "CreateTable {:?} {:?} if_not_exists={} ({}) key={:?} {:?}{uniques}",
                 it.name,
                 it.kind,
                 it.if_not_exists,

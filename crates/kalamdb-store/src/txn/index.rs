@@ -417,3 +417,6 @@ impl Entries {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
