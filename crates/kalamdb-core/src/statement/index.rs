@@ -395,8 +395,9 @@ pub(super) async fn fill(standing: &mut Standing, table: &Arc<TableDef>, index: 
     let columns: Vec<ColumnId> = inputs.iter().copied().chain([ColumnId::SEQ, ColumnId::ROW_KEY]).collect();
     let mut rows = relation.all_rows(&view, &columns, BATCH_ROWS)?;
     let mut begun = false;
-    // Of rows that this transaction has written: they come behind the committed ones.
-    let mut own = Vec::new();
+    // Of rows that this transaction has written: they come behind the committed ones. Where a key may be there twice
+    // their batches are kept, to say which.
+    let (mut own, mut own_batches) = (Vec::new(), Vec::new());
     while let Some(batch) = rows.next().await {
         let batch = batch?;
         let made = compiled.of_batch(&batch, &columns)?;
@@ -404,15 +405,18 @@ pub(super) async fn fill(standing: &mut Standing, table: &Arc<TableDef>, index: 
         let seqs = batch.column(columns.len() - 2);
         let mut committed = Vec::with_capacity(made.len());
         let mut places = Vec::with_capacity(made.len());
+        let owns = own.len();
         for (row, entry) in made.into_iter().enumerate().filter_map(|(row, mut made)| Some((row, made.pop()?))) {
             let key = keys.value(row).to_vec();
             if seqs.is_null(row) {
-                let shown = duplicated(standing, table, &compiled, index, &batch, &columns, row);
-                own.push((entry, key, shown));
+                own.push((entry, key, own_batches.len(), row));
             } else {
                 committed.push((entry, key));
                 places.push(row);
             }
+        }
+        if own.len() > owns && index.unique {
+            own_batches.push(batch.clone());
         }
         if committed.is_empty() {
             continue;
@@ -425,9 +429,9 @@ pub(super) async fn fill(standing: &mut Standing, table: &Arc<TableDef>, index: 
             return Err(duplicated(standing, table, &compiled, index, &batch, &columns, places[at]));
         }
     }
-    for (entry, key, duplicated) in own {
+    for (entry, key, batch, row) in own {
         if entry.unique && relation.entry_newest(standing.transaction(), &entry, &key)?.is_some() {
-            return Err(duplicated);
+            return Err(duplicated(standing, table, &compiled, index, &own_batches[batch], &columns, row));
         }
         relation.entry_put(standing.transaction(), &entry, &key)?;
     }
