@@ -5,7 +5,7 @@ use super::bound::{
 };
 use super::from::name_parts;
 use super::scope::{Clause, Item, Level, Visible};
-use super::select::Target;
+use super::target::Target;
 use super::{Binder, ColumnShape, Position, RelationKind, RelationShape, call, walk};
 use crate::parse;
 use crate::statement::Name;

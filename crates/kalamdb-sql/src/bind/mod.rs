@@ -11,8 +11,10 @@ mod cte;
 pub mod deparse;
 mod expr;
 mod from;
+mod group_by;
 mod insert;
 mod literal;
+mod lock;
 mod operator;
 mod output_name;
 mod param;
@@ -24,6 +26,7 @@ mod set_op;
 mod stored;
 mod subquery;
 mod syntax;
+mod target;
 #[cfg(test)]
 mod tests;
 mod update;
