@@ -67,6 +67,9 @@ struct Rows {
 impl Point {
     /// The fast source of a statement, if it has one.
     pub fn of(bound: &Bound, catalog: &Catalog, published: &Catalog) -> Option<Point> {
+        if !bound.steps.is_empty() {
+            return None;
+        }
         let source = match &bound.kind {
             BoundKind::Query(rel) => rel,
             BoundKind::Insert(insert) => &insert.source,

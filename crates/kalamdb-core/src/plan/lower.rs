@@ -13,7 +13,7 @@ mod window;
 use super::error::engine_error;
 use super::lock_rows::LockRows;
 use super::project_set::ProjectSet;
-use super::provider::{Known, Leaf, Source, batch};
+use super::provider::{Known, Leaf, Source, batch, known_places};
 use super::running::{self, Statement};
 use arrow_schema::{Field, Schema};
 use datafusion::catalog::cte_worktable::CteWorkTable;
@@ -65,6 +65,12 @@ impl Lowering<'_> {
                 let leaf = self.statement.execution.leaves.get(need.0);
                 let source = leaf.ok_or_else(|| SqlError::internal("a scan without a relation"))?;
                 self.scan(source.clone(), columns.clone())
+            }
+            Rel::Made { step, columns } => {
+                let made = self.statement.execution.made.get(*step);
+                let source = made.ok_or_else(|| SqlError::internal("a step that was not carried out"))?.clone();
+                let places = known_places(columns.iter().map(|(place, _)| place + 1).max().unwrap_or(0));
+                self.scan(source, columns.iter().map(|(place, col)| (places[*place], *col)).collect())
             }
             Rel::Values { columns, rows } => self.values(columns, rows),
             Rel::Extend { input, columns } => {
@@ -128,9 +134,10 @@ impl Lowering<'_> {
                 let items = rows.iter().map(|row| self.known(row.get(at))).collect::<Result<Vec<_>>>()?;
                 arrays.push(types::array_of(col.ty, &items)?);
             }
-            let places: Vec<ColumnId> = (1..).map(ColumnId).take(columns.len()).collect();
+            let places = known_places(columns.len());
             let rows = batch(Arc::new(Schema::new(fields(columns))), arrays, rows.len())?;
-            let source = Arc::new(Known { name: "*VALUES*", columns: places.clone(), rows });
+            let name = "*VALUES*".to_owned();
+            let source = Arc::new(Known { name, scan_kind: "Values Scan", columns: places.clone(), rows });
             return self.scan(source, places.into_iter().zip(columns.iter().copied()).collect());
         }
         let mut plan = one_row();

@@ -55,6 +55,8 @@ pub struct Execution {
     pub engine: Engine,
     /// What stands behind each scan, by `NeedId`.
     pub leaves: Vec<Arc<dyn Source>>,
+    /// What stands behind each `Rel::Made`, by its step.
+    pub made: Vec<Arc<dyn Source>>,
     /// The values of `$1`, `$2` …, already of their bound types.
     pub parameters: Vec<(Datum, PgType)>,
     /// The values of the session and the moment.
@@ -65,6 +67,14 @@ pub struct Execution {
     pub cancel: CancellationToken,
     /// Locks rows for `Rel::LockRows`; a tree that holds one cannot run without.
     pub locker: Option<Arc<dyn Locker>>,
+}
+
+/// Rows that a statement has made before its plan is, for `Rel::Made`.
+///
+/// # Errors
+/// XX000 for batches that have other columns.
+pub fn made_rows(name: &str, types: &[PgType], batches: &[RecordBatch]) -> Result<Arc<dyn Source>> {
+    Ok(Arc::new(provider::Known::of(name, types, batches)?))
 }
 
 /// The values that depend on the session or the moment.

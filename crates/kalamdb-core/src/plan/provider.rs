@@ -63,6 +63,11 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// Its name, for EXPLAIN.
     fn name(&self) -> String;
 
+    /// What reading it is called, for EXPLAIN.
+    fn scan_kind(&self) -> &'static str {
+        "Seq Scan"
+    }
+
     /// A column's name, for EXPLAIN.
     fn column_name(&self, column: ColumnId) -> String {
         format!("column{}", column.0)
@@ -391,6 +396,10 @@ impl ScanExec {
     }
 
     /// The relation's name.
+    pub(super) fn kind(&self) -> &'static str {
+        self.leaf.source.scan_kind()
+    }
+
     pub(super) fn relation(&self) -> String {
         self.leaf.source.name()
     }
@@ -759,14 +768,44 @@ impl ExecutionPlan for ScanExec {
 /// Rows that are known: VALUES, and whatever else is computed before the plan.
 #[derive(Debug)]
 pub(super) struct Known {
-    pub(super) name: &'static str,
+    pub(super) name: String,
+    pub(super) scan_kind: &'static str,
     pub(super) columns: Vec<ColumnId>,
     pub(super) rows: RecordBatch,
 }
 
+/// The numbers of the columns of known rows, in order.
+pub(super) fn known_places(count: usize) -> Vec<ColumnId> {
+    (1..).map(ColumnId).take(count).collect()
+}
+
+impl Known {
+    /// What a step of the statement has returned.
+    ///
+    /// # Errors
+    /// XX000 for batches that have other columns.
+    pub(super) fn of(name: &str, types: &[PgType], batches: &[RecordBatch]) -> Result<Known> {
+        let field = |(at, ty): (usize, &PgType)| Field::new(format!("r{at}"), ty.ty.arrow(), true);
+        let schema = Arc::new(Schema::new(types.iter().enumerate().map(field).collect::<Vec<_>>()));
+        let same = batches.iter().map(|rows| batch(schema.clone(), rows.columns().to_vec(), rows.num_rows()));
+        let same = same.collect::<Result<Vec<_>>>()?;
+        let count = batches.iter().map(RecordBatch::num_rows).sum();
+        let rows = match types.is_empty() {
+            // There is nothing to put one behind the other.
+            true => batch(schema, Vec::new(), count)?,
+            false => arrow_select::concat::concat_batches(&schema, &same).map_err(arrow_error)?,
+        };
+        Ok(Known { name: name.to_owned(), scan_kind: "CTE Scan", columns: known_places(types.len()), rows })
+    }
+}
+
 impl Source for Known {
     fn name(&self) -> String {
-        self.name.to_owned()
+        self.name.clone()
+    }
+
+    fn scan_kind(&self) -> &'static str {
+        self.scan_kind
     }
 
     fn estimated_rows(&self) -> Option<u64> {

@@ -257,6 +257,7 @@ fn execution(leaves: &[Arc<Table>]) -> Execution {
         session: Arc::new(Scene),
         around: Arc::new(Nowhere),
         cancel: CancellationToken::new(),
+        made: Vec::new(),
         locker: None,
     }
 }

@@ -117,6 +117,9 @@ pub(super) fn followed(bound: &Bound, relations: &[Arc<Relation>]) -> Result<Fol
             .with_hint("Follow one relation: SELECT … FROM t WHERE ….")
     };
     let BoundKind::Query(rel) = &bound.kind else { return Err(wider()) };
+    if !bound.steps.is_empty() {
+        return Err(wider());
+    }
     let mut made: HashMap<ColId, Scalar> = HashMap::new();
     let mut predicates = Vec::new();
     let mut at = rel;

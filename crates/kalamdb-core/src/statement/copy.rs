@@ -1,5 +1,6 @@
 //! COPY: rows in and out as text or csv.
 
+use super::carry_out;
 use super::channel::followed;
 use super::insert::{Arbiter, write_batch};
 use super::query;
@@ -75,7 +76,9 @@ async fn out(standing: &mut Standing, parsed: Parsed, options: &CopyOptions, gua
     let (prepared, relations) = query::relations(standing, &prepared).await?;
     let bound = prepared.bound.clone().ok_or_else(|| SqlError::internal("COPY without a bound tree"))?;
     no_parameters(&bound)?;
-    let mut rows = query::run(standing, &prepared, &relations, Arc::default(), prepared.columns.clone(), guard).await?;
+    let Outcome::Rows(mut rows) = carry_out::run(standing, &prepared, &relations, Arc::default(), guard).await? else {
+        return Err(SqlError::internal("COPY of a statement without rows"));
+    };
     let names: Vec<String> = bound.outputs.iter().map(|output| output.name.clone()).collect();
     let kinds: Vec<PgType> = bound.outputs.iter().map(|output| output.ty).collect();
     let style = standing.derived().style.clone();
@@ -232,6 +235,7 @@ impl CopyIn {
             parameters: Vec::new(),
             outputs: Vec::new(),
             needs: Vec::new(),
+            steps: Vec::new(),
         };
         let values = values_of(standing, &empty, &[]);
         let scalars: Vec<_> = target.defaults.iter().map(|(_, scalar)| scalar.clone()).collect();

@@ -3,7 +3,7 @@
 //! A cursor's result is made when it is declared and kept: every direction, holding over COMMIT, and PostgreSQL's rule
 //! that a cursor sees the state of its declaration follow from that. Its bound is the query memory of one statement.
 
-use super::{Guard, Outcome, batch_of, prepared, query, rows_of};
+use super::{Guard, Outcome, batch_of, carry_out, prepared, query, rows_of};
 use crate::reply::{OutputColumn, Rows, RowsTag};
 use crate::standing::{CursorFacts, Portal, PortalState, Standing};
 use arrow_array::RecordBatch;
@@ -36,7 +36,13 @@ pub(super) async fn declare(standing: &mut Standing, declare: &Declare, guard: &
     if !matches!(bound.kind, BoundKind::Query(_)) {
         return Err(SqlError::unsupported("a cursor over a statement that writes"));
     }
-    let mut rows = query::run(standing, &prepared, &relations, Arc::default(), prepared.columns.clone(), guard).await?;
+    if bound.steps.iter().any(|step| carry_out::writes(&step.kind)) {
+        let message = "DECLARE CURSOR must not contain data-modifying statements in WITH";
+        return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+    }
+    let Outcome::Rows(mut rows) = carry_out::run(standing, &prepared, &relations, Arc::default(), guard).await? else {
+        return Err(SqlError::internal("a cursor without rows"));
+    };
     let (mut batches, mut bytes) = (Vec::new(), 0);
     while let Some(batch) = rows.batches.next().await {
         let batch = batch?;

@@ -1,20 +1,20 @@
 //! DELETE: as UPDATE, with tombstones in the place of new rows.
 
 use super::Guard;
+use super::carry_out::Touched;
 use super::entries;
 use super::query::{self, Relations};
 use super::update::{Finder, Found, LockedRows};
-use super::write::{Kept, RESTARTS_MAX, ReturningProgram, Written, values_of};
+use super::write::{Kept, ReturningProgram, Written, values_of};
 use crate::relation::Relation;
 use crate::standing::{Prepared, Standing};
 use futures::StreamExt;
-use kalamdb_commons::{Datum, Result, SqlError, SqlState};
+use kalamdb_commons::{Datum, Result};
 use kalamdb_sql::bind::bound::BoundDelete;
 use kalamdb_store::LockStrength;
-use std::collections::HashSet;
 use std::sync::Arc;
 
-/// Runs a DELETE.
+/// Runs a DELETE. `None`: it has to start again, see [`Found::Restart`].
 ///
 /// # Errors
 /// 40001, 40P01, 55P03, and those of the expressions.
@@ -25,7 +25,8 @@ pub(super) async fn run(
     relations: &Relations,
     values: Arc<Vec<Datum>>,
     guard: &Guard,
-) -> Result<Written> {
+    touched: &mut Touched,
+) -> Result<Option<Written>> {
     let relation = relations[delete.need.0].clone();
     let with = values_of(standing, prepared.query()?, &values);
     let finder =
@@ -34,31 +35,24 @@ pub(super) async fn run(
         Some(returning) => Some(ReturningProgram::new(returning, &finder.columns, &with)?),
         None => None,
     };
-    for _ in 0..RESTARTS_MAX {
-        let outputs = finder.outputs();
-        let mut source =
-            query::stream(standing, &delete.source, &outputs, prepared, relations, values.clone(), guard).await?;
-        let mut written = Written { count: 0, returned: Kept::default() };
-        let mut seen = HashSet::new();
-        let mut restarted = false;
-        while let Some(batch) = source.next().await {
-            match finder.lock(standing, &batch?, LockStrength::Update, &mut seen).await? {
-                Found::Rows(found) => {
-                    remove(standing, &relation, found, delete.purge, returning.as_ref(), &mut written).await?;
-                }
-                Found::Restart => {
-                    restarted = true;
-                    break;
-                }
+    let outputs = finder.outputs();
+    let mut source =
+        query::stream(standing, &delete.source, &outputs, prepared, relations, values.clone(), guard).await?;
+    let mut written = Written { count: 0, returned: Kept::default() };
+    let seen = touched.rows(relation.table()?.id);
+    while let Some(batch) = source.next().await {
+        match finder.lock(standing, &batch?, LockStrength::Update, seen).await? {
+            Found::Rows(found) => {
+                remove(standing, &relation, found, delete.purge, returning.as_ref(), &mut written).await?;
             }
+            Found::Restart => return Ok(None),
         }
-        if !restarted {
-            return Ok(written);
-        }
-        drop(source);
-        standing.restart_statement()?;
     }
-    Err(SqlError::new(SqlState::T_R_SERIALIZATION_FAILURE, "could not serialize access due to concurrent update"))
+    drop(source);
+    if let Some(returning) = &returning {
+        written.returned = returning.finished(standing, prepared, relations, values, guard, written.returned).await?;
+    }
+    Ok(Some(written))
 }
 
 async fn remove(

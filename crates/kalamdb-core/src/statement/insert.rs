@@ -1,5 +1,6 @@
 //! INSERT
 
+use super::carry_out::Touched;
 use super::entries::{self, NewRows};
 use super::query::{self, Relations, lock_wait};
 use super::write::{
@@ -11,8 +12,9 @@ use crate::relation::Relation;
 use crate::standing::{Prepared, Standing};
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use futures::StreamExt;
-use kalamdb_commons::{ColumnId, Datum, Result, SqlError, SqlState};
-use kalamdb_sql::bind::bound::{Arbiter as By, BoundInsert, Col, ColId, OnConflict, Scalar};
+use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState};
+use kalamdb_sql::bind::bound::{Arbiter as By, Bound, BoundInsert, Col, ColId, OnConflict, Rel, Scalar};
+use kalamdb_sql::bind::walk;
 use kalamdb_sql::predicate::{RowProgram, Values};
 use kalamdb_store::codec::arrow::BatchBuilder;
 use kalamdb_store::{LockWait, RowVersion, TableDef};
@@ -30,6 +32,7 @@ pub(super) async fn run(
     relations: &Relations,
     values: Arc<Vec<Datum>>,
     guard: &Guard,
+    touched: &mut Touched,
 ) -> Result<Written> {
     let relation = relations[insert.need.0].clone();
     let outputs: Vec<ColId> = insert.columns.iter().map(|(_, col)| col.id).collect();
@@ -41,20 +44,36 @@ pub(super) async fn run(
         None => Arbiter::Error,
         Some(OnConflict::DoNothing { arbiters }) => Arbiter::Nothing(arbiters.clone()),
         Some(OnConflict::DoUpdate { arbiters, .. }) => {
-            let update = insert.on_conflict.as_ref().map(|update| ConflictUpdate::new(update, &columns, &with));
+            let bound = prepared.query()?.clone();
+            let ground = Ground { bound, relations: relations.clone(), values: values.clone(), guard: guard.clone() };
+            let update = insert.on_conflict.as_ref();
+            let update = update.map(|update| ConflictUpdate::new(update, &columns, &with, ground));
             let update = update.ok_or_else(|| SqlError::internal("no ON CONFLICT"))??;
             Arbiter::Update(arbiters.clone(), Box::new(update))
         }
     };
-    let mut source = query::stream(standing, &insert.source, &outputs, prepared, relations, values, guard).await?;
+    let table = relation.table()?.id;
+    if let Arbiter::Update(_, update) = &mut arbiter {
+        update.seen = std::mem::take(touched.rows(table));
+    }
+    let source = query::stream(standing, &insert.source, &outputs, prepared, relations, values.clone(), guard);
+    let mut source = source.await?;
     let mut written = Written { count: 0, returned: Kept::default() };
     while let Some(batch) = source.next().await {
         let rows = write_batch(standing, &relation, &batch?, &columns, &mut arbiter).await?;
         written.count += rows.len() as u64;
+        rows.iter().for_each(|(key, _)| touched.inserted(table, key));
         if let Some(returning) = &returning {
             let pairs: Vec<(&[u8], &[u8])> = rows.iter().map(|(key, row)| (key.as_slice(), row.as_slice())).collect();
             written.returned.push(returning.rows(relation.table()?, &pairs, None)?)?;
         }
+    }
+    drop(source);
+    if let Arbiter::Update(_, update) = &mut arbiter {
+        touched.rows(table).extend(std::mem::take(&mut update.seen));
+    }
+    if let Some(returning) = &returning {
+        written.returned = returning.finished(standing, prepared, relations, values, guard, written.returned).await?;
     }
     Ok(written)
 }
@@ -181,13 +200,63 @@ pub(super) struct ConflictUpdate {
     existing: Vec<ColumnId>,
     excluded: Vec<usize>,
     set: Vec<ColumnId>,
-    program: RowProgram,
-    condition: Option<RowProgram>,
+    work: ConflictWork,
     seen: HashSet<Vec<u8>>,
 }
 
+enum ConflictWork {
+    /// The assignments and the condition.
+    Programs(RowProgram, Option<RowProgram>),
+    /// Expressions with subqueries: a plan over the two rows, which asks what the statement sees.
+    Plan { columns: Vec<Col>, exprs: Vec<(Col, Scalar)>, ground: Ground },
+}
+
+/// What the plans of a statement are made with.
+#[derive(Clone)]
+struct Ground {
+    bound: Arc<Bound>,
+    relations: Relations,
+    values: Arc<Vec<Datum>>,
+    guard: Guard,
+}
+
+impl ConflictWork {
+    /// The assigned values, or `None` where the condition does not hold.
+    async fn values(&self, standing: &mut Standing, input: RecordBatch) -> Result<Option<Vec<ArrayRef>>> {
+        match self {
+            ConflictWork::Programs(program, condition) => match condition {
+                Some(condition) if !is_true(&condition.evaluate(&input)?, 0) => Ok(None),
+                _ => program.evaluate(&input).map(Some),
+            },
+            ConflictWork::Plan { columns, exprs, ground } => {
+                let Ground { bound, relations, values, guard } = ground;
+                let types: Vec<PgType> = columns.iter().map(|col| col.ty).collect();
+                let mut made = relations.made().to_vec();
+                made.push(crate::plan::made_rows("excluded", &types, &[input])?);
+                let step = made.len() - 1;
+                let rows = Rel::Made { step, columns: columns.iter().copied().enumerate().collect() };
+                let kept = self.kept(exprs, rows);
+                let outputs: Vec<ColId> = exprs.iter().skip(1).map(|(col, _)| col.id).collect();
+                let relations = relations.with_made(made);
+                let execution = query::execution(standing, bound, &relations, values.clone(), guard)?;
+                let kept = write::collect(&kept, &outputs, execution).await?;
+                let row = kept.batches.into_iter().find(|batch| batch.num_rows() > 0);
+                Ok(row.map(|batch| batch.columns().to_vec()))
+            }
+        }
+    }
+
+    /// The first expression is the condition: the others are computed where it holds.
+    fn kept(&self, exprs: &[(Col, Scalar)], rows: Rel) -> Rel {
+        let (condition, set) = exprs.split_at(exprs.len().min(1));
+        let predicate = condition.first().map_or_else(Scalar::truth, |(_, condition)| condition.clone());
+        let kept = Rel::Filter { input: Box::new(rows), predicate };
+        Rel::Extend { input: Box::new(kept), columns: set.to_vec() }
+    }
+}
+
 impl ConflictUpdate {
-    fn new(update: &OnConflict, proposed: &[ColumnId], values: &Values) -> Result<Self> {
+    fn new(update: &OnConflict, proposed: &[ColumnId], values: &Values, ground: Ground) -> Result<Self> {
         let OnConflict::DoUpdate { existing, excluded, set, condition, .. } = update else {
             return Err(SqlError::internal("DO NOTHING has no assignments"));
         };
@@ -198,15 +267,26 @@ impl ConflictUpdate {
                 .position(|column| column == id)
                 .ok_or_else(|| SqlError::internal("excluded has no such column"))
         };
-        let scalars: Vec<Scalar> = set.iter().map(|(_, scalar)| scalar.clone()).collect();
-        let condition =
-            condition.as_ref().map(|condition| write::program(std::slice::from_ref(condition), &columns, values));
+        let work = if set.iter().map(|(_, scalar)| scalar).chain(condition).any(walk::has_subquery) {
+            // Numbers for the results that no column of the statement has.
+            let result = |at: usize, scalar: Scalar| {
+                (Col { id: ColId(u32::MAX - at as u32), ty: scalar.ty(), nullable: true }, scalar)
+            };
+            let condition = condition.clone().unwrap_or_else(Scalar::truth);
+            let all = std::iter::once(condition).chain(set.iter().map(|(_, scalar)| scalar.clone()));
+            let exprs = all.enumerate().map(|(at, scalar)| result(at, scalar)).collect();
+            ConflictWork::Plan { columns, exprs, ground }
+        } else {
+            let scalars: Vec<Scalar> = set.iter().map(|(_, scalar)| scalar.clone()).collect();
+            let condition =
+                condition.as_ref().map(|condition| write::program(std::slice::from_ref(condition), &columns, values));
+            ConflictWork::Programs(write::program(&scalars, &columns, values)?, condition.transpose()?)
+        };
         Ok(Self {
             existing: existing.iter().map(|(id, _)| *id).collect(),
             excluded: excluded.iter().map(|(id, _)| place(id)).collect::<Result<_>>()?,
             set: set.iter().map(|(id, _)| *id).collect(),
-            program: write::program(&scalars, &columns, values)?,
-            condition: condition.transpose()?,
+            work,
             seen: HashSet::new(),
         })
     }
@@ -235,14 +315,10 @@ impl ConflictUpdate {
         let mut arrays: Vec<ArrayRef> = builder.finish()?.columns().to_vec();
         arrays.extend(self.excluded.iter().map(|at| proposed.column(*at).clone()));
         let input = batch_of(arrays, 1)?;
-        if let Some(condition) = &self.condition
-            && !is_true(&condition.evaluate(&input)?, 0)
-        {
-            return Ok(None);
-        }
+        let Some(values) = self.work.values(standing, input).await? else { return Ok(None) };
         let old = [(key, existing.row.as_ref())];
         let gone = indexes.of_rows(&old)?.pop().unwrap_or_default();
-        let (columns, new) = merged(table, &old, &self.set, &self.program.evaluate(&input)?)?;
+        let (columns, new) = merged(table, &old, &self.set, &values)?;
         check_not_null(standing, table, &new, &columns)?;
         let come = indexes.of_batch(&new, &columns)?.pop().unwrap_or_default();
         // A row without a primary key keeps the key that it has.

@@ -6,6 +6,7 @@
 
 mod alter;
 pub(crate) mod around;
+mod carry_out;
 mod channel;
 pub(crate) mod copy;
 mod cursor;
@@ -39,7 +40,6 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType};
 use kalamdb_sql::Statement;
-use kalamdb_sql::bind::bound::BoundKind;
 use kalamdb_sql::parse::Parsed;
 use std::future::Future;
 use std::sync::Arc;
@@ -268,26 +268,7 @@ async fn bound(
     guard: &Guard,
 ) -> Result<Outcome> {
     let (prepared, relations) = query::relations(standing, prepared).await?;
-    let bound = prepared.query()?.clone();
-    let columns = prepared.columns.clone();
-    match &bound.kind {
-        BoundKind::Query(_) => {
-            let rows = query::run(standing, &prepared, &relations, values, columns, guard).await?;
-            Ok(Outcome::Rows(rows))
-        }
-        BoundKind::Insert(insert) => {
-            let written = insert::run(standing, &prepared, insert, &relations, values, guard).await?;
-            Ok(written.outcome("INSERT 0", columns))
-        }
-        BoundKind::Update(update) => {
-            let written = update::run(standing, &prepared, update, &relations, values, guard).await?;
-            Ok(written.outcome("UPDATE", columns))
-        }
-        BoundKind::Delete(delete) => {
-            let written = delete::run(standing, &prepared, delete, &relations, values, guard).await?;
-            Ok(written.outcome("DELETE", columns))
-        }
-    }
+    carry_out::run(standing, &prepared, &relations, values, guard).await
 }
 
 /// Rows that are here already.

@@ -22,8 +22,32 @@ use std::sync::Arc;
 /// concurrent DDL has committed, so this many in a row is a storm.
 const REBINDS_MAX: usize = 16;
 
-/// The relations of a statement, in the order of its needs.
-pub(super) type Relations = Vec<Arc<Relation>>;
+/// What a statement stands on: its relations in the order of its needs, and what its WITH has made by now.
+#[derive(Clone, Default)]
+pub(super) struct Relations {
+    list: Vec<Arc<Relation>>,
+    made: Vec<Arc<dyn Source>>,
+}
+
+impl Relations {
+    /// With what stands behind each `Rel::Made`.
+    pub fn with_made(&self, made: Vec<Arc<dyn Source>>) -> Self {
+        Self { list: self.list.clone(), made }
+    }
+
+    /// What stands behind each `Rel::Made` by now.
+    pub fn made(&self) -> &[Arc<dyn Source>] {
+        &self.made
+    }
+}
+
+impl std::ops::Deref for Relations {
+    type Target = [Arc<Relation>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.list
+    }
+}
 
 /// Takes the table locks and the snapshot, and turns the needs into relations. The statement may come back bound anew.
 ///
@@ -32,7 +56,7 @@ pub(super) type Relations = Vec<Arc<Relation>>;
 pub(super) async fn relations(standing: &mut Standing, prepared: &Arc<Prepared>) -> Result<(Arc<Prepared>, Relations)> {
     let mut prepared = prepared::refresh(standing, prepared)?;
     for _ in 0..REBINDS_MAX {
-        let Some(bound) = prepared.bound.clone() else { return Ok((prepared, Vec::new())) };
+        let Some(bound) = prepared.bound.clone() else { return Ok((prepared, Relations::default())) };
         check_writable(standing, &bound)?;
         let wait = lock_wait(standing);
         for need in &bound.needs {
@@ -50,7 +74,7 @@ pub(super) async fn relations(standing: &mut Standing, prepared: &Arc<Prepared>)
             }
         }
         if relations.len() == bound.needs.len() {
-            return Ok((prepared, relations));
+            return Ok((prepared, Relations { list: relations, made: Vec::new() }));
         }
         prepared = prepared::refresh(standing, &prepared)?;
     }
@@ -78,7 +102,8 @@ fn check_writable(standing: &Standing, bound: &Bound) -> Result<()> {
         return Err(SqlError::unsupported("UPDATE or DELETE of rows by _deleted"));
     }
     match &bound.kind {
-        BoundKind::Query(_) => Ok(()),
+        BoundKind::Query(_) if !bound.steps.iter().any(|step| super::carry_out::writes(&step.kind)) => Ok(()),
+        BoundKind::Query(_) => standing.writable("SELECT"),
         BoundKind::Insert(_) => standing.writable("INSERT"),
         BoundKind::Update(_) => standing.writable("UPDATE"),
         BoundKind::Delete(_) => standing.writable("DELETE"),
@@ -185,6 +210,7 @@ pub(super) fn execution(
     Ok(Execution {
         engine: standing.hall.engine.clone(),
         leaves,
+        made: relations.made.clone(),
         parameters: values.iter().cloned().zip(bound.parameters.iter().copied()).collect(),
         session: around.clone(),
         around,

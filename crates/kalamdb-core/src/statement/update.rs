@@ -1,18 +1,18 @@
 //! UPDATE: find rows on the snapshot, lock each, look again where it changed, write.
 
+use super::carry_out::Touched;
 use super::entries::{self, NewRows};
 use super::insert::{is_true, merged};
 use super::query::{self, Relations, lock_wait};
 use super::write::{
-    self, Kept, RESTARTS_MAX, ReturningProgram, Written, check_not_null, key_column, keys_of, place, rows_in, take,
-    values_of,
+    self, Kept, ReturningProgram, Written, check_not_null, key_column, keys_of, place, rows_in, take, values_of,
 };
 use super::{Guard, batch_of};
 use crate::relation::Relation;
 use crate::standing::{Prepared, Standing};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use futures::StreamExt;
-use kalamdb_commons::{ColumnId, Datum, Result, SqlError, SqlState};
+use kalamdb_commons::{ColumnId, Datum, Result, SqlError};
 use kalamdb_sql::bind::bound::{BoundUpdate, Col, ColId, Rel, Scalar};
 use kalamdb_sql::predicate::{RowProgram, Values};
 use kalamdb_store::codec::arrow::BatchBuilder;
@@ -20,7 +20,7 @@ use kalamdb_store::{IndexDef, LockStrength, RowVersion, TableDef};
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// Runs an UPDATE.
+/// Runs an UPDATE. `None`: it has to start again, see [`Found::Restart`].
 ///
 /// # Errors
 /// 23502, 23505, 40001, 40P01, 55P03, and those of the expressions.
@@ -31,7 +31,8 @@ pub(super) async fn run(
     relations: &Relations,
     values: Arc<Vec<Datum>>,
     guard: &Guard,
-) -> Result<Written> {
+    touched: &mut Touched,
+) -> Result<Option<Written>> {
     let relation = relations[update.need.0].clone();
     if update.set.iter().any(|(id, _)| id.is_system()) {
         return Err(SqlError::unsupported("UPDATE of a system column"));
@@ -53,29 +54,22 @@ pub(super) async fn run(
         strength: if changes_key || changes_unique { LockStrength::Update } else { LockStrength::NoKeyUpdate },
         changes_key,
     };
-    for _ in 0..RESTARTS_MAX {
-        let outputs = finder.outputs();
-        let mut source =
-            query::stream(standing, &update.source, &outputs, prepared, relations, values.clone(), guard).await?;
-        let mut written = Written { count: 0, returned: Kept::default() };
-        let mut seen = HashSet::new();
-        let mut restarted = false;
-        while let Some(batch) = source.next().await {
-            match finder.lock(standing, &batch?, work.strength, &mut seen).await? {
-                Found::Rows(found) => work.write(standing, &relation, found, &mut written).await?,
-                Found::Restart => {
-                    restarted = true;
-                    break;
-                }
-            }
+    let outputs = finder.outputs();
+    let mut source =
+        query::stream(standing, &update.source, &outputs, prepared, relations, values.clone(), guard).await?;
+    let mut written = Written { count: 0, returned: Kept::default() };
+    let seen = touched.rows(relation.table()?.id);
+    while let Some(batch) = source.next().await {
+        match finder.lock(standing, &batch?, work.strength, seen).await? {
+            Found::Rows(found) => work.write(standing, &relation, found, &mut written).await?,
+            Found::Restart => return Ok(None),
         }
-        if !restarted {
-            return Ok(written);
-        }
-        drop(source);
-        standing.restart_statement()?;
     }
-    Err(SqlError::new(SqlState::T_R_SERIALIZATION_FAILURE, "could not serialize access due to concurrent update"))
+    drop(source);
+    if let Some(returning) = &work.returning {
+        written.returned = returning.finished(standing, prepared, relations, values, guard, written.returned).await?;
+    }
+    Ok(Some(written))
 }
 
 /// Whether a column is set that a foreign key could refer to: PostgreSQL locks such rows as for DELETE.

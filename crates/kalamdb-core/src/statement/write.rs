@@ -5,12 +5,13 @@ use super::query::{self, Relations};
 use super::{Guard, Outcome, batch_of, rows_of};
 use crate::plan::{Locker, SessionValues};
 use crate::reply::{OutputColumn, Rows, RowsTag};
-use crate::standing::Standing;
+use crate::standing::{Prepared, Standing};
 use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, UInt32Array};
 use async_trait::async_trait;
 use futures::StreamExt;
 use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState};
 use kalamdb_sql::bind::bound::{Bound, Col, ColId, LockTarget, LockWait as BoundWait, Rel, Returning, Scalar};
+use kalamdb_sql::bind::walk;
 use kalamdb_sql::predicate::{RowProgram, Values};
 use kalamdb_store::codec::arrow::BatchBuilder;
 use kalamdb_store::codec::key::{self, KeyEncoder};
@@ -193,9 +194,16 @@ pub(super) fn duplicate(standing: &Standing, table: &TableDef, row: &[u8]) -> Sq
 
 /// RETURNING, compiled: over the written row's columns, then the source's.
 pub(super) struct ReturningProgram {
-    program: RowProgram,
+    work: ReturningWork,
     row: Vec<ColumnId>,
     sources: Vec<usize>,
+}
+
+enum ReturningWork {
+    /// Each batch's rows are computed as they are written.
+    Rows(RowProgram),
+    /// Expressions with subqueries: the rows are kept in these columns, and a plan over them ends the statement.
+    Plan { columns: Vec<Col>, exprs: Vec<(Col, Scalar)> },
 }
 
 impl ReturningProgram {
@@ -210,8 +218,14 @@ impl ReturningProgram {
             source.iter().enumerate().filter(|(_, col)| !own.contains(&col.id)).map(|(at, _)| at).collect();
         let columns: Vec<Col> =
             returning.row.iter().map(|(_, col)| *col).chain(sources.iter().map(|at| source[*at])).collect();
-        let scalars: Vec<Scalar> = returning.exprs.iter().map(|(_, scalar)| scalar.clone()).collect();
-        Ok(Self { program: program(&scalars, &columns, values)?, row, sources })
+        let work = match returning.exprs.iter().any(|(_, scalar)| walk::has_subquery(scalar)) {
+            true => ReturningWork::Plan { columns, exprs: returning.exprs.clone() },
+            false => {
+                let scalars: Vec<Scalar> = returning.exprs.iter().map(|(_, scalar)| scalar.clone()).collect();
+                ReturningWork::Rows(program(&scalars, &columns, values)?)
+            }
+        };
+        Ok(Self { work, row, sources })
     }
 
     /// The returned rows: `rows` are the written ones as (key, row), `source` the source's rows beside them.
@@ -228,7 +242,34 @@ impl ReturningProgram {
             arrays.extend(self.sources.iter().map(|at| source.column(*at).clone()));
         }
         let batch = batch_of(arrays, rows.len())?;
-        batch_of(self.program.evaluate(&batch)?, rows.len())
+        match &self.work {
+            ReturningWork::Rows(program) => batch_of(program.evaluate(&batch)?, rows.len()),
+            ReturningWork::Plan { .. } => Ok(batch),
+        }
+    }
+
+    /// The statement's answer from what [`Self::rows`] gave: subqueries see the statement's snapshot.
+    ///
+    /// # Errors
+    /// The expressions'.
+    pub async fn finished(
+        &self,
+        standing: &mut Standing,
+        prepared: &Prepared,
+        relations: &Relations,
+        values: Arc<Vec<Datum>>,
+        guard: &Guard,
+        kept: Kept,
+    ) -> Result<Kept> {
+        let ReturningWork::Plan { columns, exprs } = &self.work else { return Ok(kept) };
+        let types: Vec<PgType> = columns.iter().map(|col| col.ty).collect();
+        let mut made = relations.made().to_vec();
+        made.push(crate::plan::made_rows("*RETURNING*", &types, &kept.batches)?);
+        let rows = Rel::Made { step: made.len() - 1, columns: columns.iter().copied().enumerate().collect() };
+        let rel = Rel::Extend { input: Box::new(rows), columns: exprs.clone() };
+        let outputs: Vec<ColId> = exprs.iter().map(|(col, _)| col.id).collect();
+        let relations = relations.with_made(made);
+        collect(&rel, &outputs, query::execution(standing, prepared.query()?, &relations, values, guard)?).await
     }
 }
 
@@ -368,7 +409,11 @@ pub(super) async fn lock_rows(
     Err(SqlError::new(SqlState::T_R_SERIALIZATION_FAILURE, "could not serialize access due to concurrent update"))
 }
 
-async fn collect(rel: &Rel, outputs: &[ColId], execution: crate::plan::Execution) -> Result<Kept> {
+/// All rows of a tree.
+///
+/// # Errors
+/// 53200, and the query's.
+pub(super) async fn collect(rel: &Rel, outputs: &[ColId], execution: crate::plan::Execution) -> Result<Kept> {
     let mut stream = crate::plan::run(rel, outputs, execution).await?;
     let mut kept = Kept::default();
     while let Some(batch) = stream.next().await {

@@ -19,6 +19,24 @@ pub struct Bound {
     pub outputs: Vec<Output>,
     /// The relations it touches and how. Scans name them by their place in this list.
     pub needs: Vec<Need>,
+    /// The queries of its WITH that are carried out by themselves, in the order of the text. [`Rel::Made`] reads what
+    /// they return.
+    pub steps: Vec<Step>,
+}
+
+/// A query in WITH that is carried out once, whoever reads what it returns: one that writes, or one with volatile
+/// functions that is read in several places.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Its name.
+    pub name: String,
+    /// What is to be done.
+    pub kind: BoundKind,
+    /// What it returns.
+    pub outputs: Vec<Output>,
+    /// Whether the statement, or a step that does, reads what it returns: then it comes before. Others come after a
+    /// statement that writes itself, as in PostgreSQL.
+    pub is_read: bool,
 }
 
 /// The kinds of bound statements.
@@ -224,6 +242,13 @@ pub enum Rel {
         work: u32,
         /// The columns made, in the order of `Recursive::columns`.
         columns: Vec<Col>,
+    },
+    /// What a step of the statement's WITH has returned.
+    Made {
+        /// Its place in [`Bound::steps`].
+        step: usize,
+        /// The columns it makes: the place in the step's outputs and its number here.
+        columns: Vec<(usize, Col)>,
     },
     /// FOR UPDATE and its kin: the rows of `need` are locked and re-checked before they go on.
     LockRows {
@@ -650,6 +675,7 @@ impl Rel {
         match self {
             Rel::OneRow => Vec::new(),
             Rel::Scan { columns, .. } => columns.iter().map(|(_, col)| *col).collect(),
+            Rel::Made { columns, .. } => columns.iter().map(|(_, col)| *col).collect(),
             Rel::Values { columns, .. }
             | Rel::Narrow { columns, .. }
             | Rel::SetOperation { columns, .. }

@@ -4,6 +4,7 @@ use super::bound::{Col, Rel, Scalar};
 use super::from::Part;
 use super::scope::{Clause, Item, ItemColumn, Level, Visible};
 use super::select::Derived;
+use super::step::is_change;
 use super::{Binder, Position, walk};
 use crate::parse;
 use kalamdb_commons::{Result, SqlError, SqlState, SqlType};
@@ -27,7 +28,7 @@ enum State {
     Barred(SqlError),
 }
 
-fn recursion(message: impl Into<String>) -> SqlError {
+pub(super) fn recursion(message: impl Into<String>) -> SqlError {
     SqlError::new(SqlState::INVALID_RECURSION, message)
 }
 
@@ -43,18 +44,30 @@ impl Binder<'_> {
             if cte.from.is_some() {
                 return Err(SqlError::unsupported("such a WITH query").at(position));
             }
-            if matches!(
-                cte.query.body.as_ref(),
-                SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_)
-            ) {
-                return Err(SqlError::unsupported("a data-modifying statement in WITH").at(position));
-            }
-            let mut derived = if with.recursive { self.recursive(&name, cte)? } else { self.query(&cte.query, true)? };
+            let mut derived = match () {
+                () if is_change(&cte.query.body) => match self.step(&name, &cte.query, with.recursive, position)? {
+                    Ok(derived) => derived,
+                    Err(error) => {
+                        self.bar(&name, error);
+                        continue;
+                    }
+                },
+                () if with.recursive => self.recursive(&name, cte)?,
+                () => self.query(&cte.query, true)?,
+            };
             rename(&mut derived.columns, &name, &cte.alias.columns).map_err(|error| error.at(position))?;
+            if self.is_once(&derived) {
+                derived = self.once(&name, derived);
+            }
             let state = State::Bound { derived: Box::new(derived), used: false };
             self.level().ctes.push(Cte { name, state });
         }
         Ok(())
+    }
+
+    /// A name that is there and must not be used.
+    pub(super) fn bar(&mut self, name: &str, error: SqlError) {
+        self.level().ctes.push(Cte { name: name.to_owned(), state: State::Barred(error) });
     }
 
     /// WITH RECURSIVE: plain unless it is a UNION whose second arm reads the query itself.
@@ -154,6 +167,15 @@ impl Binder<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a query has to be carried out once for all its readers.
+    fn is_once(&self, derived: &Derived) -> bool {
+        let mut is_volatile = false;
+        walk::deep_rel(&derived.rel, &mut |scalar| is_volatile |= walk::is_volatile_call(scalar));
+        let in_recursion =
+            self.levels.iter().flat_map(|level| &level.ctes).any(|cte| matches!(cte.state, State::Working { .. }));
+        is_volatile && !in_recursion && walk::free_columns(&derived.rel).is_empty()
     }
 
     fn set_state(&mut self, name: &str, state: State) {

@@ -201,7 +201,10 @@ impl Binder<'_> {
         if let (SetExpr::Values(values), true) = (query.body.as_ref(), plain) {
             return self.insert_values(values, shape, targets, names);
         }
+        // Its WITH is not the statement's own.
+        self.levels.push(Level::new(Clause::Select));
         let derived = self.query(query, false)?;
+        self.levels.pop();
         let position = self.position(query);
         self.check_width(derived.columns.len(), targets.len(), names, position)?;
         let mut rel = derived.rel;
@@ -366,9 +369,6 @@ impl Binder<'_> {
         };
         self.levels.pop();
         self.needs[need.0].columns.extend(set.iter().map(|(id, _)| *id));
-        if set.iter().map(|(_, scalar)| scalar).chain(&condition).any(walk::has_subquery) {
-            return Err(SqlError::unsupported("a subquery in ON CONFLICT DO UPDATE"));
-        }
         Ok(OnConflict::DoUpdate { arbiters, existing, excluded, set, condition, need })
     }
 
@@ -409,6 +409,7 @@ impl Binder<'_> {
         for Target { name, scalar, origin, position, .. } in targets {
             let scalar = self.known(scalar, position)?;
             let col = self.col(scalar.ty(), true);
+            self.note_record(&scalar, col);
             outputs.push(Output { col: col.id, name, ty: scalar.ty(), origin });
             exprs.push((col, scalar));
         }

@@ -23,6 +23,7 @@ mod record;
 mod scope;
 mod select;
 mod set_op;
+mod step;
 mod stored;
 mod subquery;
 mod syntax;
@@ -37,7 +38,7 @@ pub use deparse::Purpose;
 pub use stored::{RowExpression, bind_row, canonical_conjuncts, canonical_default, canonical_row, expression_name};
 
 use crate::statement::{Name, Statement};
-use bound::{Bound, BoundCopy, BoundKind, Col, ColId, Need, NeedId, Output, Scalar};
+use bound::{Bound, BoundCopy, BoundKind, Col, ColId, Need, NeedId, Output, Scalar, Step};
 use kalamdb_commons::{ColumnId, NamespaceId, Oid, PgType, Result, SqlError, SqlType, TableId, TableType};
 use param::Params;
 use scope::{Clause, Level};
@@ -206,6 +207,8 @@ pub(crate) struct Binder<'a> {
     next_col: u32,
     next_work: u32,
     needs: Vec<Need>,
+    /// The queries of WITH that are carried out by themselves, as far as they are bound.
+    steps: Vec<Step>,
     params: Params,
     /// The queries around the place being bound, outermost first.
     levels: Vec<Level>,
@@ -243,6 +246,7 @@ impl<'a> Binder<'a> {
             next_col: 0,
             next_work: 0,
             needs: Vec::new(),
+            steps: Vec::new(),
             params: Params::new(declared),
             levels: Vec::new(),
             labels: HashMap::new(),
@@ -328,10 +332,18 @@ impl<'a> Binder<'a> {
     }
 
     fn finish(mut self, mut kind: BoundKind, outputs: Vec<Output>) -> Result<Bound> {
-        self.params.check_tree(&kind, self.text)?;
+        self.params.check_tree(&kind)?;
+        for step in &self.steps {
+            self.params.check_tree(&step.kind)?;
+        }
         let parameters = self.params.finish()?;
+        step::inline(&mut kind, &mut self.steps);
+        step::mark_read(&kind, &mut self.steps);
         prune::prune(&mut kind, &outputs, &mut self.needs);
-        Ok(Bound { kind, parameters, outputs, needs: self.needs })
+        for step in &mut self.steps {
+            prune::prune(&mut step.kind, &step.outputs, &mut self.needs);
+        }
+        Ok(Bound { kind, parameters, outputs, needs: self.needs, steps: self.steps })
     }
 
     fn no_parameters(&self) -> Result<()> {

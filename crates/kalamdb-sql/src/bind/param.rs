@@ -47,7 +47,7 @@ impl Params {
     }
 
     /// A use whose type stayed open beside one whose type is known: PostgreSQL does not go back either.
-    pub(super) fn check_tree(&self, kind: &BoundKind, _text: &str) -> Result<()> {
+    pub(super) fn check_tree(&self, kind: &BoundKind) -> Result<()> {
         let mut open = None;
         for_each_scalar(kind, &mut |scalar| {
             if let Scalar::Param(number, ty) = scalar

@@ -79,6 +79,10 @@ fn visit(rel: &mut Rel, wanted: &mut HashSet<ColId>, needs: &mut [Need]) {
             needs[need.0].columns.extend(own);
             return;
         }
+        Rel::Made { columns, .. } => {
+            columns.retain(|(_, col)| wanted.contains(&col.id));
+            return;
+        }
         Rel::Narrow { columns, .. } => columns.retain(|col| wanted.contains(&col.id)),
         // What has effects is done though nobody looks at the result.
         Rel::Extend { input, columns } => {

@@ -98,7 +98,7 @@ pub fn operands_mut(scalar: &mut Scalar, f: &mut dyn FnMut(&mut Scalar)) {
 /// Calls `f` with each node below this one.
 pub fn inputs<'a>(rel: &'a Rel, f: &mut dyn FnMut(&'a Rel)) {
     match rel {
-        Rel::OneRow | Rel::Scan { .. } | Rel::Values { .. } | Rel::WorkTable { .. } => {}
+        Rel::OneRow | Rel::Scan { .. } | Rel::Values { .. } | Rel::WorkTable { .. } | Rel::Made { .. } => {}
         Rel::Extend { input, .. }
         | Rel::Narrow { input, .. }
         | Rel::Filter { input, .. }
@@ -124,7 +124,7 @@ pub fn inputs<'a>(rel: &'a Rel, f: &mut dyn FnMut(&'a Rel)) {
 /// As [`inputs`], to change them.
 pub fn inputs_mut(rel: &mut Rel, f: &mut dyn FnMut(&mut Rel)) {
     match rel {
-        Rel::OneRow | Rel::Scan { .. } | Rel::Values { .. } | Rel::WorkTable { .. } => {}
+        Rel::OneRow | Rel::Scan { .. } | Rel::Values { .. } | Rel::WorkTable { .. } | Rel::Made { .. } => {}
         Rel::Extend { input, .. }
         | Rel::Narrow { input, .. }
         | Rel::Filter { input, .. }
@@ -313,10 +313,13 @@ pub fn has_subquery(scalar: &Scalar) -> bool {
 /// Whether a scalar gives another value, or has another effect, each time.
 pub fn is_volatile(scalar: &Scalar) -> bool {
     let mut found = false;
-    deep(scalar, &mut |inner| {
-        found |= matches!(inner, Scalar::Call { function, .. } if function.volatility == Volatility::Volatile);
-    });
+    deep(scalar, &mut |inner| found |= is_volatile_call(inner));
     found
+}
+
+/// Whether a scalar itself, its operands aside, is the call of a volatile function.
+pub fn is_volatile_call(scalar: &Scalar) -> bool {
+    matches!(scalar, Scalar::Call { function, .. } if function.volatility == Volatility::Volatile)
 }
 
 /// Whether a scalar gives the same value for the same row whatever the session and the moment.
@@ -445,6 +448,32 @@ fn redefine(rel: &mut Rel, column: ColId, definition: &Scalar) {
     inputs_mut(rel, &mut |input| redefine(input, column, definition));
 }
 
+/// Calls `f` with each step whose rows a tree reads, in its subqueries too.
+pub(super) fn steps_read(rel: &Rel, f: &mut dyn FnMut(usize)) {
+    if let Rel::Made { step, .. } = rel {
+        f(*step);
+    }
+    scalars(rel, &mut |scalar| steps_read_by(scalar, f));
+    inputs(rel, &mut |input| steps_read(input, f));
+}
+
+/// As [`steps_read`], for an expression.
+pub(super) fn steps_read_by(scalar: &Scalar, f: &mut dyn FnMut(usize)) {
+    deep(scalar, &mut |inner| {
+        if let Scalar::Subquery(subquery) = inner {
+            made_inside(&subquery.rel, f);
+        }
+    });
+}
+
+/// The steps that the nodes of a tree read, its scalars not entered: [`deep`] does that.
+fn made_inside(rel: &Rel, f: &mut dyn FnMut(usize)) {
+    if let Rel::Made { step, .. } = rel {
+        f(*step);
+    }
+    inputs(rel, &mut |input| made_inside(input, f));
+}
+
 /// All columns that a tree makes, inside its subqueries too.
 fn made_deep(rel: &Rel, made: &mut HashSet<ColId>, work: &mut dyn FnMut(u32)) {
     made.extend(rel.columns().iter().map(|col| col.id));
@@ -477,6 +506,7 @@ impl Names<'_> {
     fn rel(&mut self, rel: &mut Rel) {
         match rel {
             Rel::Scan { columns, .. } => columns.iter_mut().for_each(|(_, col)| (self.col)(col)),
+            Rel::Made { columns, .. } => columns.iter_mut().for_each(|(_, col)| (self.col)(col)),
             Rel::Values { columns, .. } | Rel::Narrow { columns, .. } => columns.iter_mut().for_each(&mut *self.col),
             Rel::Extend { columns, .. } => columns.iter_mut().for_each(|(col, _)| (self.col)(col)),
             Rel::Aggregate { keys, aggregates, .. } => {

@@ -124,20 +124,8 @@ fn row_locks(lexemes: &[Lexeme]) -> Option<Vec<Lexeme>> {
 
 fn from_query(mut query: ast::Query) -> Read<Statement> {
     let with = query.with.take();
-    if let Some(with) = &with
-        && with.cte_tables.iter().any(|cte| is_change(&cte.query.body))
-    {
-        return unsupported("a data-modifying statement in WITH");
-    }
     match *query.body {
-        SetExpr::Insert(ast::Statement::Insert(mut insert)) => {
-            match (with, &mut insert.source) {
-                (None, _) => {}
-                (with, Some(source)) if source.with.is_none() => source.with = with,
-                _ => return unsupported("WITH before INSERT … WITH"),
-            }
-            checked_insert(insert)
-        }
+        SetExpr::Insert(ast::Statement::Insert(insert)) => Ok(behind(with, checked_insert(insert)?)),
         SetExpr::Update(ast::Statement::Update(update)) => Ok(behind(with, Statement::Update(Box::new(update)))),
         SetExpr::Delete(ast::Statement::Delete(delete)) => {
             Ok(behind(with, Statement::Delete { delete: Box::new(delete), purge: false }))

@@ -223,8 +223,7 @@ impl<'a> Walk<'a> {
         let index = scan.index();
         let kind = match &index {
             Some(_) => "Index Scan",
-            None if relation == "*VALUES*" => "Values Scan",
-            None => "Seq Scan",
+            None => scan.kind(),
         };
         let mut node = Node::new(kind);
         node.title = match &index {
