@@ -4,10 +4,11 @@
 #   make test    every layer of tests, with each one's time
 #   make bench   the same work by KalamDB and by PostgreSQL, as ratios
 #   make soak    the randomised layers for an hour
+#   make regress PostgreSQL's own regression scripts on both servers: the share of equal answers (not part of make test)
 #
 # Running, testing and benchmarks share one build profile, so that dependencies are compiled once.
 
-.PHONY: run test bench soak
+.PHONY: run test bench soak regress
 
 run:
 	@scripts/need run
@@ -29,3 +30,7 @@ soak:
 	@scripts/need test
 	cargo build --workspace
 	KALAMDB_CRASH_ROUNDS=1000 timeout 3600 cargo test --workspace --test crash -- --nocapture
+
+regress:
+	@scripts/need regress
+	@scripts/regress

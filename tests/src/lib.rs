@@ -5,11 +5,13 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+pub mod compare;
 pub mod connect;
 pub mod peer;
 pub mod place;
 pub mod postgres;
 pub mod psql;
+pub mod script;
 pub mod server;
 
 pub use connect::{Event, Session};

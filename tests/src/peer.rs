@@ -3,7 +3,7 @@
 use crate::{ROOT_PASSWORD, Server};
 use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// How long an answer may take.
@@ -41,7 +41,7 @@ impl Message {
     }
 }
 
-fn cells(body: &[u8]) -> Vec<String> {
+pub(crate) fn cells(body: &[u8]) -> Vec<String> {
     let mut rest = &body[2..];
     let mut cells = Vec::new();
     while rest.len() >= 4 {
@@ -69,7 +69,12 @@ pub struct Peer {
 impl Peer {
     /// Connects and says nothing.
     pub fn connect(server: &Server) -> Self {
-        let stream = TcpStream::connect(server.address()).expect("the port is open");
+        Self::connect_to(server.address())
+    }
+
+    /// Connects to any server that speaks the protocol, and says nothing.
+    pub fn connect_to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("the port is open");
         stream.set_read_timeout(Some(ANSWER_MAX)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
         Self { stream, key: Vec::new() }
@@ -82,11 +87,18 @@ impl Peer {
 
     /// Connects and logs in, up to the first ReadyForQuery.
     pub fn login(server: &Server, user: &str, password: &str) -> Self {
-        let mut peer = Self::connect(server);
-        peer.send(&startup(user, "kalamdb"));
+        Self::login_to(server.address(), user, password, "kalamdb")
+    }
+
+    /// Connects to any server and logs in, with a password where the server asks for one.
+    pub fn login_to(address: SocketAddr, user: &str, password: &str, database: &str) -> Self {
+        let mut peer = Self::connect_to(address);
+        peer.send(&startup(user, database));
         let asked = peer.expect('R');
-        assert_eq!(asked.body[..4], 10_i32.to_be_bytes(), "SASL is asked for");
-        peer.scram(password);
+        if asked.body != 0_i32.to_be_bytes() {
+            assert_eq!(asked.body[..4], 10_i32.to_be_bytes(), "SASL is asked for");
+            peer.scram(password);
+        }
         let ready = peer.until('Z');
         peer.key = ready.iter().find(|message| message.tag == 'K').map(|key| key.body.clone()).unwrap_or_default();
         peer
@@ -111,14 +123,25 @@ impl Peer {
 
     /// The next message; `None` when the connection was closed.
     pub fn next(&mut self) -> Option<Message> {
-        let mut head = [0; 5];
-        if !self.fill(&mut head) {
-            return None;
+        match self.try_next() {
+            Ok(message) => Some(message),
+            Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => None,
+            Err(error) => panic!("no answer came: {error}"),
         }
+    }
+
+    /// The next message.
+    ///
+    /// # Errors
+    /// When the connection was closed, or nothing came in time.
+    pub fn try_next(&mut self) -> std::io::Result<Message> {
+        let mut head = [0; 5];
+        self.stream.read_exact(&mut head)?;
         let length = u32::from_be_bytes(head[1..].try_into().expect("four bytes")) as usize;
         let mut body = vec![0; length - 4];
-        assert!(self.fill(&mut body), "a message ends");
-        Some(Message { tag: head[0] as char, body })
+        // A message that ends early is another thing than a connection that ends between two.
+        self.stream.read_exact(&mut body).map_err(|error| std::io::Error::other(format!("a message ends: {error}")))?;
+        Ok(Message { tag: head[0] as char, body })
     }
 
     /// The next byte, as an answer to SSLRequest is one.
