@@ -124,7 +124,16 @@ fn lower_one(scalar: &Scalar, filling: &mut dyn Filling) -> Result<Expr> {
         }
         // oid and int4 are the same bits and other Arrow types.
         Scalar::Relabel(operand, ty) if operand.ty().ty.arrow() != ty.ty.arrow() => {
-            datafusion_expr::cast(inside(operand, filling)?, ty.ty.arrow())
+            let from = operand.ty();
+            let operand = inside(operand, filling)?;
+            match function::bits_function(from.ty, ty.ty) {
+                Some(function) => match filling.around() {
+                    Some(around) => function::to_udf_around(function, &[from], *ty, around),
+                    None => function::to_udf(function, &[from], *ty),
+                }
+                .call(vec![operand]),
+                None => datafusion_expr::cast(operand, ty.ty.arrow()),
+            }
         }
         Scalar::Relabel(operand, _) => inside(operand, filling)?,
 

@@ -172,6 +172,10 @@ impl Binder<'_> {
             Path::Same => scalar,
             Path::Relabel => Scalar::Relabel(Box::new(scalar), to.into()),
             Path::ThroughText => Scalar::ThroughText(Box::new(scalar), to.into()),
+            // pg_cast takes smallint to the oid types by the function to integer: the same bits.
+            Path::Function(function) if function.returns == SqlType::Int4 && to != SqlType::Int4 => {
+                Scalar::Relabel(Box::new(call_of(function, vec![scalar], SqlType::Int4.into(), true)), to.into())
+            }
             Path::Function(function) => call_of(function, vec![scalar], to.into(), true),
             Path::Items(inner) => self
                 .each_item(scalar, to.into(), |binder, item, ty| Ok(binder.follow(item, inner, ty.ty)))

@@ -80,6 +80,9 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(call; 9017 "kalam_fit" (a: Time) -> Time { Ok(datetime::round_us(a, call.returns.typmod)) }),
     f!(call; 9018 "kalam_fit" (a: Interval) -> Interval { interval_native(datetime::fit_interval(a, call.returns.typmod)) }),
 
+    f!(9021 "kalam_bits" (a: Int4) -> Oid { Ok(a as u32) }),
+    f!(9022 "kalam_bits" (a: Oid) -> Int4 { Ok(a as i32) }),
+
     f!(2024 "timestamp" (a: Date) -> Timestamp { datetime::date_to_timestamp(a) }),
     f!(call; 1174 stable "timestamptz" (a: Date) -> Timestamptz { datetime::to_utc(datetime::date_to_timestamp(a)?, call) }),
     f!(call; 2028 stable "timestamptz" (a: Timestamp) -> Timestamptz { datetime::to_utc(a, call) }),
@@ -301,6 +304,10 @@ fn char_of(value: i32) -> Result<String> {
 
 /// varchar(n) and char(n): `n` is the modifier.
 fn fit_to(text: &str, ty: SqlType, typmod: i32, explicit: bool) -> Result<String> {
+    // Only padding makes a text longer.
+    if ty == SqlType::Bpchar {
+        super::string::bounded(usize::try_from(typmod).unwrap_or(0))?;
+    }
     fit(text, PgType { ty, typmod }, explicit).map(Cow::into_owned)
 }
 

@@ -274,7 +274,7 @@ fn plus_months(timestamp: i64, months: i32) -> Result<i64> {
 }
 
 fn plus_days(timestamp: i64, days: i32) -> Result<i64> {
-    in_range(timestamp.checked_add(i64::from(days) * DAY_US))
+    in_range(i64::from(days).checked_mul(DAY_US).and_then(|us| timestamp.checked_add(us)))
 }
 
 /// As [`plus`]; months and days are the zone's calendar's, so that a day may have 23 or 25 hours.
@@ -456,12 +456,32 @@ fn make_date(year: i32, month: i32, day: i32) -> Result<i32> {
 fn make_time(hour: i32, minute: i32, seconds: f64) -> Result<i64> {
     let seconds_us = (seconds * 1e6).round_ties_even();
     let in_range = (0..=24).contains(&hour) && (0..60).contains(&minute) && (0.0..=60_000_000.0).contains(&seconds_us);
-    let us = i64::from(hour) * HOUR_US + i64::from(minute) * MINUTE_US + seconds_us as i64;
-    if !in_range || us > DAY_US {
-        let width = if seconds.fract() == 0.0 { 2 } else { 0 };
-        return field_overflow("time", format!("{hour}:{minute:02}:{seconds:0width$}"));
+    let us = || i64::from(hour) * HOUR_US + i64::from(minute) * MINUTE_US + seconds_us as i64;
+    match in_range.then(us) {
+        Some(us) if us <= DAY_US => Ok(us),
+        _ => field_overflow("time", format!("{hour}:{minute:02}:{}", general(seconds))),
     }
-    Ok(us)
+}
+
+/// A number of seconds as C's `%02g` prints it: six significant digits, at least two places.
+fn general(seconds: f64) -> String {
+    if !seconds.is_finite() {
+        let name = if seconds.is_nan() { "NaN" } else { "Infinity" };
+        return if seconds < 0.0 { format!("-{name}") } else { name.to_owned() };
+    }
+    let shown = format!("{seconds:.5e}");
+    let (digits, exponent) = shown.split_once('e').unwrap_or((&shown, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let trimmed = |text: &str| match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text.to_owned(),
+    };
+    if !(-4..6).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{}e{sign}{:02}", trimmed(digits), exponent.abs());
+    }
+    let plain = trimmed(&format!("{seconds:.*}", (5 - exponent) as usize));
+    format!("{plain:0>2}")
 }
 
 fn make_timestamp(year: i32, month: i32, day: i32, hour: i32, minute: i32, seconds: f64) -> Result<i64> {

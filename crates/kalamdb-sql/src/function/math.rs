@@ -185,12 +185,12 @@ fn numeric_bucket(a: &Numeric, low: &Numeric, high: &Numeric, count: i32) -> Res
         std::cmp::Ordering::Less => (low, high, true),
         std::cmp::Ordering::Greater => (high, low, false),
     };
-    let (before, behind) = if upward { (0, count + 1) } else { (count + 1, 0) };
+    let last = || count.checked_add(1).ok_or_else(|| range("integer"));
     if upward && a.compare(from).is_lt() || !upward && a.compare(from).is_le() {
-        return Ok(before);
+        return if upward { Ok(0) } else { last() };
     }
     if upward && a.compare(to).is_ge() || !upward && a.compare(to).is_gt() {
-        return Ok(behind);
+        return if upward { last() } else { Ok(0) };
     }
     let position = if upward { a.apply(Op::Sub, low)? } else { low.apply(Op::Sub, a)? };
     let scaled = position.apply(Op::Mul, &Numeric::from(i64::from(count)))?;

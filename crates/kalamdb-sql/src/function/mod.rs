@@ -39,7 +39,9 @@ mod window;
 
 pub use invoke::{AroundExtension, sql_error, to_udf, to_udf_around};
 pub use nowhere::Nowhere;
-pub use table::{all, all_operators, by_name, by_oid, cast, casts, comparison_type, length_cast, operators, sort_key};
+pub use table::{
+    all, all_operators, bits_function, by_name, by_oid, cast, casts, comparison_type, length_cast, operators, sort_key,
+};
 
 use arrow_array::ArrayRef;
 use datafusion_expr::{AggregateUDF, WindowUDF};

@@ -115,6 +115,15 @@ pub fn length_cast(ty: SqlType, explicit: bool) -> Option<&'static Function> {
     by_oid(oid)
 }
 
+/// The function from integer to an oid type or back: the same bits, of another Arrow type.
+pub fn bits_function(from: SqlType, to: SqlType) -> Option<&'static Function> {
+    match (from, to) {
+        (SqlType::Int4, to) if to.is_oid_like() => by_oid(9021),
+        (from, SqlType::Int4) if from.is_oid_like() => by_oid(9022),
+        _ => None,
+    }
+}
+
 /// The function that makes a value's sort key: what the engine may compare, sort, group and join by where the Arrow
 /// order of the values is not PostgreSQL's. `None` when it is.
 pub fn sort_key(ty: SqlType) -> Option<&'static Function> {

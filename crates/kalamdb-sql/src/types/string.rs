@@ -47,7 +47,7 @@ pub fn fit(text: &str, ty: PgType, explicit: bool) -> Result<std::borrow::Cow<'_
     if scalar(ty.ty) == SqlType::Bpchar && count < length {
         let mut padded = String::with_capacity(text.len() + length - count);
         padded.push_str(text);
-        padded.extend(std::iter::repeat_n(' ', length - count));
+        padded.push_str(&" ".repeat(length - count));
         return Ok(padded.into());
     }
     Ok(text.into())
