@@ -76,6 +76,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "reply",
             "system",
             "index",
+            "check",
             "relation",
             "resolve",
             "point",

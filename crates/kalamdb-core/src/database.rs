@@ -92,6 +92,7 @@ impl Database {
             running: Running::default(),
             snowflake: Snowflakes::new(options.node, floor_us),
             indexes: Mutex::new(LruCache::new(INDEXES_KEPT)),
+            checks: Mutex::new(LruCache::new(INDEXES_KEPT)),
             started_at: clock::now_us(),
         });
         jobs::resume(&hall);

@@ -1,5 +1,6 @@
 //! What all sessions share: the rooms that statements use, and the state that outlives a session.
 
+use crate::check::TableChecks;
 use crate::index::TableIndexes;
 use crate::plan::Engine;
 use crate::registry::Registry;
@@ -28,6 +29,8 @@ pub(crate) struct Hall {
     pub snowflake: Snowflakes,
     /// Tables' indexes, compiled; with the definition that they were compiled for.
     pub indexes: Mutex<LruCache<TableId, (Arc<TableDef>, Arc<TableIndexes>)>>,
+    /// The same of tables' CHECK constraints.
+    pub checks: Mutex<LruCache<TableId, (Arc<TableDef>, Arc<TableChecks>)>>,
     pub started_at: i64,
 }
 
@@ -55,7 +58,7 @@ impl LoginRules {
     }
 }
 
-/// How many tables' indexes are kept compiled.
+/// How many tables' indexes and CHECK constraints are kept compiled.
 pub(crate) const INDEXES_KEPT: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
 /// The jobs that run now, by table.

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod check;
 pub mod database;
 pub mod error;
 mod hall;

@@ -7,6 +7,7 @@
 
 mod alter;
 mod copy;
+mod constraint;
 mod cursor;
 mod index;
 mod query;

@@ -111,6 +111,10 @@ pub enum Statement {
     Truncate {
         /// Which.
         names: Vec<Name>,
+        /// RESTART IDENTITY
+        restart: bool,
+        /// CASCADE
+        cascade: bool,
     },
     /// VACUUM (accepted; upkeep decides)
     Vacuum {
@@ -145,6 +149,13 @@ pub enum Statement {
     RollbackTo(String),
     /// SET TRANSACTION
     SetTransaction(TransactionModes),
+    /// SET CONSTRAINTS
+    SetConstraints {
+        /// Which; `None`: ALL.
+        names: Option<Vec<Name>>,
+        /// DEFERRED, else IMMEDIATE.
+        deferred: bool,
+    },
     /// SET SESSION CHARACTERISTICS AS TRANSACTION
     SetCharacteristics(TransactionModes),
     /// SET [SESSION | LOCAL] name = value; `USE n` is `search_path`.
@@ -409,6 +420,8 @@ pub struct CreateTable {
     pub primary_key: Option<(Option<String>, Vec<String>)>,
     /// The UNIQUE constraints, in order.
     pub uniques: Vec<UniqueSpec>,
+    /// CHECK and FOREIGN KEY, of columns and of the table, as they were said.
+    pub constraints: Vec<ConstraintSpec>,
     /// WITH ( … ), names lower case.
     pub options: Vec<(String, String)>,
 }
@@ -520,6 +533,68 @@ pub struct ColumnSpec {
     pub default: Option<(ast::Expr, String)>,
 }
 
+/// CHECK or FOREIGN KEY.
+#[derive(Debug, Clone)]
+pub enum ConstraintSpec {
+    /// CHECK
+    Check(CheckSpec),
+    /// FOREIGN KEY or REFERENCES
+    ForeignKey(Box<ForeignKeySpec>),
+}
+
+/// CHECK.
+#[derive(Debug, Clone)]
+pub struct CheckSpec {
+    /// Its name.
+    pub name: Option<String>,
+    /// The condition's text.
+    pub text: String,
+    /// NO INHERIT
+    pub no_inherit: bool,
+    /// NOT VALID
+    pub not_valid: bool,
+}
+
+/// FOREIGN KEY.
+#[derive(Debug, Clone)]
+pub struct ForeignKeySpec {
+    /// Its name.
+    pub name: Option<String>,
+    /// The referencing columns.
+    pub columns: Vec<String>,
+    /// The referenced table.
+    pub parent: Name,
+    /// The referenced columns; none: the primary key.
+    pub parent_columns: Vec<String>,
+    /// MATCH FULL
+    pub match_full: bool,
+    /// ON UPDATE
+    pub on_update: ReferentialAct,
+    /// ON DELETE
+    pub on_delete: ReferentialAct,
+    /// DEFERRABLE
+    pub deferrable: bool,
+    /// INITIALLY DEFERRED
+    pub deferred: bool,
+    /// NOT VALID
+    pub not_valid: bool,
+}
+
+/// What a foreign key does when the referenced row goes or changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReferentialAct {
+    /// NO ACTION
+    NoAction,
+    /// RESTRICT
+    Restrict,
+    /// CASCADE
+    Cascade,
+    /// SET NULL; none named: all of the key.
+    SetNull(Vec<String>),
+    /// SET DEFAULT; none named: all of the key.
+    SetDefault(Vec<String>),
+}
+
 /// ALTER TABLE.
 #[derive(Debug, Clone)]
 pub struct AlterTable {
@@ -560,6 +635,8 @@ pub enum AlterAction {
         key: Option<Box<AlterAction>>,
         /// UNIQUE, said with the column: as with the key.
         uniques: Vec<UniqueSpec>,
+        /// CHECK and REFERENCES, said with the column: as with the key.
+        constraints: Vec<ConstraintSpec>,
     },
     /// DROP COLUMN
     DropColumn {
@@ -567,6 +644,8 @@ pub enum AlterAction {
         name: String,
         /// IF EXISTS
         if_exists: bool,
+        /// CASCADE
+        cascade: bool,
     },
     /// DROP CONSTRAINT
     DropConstraint {
@@ -574,6 +653,24 @@ pub enum AlterAction {
         name: String,
         /// IF EXISTS
         if_exists: bool,
+        /// CASCADE
+        cascade: bool,
+    },
+    /// ADD [CONSTRAINT name] CHECK or FOREIGN KEY
+    AddConstraint(ConstraintSpec),
+    /// VALIDATE CONSTRAINT
+    ValidateConstraint {
+        /// The constraint.
+        name: String,
+    },
+    /// ALTER CONSTRAINT
+    AlterConstraint {
+        /// The constraint.
+        name: String,
+        /// DEFERRABLE
+        deferrable: bool,
+        /// INITIALLY DEFERRED
+        deferred: bool,
     },
     /// ALTER COLUMN … SET DEFAULT, or DROP DEFAULT (`None`)
     SetDefault {

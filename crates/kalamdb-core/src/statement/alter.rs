@@ -10,13 +10,13 @@ use super::table::{
     apply_option, check_column_count, check_column_name, column_of, default_of, is_system_column, lock_for_change,
     not_in_use, owned, set_key, shown,
 };
-use super::{Outcome, index, query, rewrite};
+use super::{Outcome, constraint, index, query, rewrite};
 use crate::error;
 use crate::standing::Standing;
 use kalamdb_auth::authorize::AdminAction;
-use kalamdb_commons::{ColumnId, ColumnName, Datum, Result, SqlError, SqlState, TableName, TableType, clock};
+use kalamdb_commons::{ColumnId, ColumnName, Datum, Oid, Result, SqlError, SqlState, TableName, TableType, clock};
 use kalamdb_sql::bind::walk;
-use kalamdb_sql::statement::{AlterAction, AlterIndexAction, AlterTable, ColumnSpec};
+use kalamdb_sql::statement::{AlterAction, AlterIndexAction, AlterTable, ColumnSpec, ConstraintSpec};
 use kalamdb_store::catalog::Named;
 use kalamdb_store::{Change, ColumnDef, KeyDef, TableDef};
 use std::sync::Arc;
@@ -51,13 +51,20 @@ pub(super) async fn run(standing: &mut Standing, alter: &AlterTable) -> Result<O
     table.updated_at = clock::now_us();
     // From here on the table is one that this transaction changes: rows are written for the published version.
     standing.transaction().define(Change::PutTable(table.clone()))?;
-    let mut work = Work { table, must_hold: Vec::new() };
+    let mut work = Work { table, must_hold: Vec::new(), with_columns: Vec::new(), to_validate: Vec::new() };
     for action in in_order(&alter.actions) {
+        if place(action) >= CONSTRAINTS {
+            work.constrain_columns(standing)?;
+        }
         work.act(standing, action).await?;
         standing.transaction().define(Change::PutTable(work.table.clone()))?;
     }
+    work.constrain_columns(standing)?;
+    standing.transaction().define(Change::PutTable(work.table.clone()))?;
     work.must_hold.retain(|id| work.table.column(*id).is_some_and(|column| !column.dropped && column.not_null));
-    rewrite::check_filled(standing, &Arc::new(work.table), &work.must_hold).await?;
+    let table = Arc::new(work.table);
+    rewrite::check_filled(standing, &table, &work.must_hold).await?;
+    constraint::validate_checks(standing, &table, &work.to_validate).await?;
     done()
 }
 
@@ -75,10 +82,13 @@ fn check_supported(table: &TableDef, action: &AlterAction) -> Result<()> {
     }
 }
 
-/// The actions in the order that PostgreSQL takes them: what goes, columns that come, their attributes, keys, defaults.
-/// A key that is declared with its column comes with the other keys.
-fn in_order(actions: &[AlterAction]) -> Vec<&AlterAction> {
-    let place = |action: &AlterAction| match action {
+/// Where the constraints stand that no index is behind.
+const CONSTRAINTS: u8 = 4;
+
+/// When PostgreSQL takes an action: what goes, columns that come, their attributes, keys, other constraints and
+/// defaults. A key that is declared with its column comes with it.
+fn place(action: &AlterAction) -> u8 {
+    match action {
         AlterAction::DropColumn { .. }
         | AlterAction::DropConstraint { .. }
         | AlterAction::SetDefault { default: None, .. }
@@ -86,13 +96,18 @@ fn in_order(actions: &[AlterAction]) -> Vec<&AlterAction> {
         AlterAction::AddColumn { .. } => 1,
         AlterAction::SetNotNull { .. } => 2,
         AlterAction::AddPrimaryKey { .. } | AlterAction::AddPrimaryKeyUsing { .. } | AlterAction::AddUnique(_) => 3,
-        AlterAction::SetDefault { .. } => 4,
-        AlterAction::RenameColumn { .. }
+        AlterAction::SetDefault { .. } | AlterAction::AddConstraint(_) => CONSTRAINTS,
+        AlterAction::ValidateConstraint { .. }
+        | AlterAction::AlterConstraint { .. }
+        | AlterAction::RenameColumn { .. }
         | AlterAction::RenameConstraint { .. }
         | AlterAction::Rename { .. }
         | AlterAction::SetOptions(_)
         | AlterAction::Unsupported(_) => 5,
-    };
+    }
+}
+
+fn in_order(actions: &[AlterAction]) -> Vec<&AlterAction> {
     let mut ordered: Vec<&AlterAction> = actions.iter().collect();
     ordered.sort_by_key(|action| place(action));
     ordered
@@ -103,12 +118,16 @@ struct Work {
     table: TableDef,
     /// Columns that must turn out to hold no NULL when all is done.
     must_hold: Vec<ColumnId>,
+    /// Constraints that were declared with columns which came: they may name columns that came later.
+    with_columns: Vec<ConstraintSpec>,
+    /// Constraints that every row must turn out to satisfy.
+    to_validate: Vec<Oid>,
 }
 
 impl Work {
     async fn act(&mut self, standing: &mut Standing, action: &AlterAction) -> Result<()> {
         match action {
-            AlterAction::AddColumn { column, if_not_exists, key, uniques } => {
+            AlterAction::AddColumn { column, if_not_exists, key, uniques, constraints } => {
                 if !self.add_column(standing, column, *if_not_exists).await? {
                     return Ok(());
                 }
@@ -121,9 +140,10 @@ impl Work {
                 for unique in uniques {
                     index::add_unique(standing, &mut self.table, unique, true).await?;
                 }
+                self.with_columns.extend(constraints.iter().cloned());
                 Ok(())
             }
-            AlterAction::DropColumn { name, if_exists } => self.drop_column(standing, name, *if_exists).await,
+            AlterAction::DropColumn { name, if_exists, .. } => self.drop_column(standing, name, *if_exists).await,
             AlterAction::AddPrimaryKey { name, columns } => {
                 self.add_primary_key(standing, name.as_deref(), columns).await
             }
@@ -135,7 +155,10 @@ impl Work {
                 set_key(standing, &mut self.table, name, &columns)?;
                 rewrite::rekey(standing, &before, &Arc::new(self.table.clone())).await
             }
-            AlterAction::DropConstraint { name, if_exists } => self.drop_constraint(standing, name, *if_exists).await,
+            AlterAction::DropConstraint { name, if_exists, .. } => self.drop_constraint(standing, name, *if_exists).await,
+            AlterAction::AddConstraint(spec) => self.add_constraint(standing, spec),
+            AlterAction::ValidateConstraint { name } => self.validate_constraint(name),
+            AlterAction::AlterConstraint { name, .. } => self.alter_constraint(name),
             AlterAction::SetDefault { name, default } => {
                 self.set_default(standing, name, default.as_ref().map(|(_, text)| text))
             }
@@ -235,6 +258,7 @@ impl Work {
             self.drop_primary_key(standing).await?;
         }
         index::drop_with_column(standing, &mut self.table, id)?;
+        self.table.checks.retain(|check| !check.columns.contains(&id));
         if let Some(column) = self.table.columns.iter_mut().find(|column| column.id == id) {
             column.dropped = true;
             column.not_null = false;
@@ -293,12 +317,69 @@ impl Work {
             self.table.indexes.remove(at);
             return Ok(());
         }
-        let message = format!("constraint \"{name}\" of relation \"{}\" does not exist", self.table.name);
-        if if_exists {
-            standing.notice(format!("{message}, skipping"));
+        if let Some(at) = self.table.checks.iter().position(|check| check.name == name) {
+            self.table.checks.remove(at);
             return Ok(());
         }
-        Err(SqlError::new(SqlState::UNDEFINED_OBJECT, message))
+        let missing = self.missing_constraint(name);
+        if if_exists {
+            standing.notice(format!("{}, skipping", missing.message()));
+            return Ok(());
+        }
+        Err(missing)
+    }
+
+    fn missing_constraint(&self, name: &str) -> SqlError {
+        let message = format!("constraint \"{name}\" of relation \"{}\" does not exist", self.table.name);
+        SqlError::new(SqlState::UNDEFINED_OBJECT, message)
+    }
+
+    /// CHECK and FOREIGN KEY, said with columns that came.
+    fn constrain_columns(&mut self, standing: &mut Standing) -> Result<()> {
+        for spec in std::mem::take(&mut self.with_columns) {
+            self.add_constraint(standing, &spec)?;
+        }
+        Ok(())
+    }
+
+    fn add_constraint(&mut self, standing: &mut Standing, spec: &ConstraintSpec) -> Result<()> {
+        match spec {
+            ConstraintSpec::Check(check) => {
+                let id = constraint::add_check(standing, &mut self.table, check, false)?;
+                if !check.not_valid {
+                    self.to_validate.push(id);
+                }
+                Ok(())
+            }
+            ConstraintSpec::ForeignKey(_) => Err(SqlError::unsupported("FOREIGN KEY")),
+        }
+    }
+
+    fn validate_constraint(&mut self, name: &str) -> Result<()> {
+        if let Some(check) = self.table.checks.iter_mut().find(|check| check.name == name) {
+            if !check.validated {
+                check.validated = true;
+                self.to_validate.push(check.id);
+            }
+            return Ok(());
+        }
+        if constraint::names(&self.table).any(|known| known == name) {
+            let message = format!(
+                "constraint \"{name}\" of relation \"{}\" is not a foreign key or check constraint",
+                self.table.name
+            );
+            return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message));
+        }
+        Err(self.missing_constraint(name))
+    }
+
+    fn alter_constraint(&mut self, name: &str) -> Result<()> {
+        if constraint::names(&self.table).any(|known| known == name) {
+            let message =
+                format!("constraint \"{name}\" of relation \"{}\" is not a foreign key constraint", self.table.name);
+            return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message));
+        }
+        Err(self.missing_constraint(name))
     }
 
     fn set_default(&mut self, standing: &Standing, name: &str, default: Option<&String>) -> Result<()> {
@@ -336,6 +417,7 @@ impl Work {
             return Err(SqlError::new(SqlState::DUPLICATE_COLUMN, self.existing_column(to)));
         }
         self.table.indexes = index::renamed_column(standing, &self.table, id, to)?;
+        self.table.checks = constraint::renamed_column(standing, &self.table, id, to)?;
         if let Some(column) = self.table.columns.iter_mut().find(|column| column.id == id) {
             column.name = ColumnName::new(to);
         }
@@ -343,6 +425,11 @@ impl Work {
     }
 
     async fn rename_constraint(&mut self, standing: &mut Standing, name: &str, to: &str) -> Result<()> {
+        if let Some(at) = self.table.checks.iter().position(|check| check.name == name) {
+            constraint::check_name(&self.table, to)?;
+            self.table.checks[at].name = to.to_string();
+            return Ok(());
+        }
         if self.key_named(name).is_none() && self.unique_named(name).is_none() {
             let message = format!("constraint \"{name}\" for table \"{}\" does not exist", self.table.name);
             return Err(SqlError::new(SqlState::UNDEFINED_OBJECT, message));

@@ -9,7 +9,7 @@ use super::prepared::{BindingNames, shape_of};
 use super::query::lock_wait;
 use super::table::{lock_with, not_in_use, owned, shown};
 use super::write::key_column;
-use super::{Outcome, alter};
+use super::{Outcome, alter, constraint};
 use crate::error;
 use crate::index::sorted_as;
 use crate::resolve;
@@ -354,18 +354,14 @@ pub(super) async fn choose_name(
         let name = made_name(table.name.as_str(), &columns.join("_"), &label);
         number += 1;
         let is_ours = name == table.name.as_str() || table.index_names().any(|(known, _)| known == name);
-        if !is_ours && claim_name(standing, table.namespace, &name).await? && !constraint_exists(table, &name) {
+        if !is_ours && claim_name(standing, table.namespace, &name).await? && !constraint::names(table).any(|known| known == name) {
             return Ok(name);
         }
     }
 }
 
-/// Whether a constraint of the table has this name, though no relation has.
-fn constraint_exists(table: &TableDef, name: &str) -> bool {
-    table.checks.iter().any(|check| check.name == name) || table.foreign_keys.iter().any(|key| key.name == name)
-}
-
-fn made_name(table: &str, columns: &str, label: &str) -> String {
+/// A name of at most 63 bytes: the longer part is cut first.
+pub(super) fn made_name(table: &str, columns: &str, label: &str) -> String {
     let joined = cut(columns, NAME_BYTES_MAX);
     let overhead = label.len() + 1 + usize::from(!joined.is_empty());
     let room = NAME_BYTES_MAX.saturating_sub(overhead);
@@ -513,6 +509,7 @@ pub(super) async fn add_unique(
             let message = format!("relation \"{name}\" already exists");
             return Err(SqlError::new(SqlState::DUPLICATE_TABLE, message));
         }
+        constraint::check_name(table, name)?;
     }
     let index = define(standing, table, &declared, unique.name.as_deref()).await?;
     add(standing, table, index).await

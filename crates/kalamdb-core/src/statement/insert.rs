@@ -4,9 +4,9 @@ use super::carry_out::Touched;
 use super::entries::{self, NewRows};
 use super::query::{self, Relations, lock_wait};
 use super::write::{
-    self, Kept, RESTARTS_MAX, ReturningProgram, Written, check_not_null, duplicate, keys_of, rows_in, take, values_of,
+    self, Kept, RESTARTS_MAX, ReturningProgram, Written, duplicate, keys_of, rows_in, take, values_of,
 };
-use super::{Guard, batch_of};
+use super::{Guard, batch_of, valid};
 use crate::index::{RowEntries, TableIndexes};
 use crate::relation::Relation;
 use crate::standing::{Prepared, Standing};
@@ -110,7 +110,8 @@ pub(super) async fn write_batch(
     arbiter: &mut Arbiter,
 ) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let table = relation.table()?.clone();
-    check_not_null(standing, &table, batch, columns)?;
+    let valid = valid::judge(standing, &table, batch, columns)?;
+    let batch = &valid.batch;
     let keys = keys_of(standing, &table, batch, columns)?;
     let rows = rows_in(&table, batch, columns)?;
     let indexes = entries::of(standing, &table)?;
@@ -140,6 +141,7 @@ pub(super) async fn write_batch(
         }
         written.push((key, row));
     }
+    valid.done()?;
     Ok(written)
 }
 
@@ -319,7 +321,7 @@ impl ConflictUpdate {
         let old = [(key, existing.row.as_ref())];
         let gone = indexes.of_rows(&old)?.pop().unwrap_or_default();
         let (columns, new) = merged(table, &old, &self.set, &values)?;
-        check_not_null(standing, table, &new, &columns)?;
+        valid::require(standing, table, &new, &columns)?;
         let come = indexes.of_batch(&new, &columns)?.pop().unwrap_or_default();
         // A row without a primary key keeps the key that it has.
         let new_key = match table.primary_key {

@@ -8,6 +8,7 @@ mod alter;
 pub(crate) mod around;
 mod carry_out;
 mod channel;
+mod constraint;
 pub(crate) mod copy;
 mod cursor;
 mod delete;
@@ -26,6 +27,7 @@ mod table;
 mod transaction;
 mod update;
 mod user;
+mod valid;
 mod write;
 
 pub(crate) use cursor::execute as run_cursor;
@@ -197,7 +199,7 @@ async fn carry_out(
             guard.watch(index::alter(standing, name, *if_exists, action)).await
         }
         Statement::Reindex(what) => index::reindex(standing, what),
-        Statement::Truncate { names } => guard.watch(table::truncate(standing, names, guard)).await,
+        Statement::Truncate { names, .. } => guard.watch(table::truncate(standing, names, guard)).await,
         Statement::Lock { names, mode, nowait } => guard.watch(table::lock(standing, names, mode, *nowait)).await,
         Statement::Vacuum { names, .. } => {
             standing.outside_block("VACUUM", single)?;
@@ -212,6 +214,7 @@ async fn carry_out(
         | Statement::Release(_)
         | Statement::RollbackTo(_)
         | Statement::SetTransaction(_)
+        | Statement::SetConstraints { .. }
         | Statement::SetCharacteristics(_) => transaction::run(standing, statement).await,
 
         Statement::Set { name, values, local } => setting::set(standing, name, values, *local),

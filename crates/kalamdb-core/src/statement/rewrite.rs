@@ -5,8 +5,8 @@
 
 use super::around::Around;
 use super::insert::merged;
-use super::write::{self, check_not_null, duplicate, key_column, keys_of, rows_in};
-use super::{batch_of, entries};
+use super::write::{self, duplicate, key_column, keys_of, rows_in};
+use super::{batch_of, entries, valid};
 use crate::plan::SessionValues;
 use crate::relation::Relation;
 use crate::resolve;
@@ -24,7 +24,10 @@ use std::sync::Arc;
 const BATCH_ROWS: usize = 4096;
 
 /// The rows of a table as this transaction has them now, with what it wrote so far.
-fn rows(
+///
+/// # Errors
+/// 42501, the store's.
+pub(super) fn rows(
     standing: &mut Standing,
     table: &Arc<TableDef>,
     columns: &[ColumnId],
@@ -127,7 +130,7 @@ pub(super) async fn rekey(standing: &mut Standing, before: &Arc<TableDef>, after
         let batch = batch?;
         let values = batch_of(batch.columns()[..live.len()].to_vec(), batch.num_rows())?;
         let row_entries = indexes.of_batch(&values, &live)?;
-        check_not_null(standing, after, &values, &live).map_err(|error| contains_nulls(error, after))?;
+        valid::require_not_null(standing, after, &values, &live).map_err(|error| contains_nulls(error, after))?;
         let keys = keys_of(standing, after, &values, &live)?;
         let new = rows_in(after, &values, &live)?;
         let old = locked(standing, &relation, &batch).await?;

@@ -1,7 +1,7 @@
 //! CREATE, DROP, TRUNCATE and LOCK TABLE; what ALTER TABLE shares with them.
 
 use super::prepared::BindingNames;
-use super::{Guard, Outcome, query::lock_wait};
+use super::{Guard, Outcome, constraint, query::lock_wait};
 use crate::error;
 use crate::resolve::{self, Resolved, permit};
 use crate::standing::{Portal, PortalState, Standing};
@@ -13,7 +13,7 @@ use kalamdb_commons::{
 };
 use kalamdb_sql::bind;
 use kalamdb_sql::bind::bound::{Action, Need, Scalar};
-use kalamdb_sql::statement::{ColumnSpec, CreateTable, Name};
+use kalamdb_sql::statement::{ColumnSpec, ConstraintSpec, CreateTable, Name};
 use kalamdb_store::catalog::Named;
 use kalamdb_store::{
     Catalog, Change, ColumnDef, FlushPolicy, KeyDef, LockWait, NamespaceDef, StoreError, TableDef, TableLockMode,
@@ -50,6 +50,14 @@ pub(super) async fn create(standing: &mut Standing, create: &CreateTable) -> Res
         return Err(SqlError::new(SqlState::DUPLICATE_TABLE, message));
     }
     let mut table = definition(standing, create, &namespace)?;
+    for constraint in &create.constraints {
+        match constraint {
+            ConstraintSpec::Check(check) => {
+                constraint::add_check(standing, &mut table, check, true)?;
+            }
+            ConstraintSpec::ForeignKey(_) => return Err(SqlError::unsupported("FOREIGN KEY")),
+        }
+    }
     if let Some((name, columns)) = &create.primary_key {
         let name = match name {
             Some(name) => {

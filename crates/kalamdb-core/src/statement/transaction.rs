@@ -45,6 +45,7 @@ pub(super) async fn run(standing: &mut Standing, statement: &Statement) -> Resul
             }
             "SET"
         }
+        Statement::SetConstraints { .. } => return Err(SqlError::unsupported("SET CONSTRAINTS")),
         Statement::SetCharacteristics(modes) => {
             set_characteristics(standing, *modes)?;
             "SET"

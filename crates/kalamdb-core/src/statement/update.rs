@@ -5,9 +5,9 @@ use super::entries::{self, NewRows};
 use super::insert::{is_true, merged};
 use super::query::{self, Relations, lock_wait};
 use super::write::{
-    self, Kept, ReturningProgram, Written, check_not_null, key_column, keys_of, place, rows_in, take, values_of,
+    self, Kept, ReturningProgram, Written, key_column, keys_of, place, rows_in, take, values_of,
 };
-use super::{Guard, batch_of};
+use super::{Guard, batch_of, valid};
 use crate::relation::Relation;
 use crate::standing::{Prepared, Standing};
 use arrow_array::{Array, ArrayRef, RecordBatch};
@@ -104,7 +104,8 @@ impl Assignments {
         let old: Vec<(&[u8], &[u8])> =
             found.rows.iter().map(|(key, version)| (key.as_slice(), version.row.as_ref())).collect();
         let (columns, new) = merged(&table, &old, &self.set, &values)?;
-        check_not_null(standing, &table, &new, &columns)?;
+        let valid = valid::judge(standing, &table, &new, &columns)?;
+        let new = valid.batch.clone();
         let rows = rows_in(&table, &new, &columns)?;
         let keys = if self.changes_key { Some(keys_of(standing, &table, &new, &columns)?) } else { None };
         let indexes = entries::of(standing, &table)?;
@@ -123,6 +124,7 @@ impl Assignments {
             new_rows.replace(standing, relation, (&old_key, version), written, changed, wait).await?;
             pairs.push((key, row));
         }
+        valid.done()?;
         written.count += pairs.len() as u64;
         if let Some(returning) = &self.returning {
             let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|(key, row)| (key.as_slice(), row.as_slice())).collect();

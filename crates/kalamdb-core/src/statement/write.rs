@@ -113,43 +113,11 @@ pub(super) fn rows_in(table: &TableDef, batch: &RecordBatch, columns: &[ColumnId
     (0..batch.num_rows()).map(|row| Ok(encoder.encode(row)?)).collect()
 }
 
-/// 23502 for the first row that has NULL where the table allows none.
-///
-/// # Errors
-/// 23502
-pub(super) fn check_not_null(
-    standing: &mut Standing,
-    table: &TableDef,
-    batch: &RecordBatch,
-    columns: &[ColumnId],
-) -> Result<()> {
-    for (at, id) in columns.iter().enumerate() {
-        let Some(column) = table.column(*id) else { continue };
-        let array = batch.column(at);
-        if !column.not_null || array.null_count() == 0 {
-            continue;
-        }
-        let row = (0..array.len()).find(|row| array.is_null(*row)).unwrap_or_default();
-        let namespace = super::table::namespace_name(&standing.catalog(), table.namespace);
-        return Err(SqlError::new(
-            SqlState::NOT_NULL_VIOLATION,
-            format!(
-                "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
-                column.name, table.name
-            ),
-        )
-        .with_detail(format!("Failing row contains ({}).", shown_row(standing, table, batch, columns, row)))
-        .with_schema(namespace)
-        .with_table(table.name.as_str())
-        .with_column(column.name.as_str()));
-    }
-    Ok(())
-}
-
 /// The longest value in a detail, in characters, as in PostgreSQL.
 const SHOWN_CHARS_MAX: usize = 64;
 
-fn shown_row(standing: &Standing, table: &TableDef, batch: &RecordBatch, columns: &[ColumnId], row: usize) -> String {
+/// A row as details show it.
+pub(super) fn shown_row(standing: &Standing, table: &TableDef, batch: &RecordBatch, columns: &[ColumnId], row: usize) -> String {
     let shown = table.live_columns().map(|column| {
         let at = columns.iter().position(|id| *id == column.id);
         at.and_then(|at| shown_value(standing, batch.column(at), row, column.ty)).unwrap_or_else(|| "null".to_string())

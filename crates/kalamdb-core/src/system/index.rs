@@ -79,7 +79,8 @@ fn is_call(text: &str) -> bool {
     name.is_some_and(is_name) && closing(text) == Some(text.len() - 1)
 }
 
-fn is_bracketed(text: &str) -> bool {
+/// Whether brackets around a printed expression are its own.
+pub fn is_bracketed(text: &str) -> bool {
     text.starts_with('(') && closing(text) == Some(text.len() - 1)
 }
 

@@ -2,11 +2,9 @@
 //! the asker may read or write.
 
 use super::relational::namespace_name;
-use super::{Facts, Rows, SHAPES, cells};
+use super::{Facts, Rows, SHAPES, cells, constraint};
 use crate::settings::DATABASE_NAME;
-use kalamdb_commons::{ColumnId, PgType, SqlType};
-use kalamdb_store::TableDef;
-use std::sync::Arc;
+use kalamdb_commons::{PgType, SqlType};
 
 /// Makes the rows of one of them; `false` when it is not among them.
 pub(super) fn make(name: &str, facts: &Facts, rows: &mut Rows) -> bool {
@@ -14,10 +12,12 @@ pub(super) fn make(name: &str, facts: &Facts, rows: &mut Rows) -> bool {
         "tables" => tables(facts, rows),
         "columns" => columns(facts, rows),
         "schemata" => schemata(facts, rows),
-        "table_constraints" => table_constraints(facts, rows),
-        "key_column_usage" => key_columns(facts, rows),
-        "constraint_column_usage" => constraint_columns(facts, rows),
-        "constraint_table_usage" => constraint_tables(facts, rows),
+        "table_constraints" => constraint::table_constraints(facts, rows),
+        "key_column_usage" => constraint::key_columns(facts, rows),
+        "constraint_column_usage" => constraint::constraint_columns(facts, rows),
+        "constraint_table_usage" => constraint::constraint_tables(facts, rows),
+        "check_constraints" => constraint::check_constraints(facts, rows),
+        "referential_constraints" => constraint::referential_constraints(facts, rows),
         "information_schema_catalog_name" => rows.push(cells![catalog_name: DATABASE_NAME]),
         "character_sets" => rows.push(cells![
             character_set_name: "UTF8", character_repertoire: "UCS", form_of_use: "UTF8",
@@ -147,85 +147,5 @@ fn columns(facts: &Facts, rows: &mut Rows) {
                 },
             );
         }
-    }
-}
-
-/// A primary key or a UNIQUE constraint.
-struct Key {
-    namespace: String,
-    table: Arc<TableDef>,
-    name: String,
-    columns: Vec<ColumnId>,
-    kind: &'static str,
-    nulls_distinct: Option<&'static str>,
-}
-
-/// Every shown table's keys.
-fn keys(facts: &Facts) -> Vec<Key> {
-    let shown = facts.catalog.tables().filter(|table| facts.is_accessible(table));
-    let of_table = |table: &Arc<TableDef>| {
-        let key = |name: &str, columns: Vec<ColumnId>, kind, nulls_distinct| Key {
-            namespace: namespace_name(facts, table.namespace),
-            table: table.clone(),
-            name: name.to_string(),
-            columns,
-            kind,
-            nulls_distinct,
-        };
-        let primary =
-            table.primary_key.iter().map(|primary| key(&primary.name, primary.columns.clone(), "PRIMARY KEY", None));
-        let unique = table.indexes.iter().filter(|index| index.constraint.is_some()).map(|index| {
-            let columns = index.columns().unwrap_or_default();
-            key(&index.name, columns, "UNIQUE", Some(yes(!index.nulls_not_distinct)))
-        });
-        primary.chain(unique).collect::<Vec<_>>()
-    };
-    shown.flat_map(of_table).collect()
-}
-
-fn table_constraints(facts: &Facts, rows: &mut Rows) {
-    for key in keys(facts) {
-        rows.push(cells![
-            constraint_catalog: DATABASE_NAME, constraint_schema: key.namespace.as_str(),
-            constraint_name: key.name.as_str(), table_catalog: DATABASE_NAME, table_schema: key.namespace.as_str(),
-            table_name: key.table.name.as_str(), constraint_type: key.kind, is_deferrable: "NO",
-            initially_deferred: "NO", enforced: "YES", nulls_distinct: key.nulls_distinct,
-        ]);
-    }
-}
-
-fn key_columns(facts: &Facts, rows: &mut Rows) {
-    for key in keys(facts) {
-        for (at, column) in key.columns.iter().filter_map(|id| key.table.column(*id)).enumerate() {
-            rows.push(cells![
-                constraint_catalog: DATABASE_NAME, constraint_schema: key.namespace.as_str(),
-                constraint_name: key.name.as_str(), table_catalog: DATABASE_NAME,
-                table_schema: key.namespace.as_str(), table_name: key.table.name.as_str(),
-                column_name: column.name.as_str(), ordinal_position: at as i32 + 1,
-            ]);
-        }
-    }
-}
-
-fn constraint_columns(facts: &Facts, rows: &mut Rows) {
-    for key in keys(facts) {
-        for column in key.columns.iter().filter_map(|id| key.table.column(*id)) {
-            rows.push(cells![
-                table_catalog: DATABASE_NAME, table_schema: key.namespace.as_str(),
-                table_name: key.table.name.as_str(), column_name: column.name.as_str(),
-                constraint_catalog: DATABASE_NAME, constraint_schema: key.namespace.as_str(),
-                constraint_name: key.name.as_str(),
-            ]);
-        }
-    }
-}
-
-fn constraint_tables(facts: &Facts, rows: &mut Rows) {
-    for key in keys(facts) {
-        rows.push(cells![
-            table_catalog: DATABASE_NAME, table_schema: key.namespace.as_str(),
-            table_name: key.table.name.as_str(), constraint_catalog: DATABASE_NAME,
-            constraint_schema: key.namespace.as_str(), constraint_name: key.name.as_str(),
-        ]);
     }
 }

@@ -4,6 +4,7 @@
 //! own), the registry, the store's records. Who may see which row is decided here, beside the rows. A relation that has
 //! no function is one whose things KalamDB does not have: it is empty, with PostgreSQL's columns.
 
+mod constraint;
 pub mod index;
 mod information_schema;
 pub mod names;

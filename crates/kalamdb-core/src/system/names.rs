@@ -2,7 +2,7 @@
 //! `regclass` ask.
 
 use super::relational::{index_definition, quoted};
-use super::{index, relations, shape_of};
+use super::{constraint, index, relations, shape_of};
 use kalamdb_auth::Identity;
 use kalamdb_auth::authorize::{ObjectFacts, RowAction};
 use kalamdb_commons::{NamespaceId, Oid, Result, Role, SqlError, SqlState, TableId, UserId};
@@ -163,14 +163,10 @@ impl CatalogNames for CatalogView {
         }
     }
 
-    fn constraint_definition(&self, oid: Oid) -> Option<String> {
+    fn constraint_definition(&self, oid: Oid, pretty: bool) -> Option<String> {
         let table = self.catalog.table_of_part(oid)?;
-        if let Some(index) = table.indexes.iter().find(|index| index.constraint == Some(oid)) {
-            return Some(index::constraint_definition(table, index));
-        }
-        let key = table.primary_key.as_ref().filter(|key| key.constraint == oid)?;
-        let columns = key.columns.iter().filter_map(|id| table.column(*id)).map(|column| quoted(column.name.as_str()));
-        Some(format!("PRIMARY KEY ({})", columns.collect::<Vec<_>>().join(", ")))
+        let parent = |id: TableId| Some((self.relation_name(id.0)?, self.catalog.table(id)?.clone()));
+        constraint::definition(table, oid, pretty, &parent)
     }
 
     fn view_definition(&self, _oid: Oid) -> Option<String> {

@@ -1,6 +1,7 @@
 //! pg_class, pg_attribute, pg_attrdef, pg_index, pg_constraint, pg_type, pg_namespace, pg_description: the relations
 //! that describe relations.
 
+use super::constraint::push_constraints;
 use super::index::{collation_of, definition, names_of, push_index};
 use super::operator_class::{BTREE, default_for, method_oid};
 use super::{Facts, Rows, SHAPES, Shape, Wanted, cells, list};
@@ -80,6 +81,8 @@ struct Class<'a> {
     columns: usize,
     rows: f32,
     has_index: bool,
+    checks: usize,
+    has_triggers: bool,
     options: Datum,
 }
 
@@ -89,7 +92,8 @@ fn push_class(rows: &mut Rows, class: Class<'_>) {
         relowner: class.owner, relam: class.method, relfilenode: class.oid, reltablespace: 0u32,
         relpages: (class.rows / 64.0).ceil() as i32, reltuples: class.rows, relallvisible: 0i32, reltoastrelid: 0u32,
         relhasindex: class.has_index, relisshared: false, relpersistence: 'p', relkind: class.kind,
-        relnatts: class.columns as i16, relchecks: 0i16, relhasrules: false, relhastriggers: false,
+        relnatts: class.columns as i16, relchecks: class.checks as i16, relhasrules: false,
+        relhastriggers: class.has_triggers,
         relhassubclass: false, relrowsecurity: false, relforcerowsecurity: false, relispopulated: true,
         relreplident: if class.kind == 'r' { 'd' } else { 'n' }, relispartition: false, relrewrite: 0u32,
         relfrozenxid: 0u32, relminmxid: 0u32, reloptions: class.options,
@@ -111,6 +115,8 @@ fn classes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
                 columns: shape.columns.len(),
                 rows: 0.0,
                 has_index: false,
+                checks: 0,
+                has_triggers: false,
                 options: Datum::Null,
             },
         );
@@ -131,6 +137,8 @@ fn classes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
                     columns: table.columns.len(),
                     rows: facts.row_count(table).map_or(-1.0, |count| count as f32),
                     has_index: table.primary_key.is_some() || !table.indexes.is_empty(),
+                    checks: table.checks.len(),
+                    has_triggers: has_triggers(facts, table),
                     options,
                 },
             );
@@ -149,6 +157,8 @@ fn classes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
                     columns: key.columns.len(),
                     rows: 0.0,
                     has_index: false,
+                    checks: 0,
+                    has_triggers: false,
                     options: Datum::Null,
                 },
             );
@@ -167,6 +177,8 @@ fn classes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
                     columns: index.keys.len() + index.include.len(),
                     rows: 0.0,
                     has_index: false,
+                    checks: 0,
+                    has_triggers: false,
                     options: options_of(&index.reloptions),
                 },
             );
@@ -350,25 +362,13 @@ fn indexes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
 
 fn constraints(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
     for table in facts.catalog.tables().filter(|table| wants(wanted, table.id.0)) {
-        for index in &table.indexes {
-            let Some(constraint) = index.constraint else { continue };
-            rows.push(cells![
-                oid: constraint, conname: index.name.as_str(), connamespace: table.namespace.0, contype: 'u',
-                condeferrable: false, condeferred: false, convalidated: true, conrelid: table.id.0, contypid: 0u32,
-                conindid: index.id, conparentid: 0u32, confrelid: 0u32, confupdtype: " ", confdeltype: " ",
-                confmatchtype: " ", conislocal: true, coninhcount: 0i32, connoinherit: true,
-                conkey: list(SqlType::Int2, index.columns().unwrap_or_default().iter().map(|id| Datum::Int2(id.0))),
-            ]);
-        }
-        let Some(key) = &table.primary_key else { continue };
-        rows.push(cells![
-            oid: key.constraint, conname: key.name.as_str(), connamespace: table.namespace.0, contype: 'p',
-            condeferrable: false, condeferred: false, convalidated: true, conrelid: table.id.0, contypid: 0u32,
-            conindid: key.index, conparentid: 0u32, confrelid: 0u32, confupdtype: " ", confdeltype: " ",
-            confmatchtype: " ", conislocal: true, coninhcount: 0i32, connoinherit: true,
-            conkey: list(SqlType::Int2, key.columns.iter().map(|id| Datum::Int2(id.0))),
-        ]);
+        push_constraints(rows, table);
     }
+}
+
+/// Whether PostgreSQL has triggers on the table: those behind foreign keys from it and to it.
+fn has_triggers(facts: &Facts, table: &TableDef) -> bool {
+    !table.foreign_keys.is_empty() || facts.catalog.referencing(table.id).next().is_some()
 }
 
 /// A type's input, output, receive and send functions, by PostgreSQL's naming.
@@ -468,7 +468,7 @@ fn tables(facts: &Facts, rows: &mut Rows) {
         rows.push(cells![
             schemaname: namespace_name(facts, table.namespace), tablename: table.name.as_str(),
             tableowner: owner(table.owner), hasindexes: table.primary_key.is_some() || !table.indexes.is_empty(), hasrules: false,
-            hastriggers: false, rowsecurity: false,
+            hastriggers: has_triggers(facts, table), rowsecurity: false,
         ]);
     }
 }

@@ -286,8 +286,8 @@ pub trait CatalogNames: Send + Sync {
     fn relation_is_visible(&self, oid: Oid) -> Option<bool>;
     /// `pg_get_indexdef(oid, column, pretty)`
     fn index_definition(&self, oid: Oid, column: i32, pretty: bool) -> Option<String>;
-    /// `pg_get_constraintdef(oid)`
-    fn constraint_definition(&self, oid: Oid) -> Option<String>;
+    /// `pg_get_constraintdef(oid, pretty)`
+    fn constraint_definition(&self, oid: Oid, pretty: bool) -> Option<String>;
     /// `pg_get_viewdef(oid)`
     fn view_definition(&self, oid: Oid) -> Option<String>;
     /// `obj_description` / `col_description` (column 0 for the object itself)

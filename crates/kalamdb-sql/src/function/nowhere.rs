@@ -89,7 +89,7 @@ impl CatalogNames for Nowhere {
     fn index_definition(&self, _: Oid, _: i32, _: bool) -> Option<String> {
         None
     }
-    fn constraint_definition(&self, _: Oid) -> Option<String> {
+    fn constraint_definition(&self, _: Oid, _: bool) -> Option<String> {
         None
     }
     fn view_definition(&self, _: Oid) -> Option<String> {

@@ -3,8 +3,9 @@
 //! RENAME stands alone, as in PostgreSQL; all others may follow each other with commas. An action that is known and not
 //! supported is kept as such, so that the ones around it are still read.
 
+use super::constraint::{self, TableConstraint, table_constraint};
 use super::cursor::Cursor;
-use super::table::{Column, TableConstraint, column, options, table_constraint};
+use super::table::{Column, column, options};
 use super::{Fault, Read, unsupported};
 use crate::statement::{AlterAction, AlterTable, Statement};
 use sqlparser::tokenizer::Token;
@@ -78,6 +79,10 @@ fn known_action(cursor: &mut Cursor<'_>, table: &str, actions: &mut Vec<AlterAct
         actions.push(AlterAction::SetOptions(options(cursor)?));
         return Ok(());
     }
+    if cursor.accept("VALIDATE CONSTRAINT") {
+        actions.push(AlterAction::ValidateConstraint { name: cursor.ident()? });
+        return Ok(());
+    }
     const OTHERS: &[&str] = &[
         "SET", "RESET", "OWNER", "ENABLE", "DISABLE", "FORCE", "NO", "INHERIT", "ATTACH", "DETACH", "CLUSTER",
         "REPLICA", "VALIDATE", "OF", "NOT",
@@ -94,19 +99,19 @@ fn add(cursor: &mut Cursor<'_>, table: &str, actions: &mut Vec<AlterAction>) -> 
             TableConstraint::Key((name, columns)) => AlterAction::AddPrimaryKey { name, columns },
             TableConstraint::KeyUsing(name, index) => AlterAction::AddPrimaryKeyUsing { name, index },
             TableConstraint::Unique(unique) => AlterAction::AddUnique(unique),
+            TableConstraint::Other(constraint) => AlterAction::AddConstraint(constraint),
         });
         return Ok(());
     }
     cursor.accept("COLUMN");
     let if_not_exists = cursor.if_not_exists();
-    let Column { column, key, uniques } = column(cursor, table)?;
+    let Column { column, key, uniques, constraints } = column(cursor, table)?;
     let key = key.map(|(name, columns)| AlterAction::AddPrimaryKey { name, columns });
-    actions.push(AlterAction::AddColumn { column, if_not_exists, key: key.map(Box::new), uniques });
+    actions.push(AlterAction::AddColumn { column, if_not_exists, key: key.map(Box::new), uniques, constraints });
     Ok(())
 }
 
-/// `[COLUMN] [IF EXISTS] name`, `CONSTRAINT [IF EXISTS] name`, after DROP. Nothing that CASCADE would take along can
-/// depend on a column or key yet.
+/// `[COLUMN] [IF EXISTS] name`, `CONSTRAINT [IF EXISTS] name`, after DROP.
 fn drop(cursor: &mut Cursor<'_>) -> Read<AlterAction> {
     let is_constraint = cursor.accept("CONSTRAINT");
     if !is_constraint {
@@ -114,17 +119,17 @@ fn drop(cursor: &mut Cursor<'_>) -> Read<AlterAction> {
     }
     let if_exists = cursor.if_exists();
     let name = cursor.ident()?;
-    cursor.cascade();
+    let cascade = cursor.cascade();
     Ok(match is_constraint {
-        true => AlterAction::DropConstraint { name, if_exists },
-        false => AlterAction::DropColumn { name, if_exists },
+        true => AlterAction::DropConstraint { name, if_exists, cascade },
+        false => AlterAction::DropColumn { name, if_exists, cascade },
     })
 }
 
 /// `[COLUMN] name …`, after ALTER.
 fn alter_column(cursor: &mut Cursor<'_>) -> Read<AlterAction> {
     if cursor.accept("CONSTRAINT") {
-        return unsupported("ALTER TABLE … ALTER CONSTRAINT");
+        return constraint::alter(cursor);
     }
     cursor.accept("COLUMN");
     let name = cursor.ident()?;

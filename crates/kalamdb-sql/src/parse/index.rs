@@ -1,7 +1,7 @@
 //! Indexes: CREATE, ALTER and DROP INDEX, REINDEX, and UNIQUE constraints.
 
 use super::cursor::Cursor;
-use super::table::{options, timing};
+use super::table::{fixed_timing, options};
 use super::token::Lexeme;
 use super::{Fault, Read, unsupported};
 use crate::statement::{AlterIndexAction, CreateIndex, IndexElement, IndexedValue, Reindexed, Statement, UniqueSpec};
@@ -197,7 +197,7 @@ fn nulls_not_distinct(cursor: &mut Cursor<'_>) -> Read<bool> {
 pub(super) fn unique(cursor: &mut Cursor<'_>, name: Option<String>) -> Read<UniqueSpec> {
     if cursor.accept("USING INDEX") {
         let index = cursor.ident()?;
-        timing(cursor)?;
+        fixed_timing(cursor)?;
         return Ok(UniqueSpec { name, using_index: Some(index), ..UniqueSpec::default() });
     }
     let nulls_not_distinct = nulls_not_distinct(cursor)?;
@@ -221,7 +221,7 @@ fn unique_tail(cursor: &mut Cursor<'_>, mut spec: UniqueSpec) -> Read<UniqueSpec
     if cursor.accept("USING INDEX TABLESPACE") {
         return unsupported("TABLESPACE");
     }
-    timing(cursor)?;
+    fixed_timing(cursor)?;
     Ok(spec)
 }
 

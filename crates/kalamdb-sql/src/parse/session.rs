@@ -117,7 +117,7 @@ fn set(cursor: &mut Cursor<'_>) -> Read<Statement> {
         return Ok(Statement::SetTransaction(modes(cursor)?));
     }
     if cursor.accept("CONSTRAINTS") {
-        return unsupported("SET CONSTRAINTS");
+        return super::constraint::set(cursor);
     }
     let local = cursor.accept("LOCAL");
     if !local && !cursor.are("SESSION AUTHORIZATION") {

@@ -1,9 +1,10 @@
 //! Namespaces and tables: CREATE, DROP, TRUNCATE, and what is done to them. ALTER TABLE is next door.
 
+use super::constraint::{Of, TableConstraint, check, references, table_constraint, timing};
 use super::cursor::Cursor;
 use super::index;
 use super::{Fault, Read, unsupported};
-use crate::statement::{ColumnSpec, CreateTable, Statement, UniqueSpec};
+use crate::statement::{ColumnSpec, ConstraintSpec, CreateTable, Statement, UniqueSpec};
 use kalamdb_commons::{SqlError, SqlState, TableType};
 use sqlparser::ast;
 use sqlparser::tokenizer::Token;
@@ -66,13 +67,12 @@ pub(super) fn truncate(cursor: &mut Cursor<'_>) -> Read<Statement> {
     cursor.expect("TRUNCATE")?;
     cursor.accept("TABLE");
     let names = cursor.list(Cursor::relation)?;
-    if cursor.accept("RESTART IDENTITY") {
-        // No sequence can belong to a table yet, so that there is none to restart.
-    } else {
+    let restart = cursor.accept("RESTART IDENTITY");
+    if !restart {
         cursor.accept("CONTINUE IDENTITY");
     }
-    cursor.cascade();
-    cursor.end(Statement::Truncate { names })
+    let cascade = cursor.cascade();
+    cursor.end(Statement::Truncate { names, restart, cascade })
 }
 
 /// VACUUM and ANALYZE. Their options change nothing that is seen: upkeep decides.
@@ -187,6 +187,7 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Read<Statement> {
         columns: Vec::new(),
         primary_key: None,
         uniques: Vec::new(),
+        constraints: Vec::new(),
         options: Vec::new(),
     };
     cursor.expect_token(&Token::LParen)?;
@@ -265,12 +266,17 @@ fn element(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Read<()> {
             table.uniques.push(unique);
             return Ok(());
         }
+        Some(TableConstraint::Other(constraint)) => {
+            table.constraints.push(constraint);
+            return Ok(());
+        }
         None => {}
     }
     let shown = table.name.name.clone();
-    let Column { column, key, uniques } = column(cursor, &shown)?;
+    let Column { column, key, uniques, constraints } = column(cursor, &shown)?;
     table.columns.push(column);
     table.uniques.extend(uniques);
+    table.constraints.extend(constraints);
     key.map_or(Ok(()), |key| set_key(table, key))
 }
 
@@ -286,42 +292,8 @@ fn set_key(table: &mut CreateTable, key: Key) -> Read<()> {
     Ok(())
 }
 
-/// A constraint of a table.
-pub(super) enum TableConstraint {
-    /// PRIMARY KEY ( … )
-    Key(Key),
-    /// PRIMARY KEY USING INDEX: its name, the index.
-    KeyUsing(Option<String>, String),
-    /// UNIQUE …
-    Unique(UniqueSpec),
-}
-
-/// `[CONSTRAINT name] PRIMARY KEY | UNIQUE …` and the constraints that are not there yet; `None` for a column.
-pub(super) fn table_constraint(cursor: &mut Cursor<'_>) -> Read<Option<TableConstraint>> {
-    let name = if cursor.accept("CONSTRAINT") { Some(cursor.ident()?) } else { None };
-    if cursor.accept("PRIMARY KEY") {
-        if cursor.accept("USING INDEX") {
-            let index = cursor.ident()?;
-            timing(cursor)?;
-            return Ok(Some(TableConstraint::KeyUsing(name, index)));
-        }
-        let columns = cursor.parenthesised(Cursor::ident)?;
-        key_tail(cursor)?;
-        return Ok(Some(TableConstraint::Key((name, columns))));
-    }
-    if cursor.accept("UNIQUE") {
-        return index::unique(cursor, name).map(|unique| Some(TableConstraint::Unique(unique)));
-    }
-    match cursor.accept_one(&["CHECK", "FOREIGN KEY", "EXCLUDE"]) {
-        Some("FOREIGN KEY") => unsupported("FOREIGN KEY"),
-        Some(what) => unsupported(format!("a {what} constraint")),
-        None if name.is_some() => Err(cursor.unexpected()),
-        None => Ok(None),
-    }
-}
-
 /// What may follow a primary key: parameters of the index that it has in PostgreSQL.
-fn key_tail(cursor: &mut Cursor<'_>) -> Read<()> {
+pub(super) fn key_tail(cursor: &mut Cursor<'_>) -> Read<()> {
     if cursor.accept("INCLUDE") {
         return unsupported("PRIMARY KEY … INCLUDE");
     }
@@ -332,23 +304,27 @@ fn key_tail(cursor: &mut Cursor<'_>) -> Read<()> {
     if cursor.accept("USING INDEX TABLESPACE") {
         return unsupported("TABLESPACE");
     }
-    timing(cursor)
+    fixed_timing(cursor)
 }
 
-/// NOT DEFERRABLE and INITIALLY IMMEDIATE are what is; the others are not there yet.
-pub(super) fn timing(cursor: &mut Cursor<'_>) -> Read<()> {
-    while cursor.accept("NOT DEFERRABLE") || cursor.accept("INITIALLY IMMEDIATE") {}
-    match cursor.accept_one(&["DEFERRABLE", "INITIALLY DEFERRED"]) {
-        Some(_) => unsupported("a deferrable constraint"),
-        None => Ok(()),
+/// NOT DEFERRABLE and INITIALLY IMMEDIATE are what keys are; the others are not there yet.
+pub(super) fn fixed_timing(cursor: &mut Cursor<'_>) -> Read<()> {
+    match timing(cursor)? {
+        Some((true, _)) => unsupported("a deferrable key"),
+        _ => Ok(()),
     }
 }
 
-/// A column's definition, and the keys that it alone makes.
+/// A column's definition, and the constraints that are said with it.
 pub(super) struct Column {
+    /// The column.
     pub column: ColumnSpec,
+    /// PRIMARY KEY
     pub key: Option<Key>,
+    /// UNIQUE
     pub uniques: Vec<UniqueSpec>,
+    /// CHECK and REFERENCES
+    pub constraints: Vec<ConstraintSpec>,
 }
 
 /// A column's definition, with its constraints.
@@ -358,6 +334,7 @@ pub(super) fn column(cursor: &mut Cursor<'_>, table: &str) -> Read<Column> {
     let mut column = ColumnSpec { name, ty, not_null: false, default: None };
     let mut key = None;
     let mut uniques = Vec::new();
+    let mut constraints = Vec::new();
     let mut nullable = false;
     while let Some(constraint) = column_constraint(cursor, &column.name)? {
         match constraint {
@@ -379,6 +356,7 @@ pub(super) fn column(cursor: &mut Cursor<'_>, table: &str) -> Read<Column> {
                 }
             }
             Constraint::Unique(unique) => uniques.push(unique),
+            Constraint::Other(constraint) => constraints.push(constraint),
             Constraint::Nothing => {}
         }
     }
@@ -387,7 +365,7 @@ pub(super) fn column(cursor: &mut Cursor<'_>, table: &str) -> Read<Column> {
             format!("conflicting NULL/NOT NULL declarations for column \"{}\" of table \"{table}\"", column.name);
         return Err(cursor.error(SqlState::SYNTAX_ERROR, message));
     }
-    Ok(Column { column, key, uniques })
+    Ok(Column { column, key, uniques, constraints })
 }
 
 enum Constraint {
@@ -396,6 +374,7 @@ enum Constraint {
     Default(ast::Expr, String),
     Key(Option<String>),
     Unique(UniqueSpec),
+    Other(ConstraintSpec),
     Nothing,
 }
 
@@ -423,10 +402,15 @@ fn column_constraint(cursor: &mut Cursor<'_>, column: &str) -> Read<Option<Const
     if cursor.accept("COLLATE") {
         return collation(cursor).map(Some);
     }
-    match cursor.accept_one(&["CHECK", "REFERENCES", "GENERATED", "STORAGE", "COMPRESSION"]) {
-        Some("REFERENCES") => unsupported("FOREIGN KEY"),
+    if cursor.accept("CHECK") {
+        return check(cursor, name, Of::Column).map(Constraint::Other).map(Some);
+    }
+    if cursor.accept("REFERENCES") {
+        let key = references(cursor, name, vec![column.to_owned()], Of::Column)?;
+        return Ok(Some(Constraint::Other(ConstraintSpec::ForeignKey(Box::new(key)))));
+    }
+    match cursor.accept_one(&["GENERATED", "STORAGE", "COMPRESSION"]) {
         Some("GENERATED") => unsupported("a GENERATED or IDENTITY column"),
-        Some(what @ "CHECK") => unsupported(format!("a {what} constraint")),
         Some(what) => unsupported(format!("a column's {what}")),
         None if name.is_some() => Err(cursor.unexpected()),
         None => Ok(None),

@@ -35,7 +35,7 @@ impl CatalogNames for Nobody {
     fn index_definition(&self, _: u32, _: i32, _: bool) -> Option<String> {
         None
     }
-    fn constraint_definition(&self, _: u32) -> Option<String> {
+    fn constraint_definition(&self, _: u32, _: bool) -> Option<String> {
         None
     }
     fn view_definition(&self, _: u32) -> Option<String> {
