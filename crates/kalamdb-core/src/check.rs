@@ -125,7 +125,8 @@ impl Compiled {
     fn arrays(&self, batch: &RecordBatch, columns: &[ColumnId]) -> Result<Vec<ArrayRef>> {
         let array = |(id, _): &(ColumnId, Col)| {
             let at = columns.iter().position(|column| column == id);
-            at.map(|at| batch.column(at).clone()).ok_or_else(|| SqlError::internal("a checked column is not in the row"))
+            at.map(|at| batch.column(at).clone())
+                .ok_or_else(|| SqlError::internal("a checked column is not in the row"))
         };
         self.inputs.iter().map(array).collect()
     }

@@ -6,8 +6,8 @@
 //! the sentence is PostgreSQL's.
 
 mod alter;
-mod copy;
 mod constraint;
+mod copy;
 mod cursor;
 mod index;
 mod query;

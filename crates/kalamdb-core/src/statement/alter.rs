@@ -155,7 +155,9 @@ impl Work {
                 set_key(standing, &mut self.table, name, &columns)?;
                 rewrite::rekey(standing, &before, &Arc::new(self.table.clone())).await
             }
-            AlterAction::DropConstraint { name, if_exists, .. } => self.drop_constraint(standing, name, *if_exists).await,
+            AlterAction::DropConstraint { name, if_exists, .. } => {
+                self.drop_constraint(standing, name, *if_exists).await
+            }
             AlterAction::AddConstraint(spec) => self.add_constraint(standing, spec),
             AlterAction::ValidateConstraint { name } => self.validate_constraint(name),
             AlterAction::AlterConstraint { name, .. } => self.alter_constraint(name),

@@ -106,7 +106,8 @@ pub(super) async fn validate_checks(standing: &mut Standing, table: &Arc<TableDe
             None => {}
             Some((_, Refusal::Error(error))) => return Err(error),
             Some((_, Refusal::Violated(name))) => {
-                let message = format!("check constraint \"{name}\" of relation \"{}\" is violated by some row", table.name);
+                let message =
+                    format!("check constraint \"{name}\" of relation \"{}\" is violated by some row", table.name);
                 return Err(SqlError::new(SqlState::CHECK_VIOLATION, message)
                     .with_schema(super::table::namespace_name(&standing.catalog(), table.namespace))
                     .with_table(table.name.as_str())

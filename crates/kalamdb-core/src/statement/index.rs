@@ -354,7 +354,10 @@ pub(super) async fn choose_name(
         let name = made_name(table.name.as_str(), &columns.join("_"), &label);
         number += 1;
         let is_ours = name == table.name.as_str() || table.index_names().any(|(known, _)| known == name);
-        if !is_ours && claim_name(standing, table.namespace, &name).await? && !constraint::names(table).any(|known| known == name) {
+        if !is_ours
+            && claim_name(standing, table.namespace, &name).await?
+            && !constraint::names(table).any(|known| known == name)
+        {
             return Ok(name);
         }
     }

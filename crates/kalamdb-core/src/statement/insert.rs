@@ -3,9 +3,7 @@
 use super::carry_out::Touched;
 use super::entries::{self, NewRows};
 use super::query::{self, Relations, lock_wait};
-use super::write::{
-    self, Kept, RESTARTS_MAX, ReturningProgram, Written, duplicate, keys_of, rows_in, take, values_of,
-};
+use super::write::{self, Kept, RESTARTS_MAX, ReturningProgram, Written, duplicate, keys_of, rows_in, take, values_of};
 use super::{Guard, batch_of, valid};
 use crate::index::{RowEntries, TableIndexes};
 use crate::relation::Relation;

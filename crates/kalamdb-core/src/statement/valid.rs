@@ -117,8 +117,7 @@ pub(super) fn require_not_null(
     batch: &RecordBatch,
     columns: &[ColumnId],
 ) -> Result<()> {
-    first_null(table, batch, columns)
-        .map_or(Ok(()), |(row, at)| Err(is_null(standing, table, at, batch, columns, row)))
+    first_null(table, batch, columns).map_or(Ok(()), |(row, at)| Err(is_null(standing, table, at, batch, columns, row)))
 }
 
 /// The first row that has NULL where the table allows none, and in which of the columns.
@@ -144,7 +143,8 @@ fn is_null(
     row: usize,
 ) -> SqlError {
     let column = table.column(columns[at]).map_or("", |column| column.name.as_str());
-    let message = format!("null value in column \"{column}\" of relation \"{}\" violates not-null constraint", table.name);
+    let message =
+        format!("null value in column \"{column}\" of relation \"{}\" violates not-null constraint", table.name);
     SqlError::new(SqlState::NOT_NULL_VIOLATION, message)
         .with_detail(format!("Failing row contains ({}).", shown_row(standing, table, batch, columns, row)))
         .with_schema(super::table::namespace_name(&standing.catalog(), table.namespace))

@@ -117,7 +117,13 @@ pub(super) fn rows_in(table: &TableDef, batch: &RecordBatch, columns: &[ColumnId
 const SHOWN_CHARS_MAX: usize = 64;
 
 /// A row as details show it.
-pub(super) fn shown_row(standing: &Standing, table: &TableDef, batch: &RecordBatch, columns: &[ColumnId], row: usize) -> String {
+pub(super) fn shown_row(
+    standing: &Standing,
+    table: &TableDef,
+    batch: &RecordBatch,
+    columns: &[ColumnId],
+    row: usize,
+) -> String {
     let shown = table.live_columns().map(|column| {
         let at = columns.iter().position(|id| *id == column.id);
         at.and_then(|at| shown_value(standing, batch.column(at), row, column.ty)).unwrap_or_else(|| "null".to_string())

@@ -116,7 +116,7 @@ struct Constraint<'a> {
     validated: bool,
     index: Oid,
     no_inherit: bool,
-    columns: &'a [ColumnId],
+    columns: Vec<ColumnId>,
 }
 
 /// The rows of pg_constraint for a table.
@@ -136,7 +136,7 @@ pub(super) fn push_constraints(rows: &mut Rows, table: &TableDef) {
             contypid: 0u32, conindid: it.index, conparentid: 0u32, confrelid: foreign.map_or(0, |key| key.parent.0),
             confupdtype: action(|key| code(&key.on_update)), confdeltype: action(|key| code(&key.on_delete)),
             confmatchtype: action(|key| if key.match_full { 'f' } else { 's' }), conislocal: true, coninhcount: 0i32,
-            connoinherit: it.no_inherit, conkey: numbers(it.columns),
+            connoinherit: it.no_inherit, conkey: if it.columns.is_empty() { Datum::Null } else { numbers(&it.columns) },
             confkey: foreign.map_or(Datum::Null, |key| numbers(&key.parent_columns)),
             confdelsetcols: set.unwrap_or_default(), conbin: condition.map_or(Datum::Null, Datum::text),
         ]);
@@ -155,22 +155,22 @@ pub(super) fn push_constraints(rows: &mut Rows, table: &TableDef) {
         let constraint = Constraint {
             validated: check.validated,
             no_inherit: check.no_inherit,
-            ..kept(check.id, &check.name, 'c', 0, &check.columns)
+            ..kept(check.id, &check.name, 'c', 0, check.columns.clone())
         };
         push(constraint, None, Some(&check.expression));
     }
     if let Some(key) = &table.primary_key {
-        push(kept(key.constraint, &key.name, 'p', key.index, &key.columns), None, None);
+        push(kept(key.constraint, &key.name, 'p', key.index, key.columns.clone()), None, None);
     }
     for index in &table.indexes {
         let Some(constraint) = index.constraint else { continue };
-        push(kept(constraint, &index.name, 'u', index.id, &index.columns().unwrap_or_default()), None, None);
+        push(kept(constraint, &index.name, 'u', index.id, index.columns().unwrap_or_default()), None, None);
     }
     for key in &table.foreign_keys {
         let constraint = Constraint {
             timing: key.timing,
             validated: key.validated,
-            ..kept(key.id, &key.name, 'f', key.parent_index, &key.columns)
+            ..kept(key.id, &key.name, 'f', key.parent_index, key.columns.clone())
         };
         push(constraint, Some(key), None);
     }
@@ -211,7 +211,7 @@ fn shown(facts: &Facts) -> Vec<Shown<'_>> {
         for check in &table.checks {
             all.push(shown(&check.name, "CHECK", check.columns.clone()));
         }
-        for key in &table.primary_key {
+        if let Some(key) = &table.primary_key {
             all.push(shown(&key.name, "PRIMARY KEY", key.columns.clone()));
         }
         for index in table.indexes.iter().filter(|index| index.constraint.is_some()) {

@@ -72,6 +72,10 @@ pub(super) fn check(cursor: &mut Cursor<'_>, name: Option<String>, of: Of) -> Re
         match () {
             () if cursor.accept("NO INHERIT") => check.no_inherit = true,
             () if of == Of::Table && cursor.accept("NOT VALID") => check.not_valid = true,
+            () if cursor.are("NOT VALID") => {
+                cursor.at += 1;
+                return Err(cursor.unexpected());
+            }
             () if cursor.is("DEFERRABLE") && of == Of::Column => {
                 return Err(cursor.error(SqlState::SYNTAX_ERROR, "misplaced DEFERRABLE clause"));
             }
@@ -147,7 +151,11 @@ pub(super) fn references(
     if let Some(timing) = timing(cursor)? {
         (key.deferrable, key.deferred) = timing;
     }
-    key.not_valid = of == Of::Table && cursor.accept("NOT VALID");
+    if of == Of::Column && cursor.are("NOT VALID") {
+        cursor.at += 1;
+        return Err(cursor.unexpected());
+    }
+    key.not_valid = cursor.accept("NOT VALID");
     if key.not_valid
         && let Some(timing) = timing(cursor)?
     {
@@ -196,10 +204,9 @@ pub(super) fn timing(cursor: &mut Cursor<'_>) -> Read<Option<(bool, bool)>> {
     }
     match (deferrable, deferred) {
         (None, None) => Ok(None),
-        (Some(false), Some(true)) => Err(cursor.error(
-            SqlState::SYNTAX_ERROR,
-            "constraint declared INITIALLY DEFERRED must be DEFERRABLE",
-        )),
+        (Some(false), Some(true)) => {
+            Err(cursor.error(SqlState::SYNTAX_ERROR, "constraint declared INITIALLY DEFERRED must be DEFERRABLE"))
+        }
         (deferrable, deferred) => {
             let deferred = deferred.unwrap_or(false);
             Ok(Some((deferrable.unwrap_or(deferred), deferred)))
