@@ -82,6 +82,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "point",
             "hall",
             "jobs",
+            "referential",
             "standing",
             "statement",
             "session",

@@ -15,6 +15,7 @@ mod jobs;
 pub mod login;
 pub mod plan;
 mod point;
+mod referential;
 pub mod registry;
 mod relation;
 mod reply;

@@ -8,7 +8,9 @@ use crate::relation::Relation;
 use crate::system;
 use crate::system::names::facts_of;
 use kalamdb_auth::Identity;
-use kalamdb_auth::authorize::{AdminAction, Granted, ObjectFacts, RowAction, authorize, authorize_admin};
+use kalamdb_auth::authorize::{
+    AdminAction, Granted, ObjectFacts, RowAction, authorize, authorize_admin, authorize_constraint,
+};
 use kalamdb_commons::{Result, Scope, SqlError, SqlState, TableType};
 use kalamdb_live::MayRead;
 use kalamdb_sql::bind::bound::{Action, Need};
@@ -72,6 +74,11 @@ pub(crate) fn rewritten(table: &Arc<TableDef>, identity: &Arc<Identity>) -> Resu
     let is_owner = table.owner == identity.user;
     let granted = permit(identity, AdminAction::AlterTable { is_owner }, &format!("table {}", table.name))?;
     Ok(Relation::stored(Partition { table: table.clone(), scope: Scope::Shared }, granted, false))
+}
+
+/// A partition of a table as a foreign key sees it, of all users where the scope of a USER table is `Shared`.
+pub(crate) fn enforced(table: &Arc<TableDef>, scope: Scope) -> Relation {
+    Relation::stored(Partition { table: table.clone(), scope }, authorize_constraint(), false)
 }
 
 /// Whether this identity may read a table, however it is defined by then: for live queries, which judge it again when

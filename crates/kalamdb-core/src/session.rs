@@ -209,7 +209,7 @@ impl Session {
     /// # Errors
     /// The commit's; everything is rolled back then.
     pub async fn settle(&mut self) -> Result<()> {
-        let settled = self.standing.settle().await;
+        let settled = statement::settle(&mut self.standing).await;
         self.standing.show_idle();
         settled
     }

@@ -7,6 +7,7 @@
 
 use crate::error;
 use crate::hall::Hall;
+use crate::referential::{Referential, ReferentialMark};
 use crate::registry::{Activity, Registered};
 use crate::reply::{OutputColumn, Rows, TransactionStatus};
 use crate::resolve;
@@ -56,6 +57,8 @@ pub(crate) struct Standing {
     /// LISTEN and UNLISTEN of the running transaction: they take effect at COMMIT. Live queries that it began stand
     /// among them: a rollback ends them.
     pub listens: Vec<ListenChange>,
+    /// What the running transaction owes to foreign keys.
+    pub referential: Referential,
     /// The running transaction drops a user: its sessions end at COMMIT.
     pub drops_users: bool,
     /// How often a channel or live query was begun: a door holds notifications back after it changed.
@@ -95,6 +98,7 @@ struct Savepoint {
     settings: SettingsMark,
     notifies: usize,
     listens: usize,
+    referential: ReferentialMark,
 }
 
 /// What COMMIT does to the session's channels.
@@ -204,6 +208,7 @@ impl Standing {
             portals: HashMap::new(),
             notifies: Arc::default(),
             listens: Vec::new(),
+            referential: Referential::default(),
             drops_users: false,
             listen_count: 0,
             block: Block::None,
@@ -228,6 +233,11 @@ impl Standing {
     /// Whether a block was begun (and not failed).
     pub fn in_block(&self) -> bool {
         self.block == Block::Explicit
+    }
+
+    /// Whether a transaction runs that ends with the script or at Sync.
+    pub fn is_implicit(&self) -> bool {
+        self.block == Block::Implicit
     }
 
     /// Whether an error waits for the block's end.
@@ -345,6 +355,7 @@ impl Standing {
     /// # Errors
     /// What the store says.
     pub fn restart_statement(&mut self) -> Result<()> {
+        self.referential.restart_statement();
         Ok(self.transaction().restart_statement()?)
     }
 
@@ -616,6 +627,7 @@ impl Standing {
         self.transaction = None;
         self.at_begin = None;
         self.drops_users = false;
+        self.referential = Referential::default();
         self.savepoints.clear();
         // PostgreSQL manual 55.2.3: all portals end with the transaction, but for holdable cursors.
         self.portals.retain(|_, portal| portal.cursor.as_ref().is_some_and(|cursor| cursor.hold));
@@ -669,6 +681,7 @@ impl Standing {
             settings: self.settings.lock().mark(),
             notifies: self.notifies.lock().len(),
             listens: self.listens.len(),
+            referential: self.referential.mark(),
         };
         self.savepoints.push(savepoint);
     }
@@ -695,6 +708,7 @@ impl Standing {
             transaction.rollback_to(savepoint.mark);
         }
         self.settings.lock().back_to(&savepoint.settings);
+        self.referential.back_to(&savepoint.referential);
         self.notifies.lock().truncate(savepoint.notifies);
         let listens = savepoint.listens;
         self.cut_listens(listens);

@@ -10,15 +10,16 @@ use super::table::{
     apply_option, check_column_count, check_column_name, column_of, default_of, is_system_column, lock_for_change,
     not_in_use, owned, set_key, shown,
 };
-use super::{Outcome, constraint, index, query, rewrite};
+use super::{Outcome, constraint, foreign_key, index, query, references, rewrite};
 use crate::error;
 use crate::standing::Standing;
 use kalamdb_auth::authorize::AdminAction;
 use kalamdb_commons::{ColumnId, ColumnName, Datum, Oid, Result, SqlError, SqlState, TableName, TableType, clock};
 use kalamdb_sql::bind::walk;
+use kalamdb_sql::function::CatalogNames;
 use kalamdb_sql::statement::{AlterAction, AlterIndexAction, AlterTable, ColumnSpec, ConstraintSpec};
 use kalamdb_store::catalog::Named;
-use kalamdb_store::{Change, ColumnDef, KeyDef, TableDef};
+use kalamdb_store::{Change, ColumnDef, ConstraintTiming, ForeignKeyDef, KeyDef, TableDef};
 use std::sync::Arc;
 
 /// ALTER TABLE
@@ -54,17 +55,18 @@ pub(super) async fn run(standing: &mut Standing, alter: &AlterTable) -> Result<O
     let mut work = Work { table, must_hold: Vec::new(), with_columns: Vec::new(), to_validate: Vec::new() };
     for action in in_order(&alter.actions) {
         if place(action) >= CONSTRAINTS {
-            work.constrain_columns(standing)?;
+            work.constrain_columns(standing).await?;
         }
         work.act(standing, action).await?;
         standing.transaction().define(Change::PutTable(work.table.clone()))?;
     }
-    work.constrain_columns(standing)?;
+    work.constrain_columns(standing).await?;
     standing.transaction().define(Change::PutTable(work.table.clone()))?;
     work.must_hold.retain(|id| work.table.column(*id).is_some_and(|column| !column.dropped && column.not_null));
     let table = Arc::new(work.table);
     rewrite::check_filled(standing, &table, &work.must_hold).await?;
     constraint::validate_checks(standing, &table, &work.to_validate).await?;
+    references::validate(standing, &table, &work.to_validate).await?;
     done()
 }
 
@@ -143,7 +145,9 @@ impl Work {
                 self.with_columns.extend(constraints.iter().cloned());
                 Ok(())
             }
-            AlterAction::DropColumn { name, if_exists, .. } => self.drop_column(standing, name, *if_exists).await,
+            AlterAction::DropColumn { name, if_exists, cascade } => {
+                self.drop_column(standing, name, *if_exists, *cascade).await
+            }
             AlterAction::AddPrimaryKey { name, columns } => {
                 self.add_primary_key(standing, name.as_deref(), columns).await
             }
@@ -151,16 +155,23 @@ impl Work {
             AlterAction::AddPrimaryKeyUsing { name, index } => {
                 self.refuse_second_key()?;
                 let before = Arc::new(self.table.clone());
-                let (name, columns) = index::key_from_index(standing, &mut self.table, name.as_deref(), index).await?;
+                let (name, columns, index) =
+                    index::key_from_index(standing, &mut self.table, name.as_deref(), index).await?;
                 set_key(standing, &mut self.table, name, &columns)?;
+                if let Some(key) = &mut self.table.primary_key {
+                    // Foreign keys may stand on it.
+                    key.index = index;
+                }
                 rewrite::rekey(standing, &before, &Arc::new(self.table.clone())).await
             }
-            AlterAction::DropConstraint { name, if_exists, .. } => {
-                self.drop_constraint(standing, name, *if_exists).await
+            AlterAction::DropConstraint { name, if_exists, cascade } => {
+                self.drop_constraint(standing, name, *if_exists, *cascade).await
             }
-            AlterAction::AddConstraint(spec) => self.add_constraint(standing, spec),
+            AlterAction::AddConstraint(spec) => self.add_constraint(standing, spec).await,
             AlterAction::ValidateConstraint { name } => self.validate_constraint(name),
-            AlterAction::AlterConstraint { name, .. } => self.alter_constraint(name),
+            AlterAction::AlterConstraint { name, deferrable, deferred } => {
+                self.alter_constraint(name, *deferrable, *deferred)
+            }
             AlterAction::SetDefault { name, default } => {
                 self.set_default(standing, name, default.as_ref().map(|(_, text)| text))
             }
@@ -240,7 +251,7 @@ impl Work {
         Ok(true)
     }
 
-    async fn drop_column(&mut self, standing: &mut Standing, name: &str, if_exists: bool) -> Result<()> {
+    async fn drop_column(&mut self, standing: &mut Standing, name: &str, if_exists: bool, cascade: bool) -> Result<()> {
         let Some(id) = self.table.column_by_name(name).map(|column| column.id) else {
             if is_system_column(name) {
                 return Err(SqlError::new(
@@ -255,6 +266,14 @@ impl Work {
             }
             return Err(missing);
         };
+        self.table.foreign_keys.retain(|key| !key.columns.contains(&id));
+        let what = format!("column {name} of table {}", self.shown_name(standing));
+        let test = |key: &ForeignKeyDef| {
+            let index = self.table.index(key.parent_index);
+            key.parent_columns.contains(&id) || index.is_some_and(|index| index.is_over(id))
+        };
+        let found = self.dependents(standing, &what, test);
+        foreign_key::drop_dependents(standing, Some(&what), found, cascade, Some(&mut self.table)).await?;
         if self.table.primary_key.as_ref().is_some_and(|key| key.columns.contains(&id)) {
             // PostgreSQL: a key goes with any of its columns.
             self.drop_primary_key(standing).await?;
@@ -311,12 +330,26 @@ impl Work {
         self.table.primary_key.as_mut().filter(|key| key.name == name)
     }
 
-    async fn drop_constraint(&mut self, standing: &mut Standing, name: &str, if_exists: bool) -> Result<()> {
-        if self.key_named(name).is_some() {
+    async fn drop_constraint(
+        &mut self,
+        standing: &mut Standing,
+        name: &str,
+        if_exists: bool,
+        cascade: bool,
+    ) -> Result<()> {
+        if let Some(key) = self.key_named(name) {
+            let index = key.index;
+            self.drop_references(standing, name, index, cascade).await?;
             return self.drop_primary_key(standing).await;
         }
         if let Some(at) = self.unique_named(name) {
-            self.table.indexes.remove(at);
+            let index = self.table.indexes[at].id;
+            self.drop_references(standing, name, index, cascade).await?;
+            self.table.indexes.retain(|known| known.id != index);
+            return Ok(());
+        }
+        if let Some(at) = self.table.foreign_keys.iter().position(|key| key.name == name) {
+            self.table.foreign_keys.remove(at);
             return Ok(());
         }
         if let Some(at) = self.table.checks.iter().position(|check| check.name == name) {
@@ -331,20 +364,45 @@ impl Work {
         Err(missing)
     }
 
+    fn shown_name(&self, standing: &Standing) -> String {
+        standing.names().relation_name(self.table.id.0).unwrap_or_else(|| self.table.name.to_string())
+    }
+
+    /// The foreign keys that go with what is dropped, unless they stand or fall with it anyway.
+    fn dependents(
+        &self,
+        standing: &Standing,
+        on: &str,
+        test: impl Fn(&ForeignKeyDef) -> bool,
+    ) -> foreign_key::Dependents {
+        let is_here = |dependent: &foreign_key::Dependent| {
+            dependent.table != self.table.id || self.table.foreign_keys.iter().any(|key| key.id == dependent.key.id)
+        };
+        let found = foreign_key::dependents(standing, self.table.id, &[], test);
+        found.into_iter().filter(is_here).map(|dependent| (dependent, on.to_string())).collect()
+    }
+
+    /// What refers to a key that is dropped goes with CASCADE alone.
+    async fn drop_references(&mut self, standing: &mut Standing, name: &str, index: Oid, cascade: bool) -> Result<()> {
+        let what = format!("constraint {name} on table {}", self.shown_name(standing));
+        let found = self.dependents(standing, &format!("index {name}"), |key| key.parent_index == index);
+        foreign_key::drop_dependents(standing, Some(&what), found, cascade, Some(&mut self.table)).await
+    }
+
     fn missing_constraint(&self, name: &str) -> SqlError {
         let message = format!("constraint \"{name}\" of relation \"{}\" does not exist", self.table.name);
         SqlError::new(SqlState::UNDEFINED_OBJECT, message)
     }
 
     /// CHECK and FOREIGN KEY, said with columns that came.
-    fn constrain_columns(&mut self, standing: &mut Standing) -> Result<()> {
+    async fn constrain_columns(&mut self, standing: &mut Standing) -> Result<()> {
         for spec in std::mem::take(&mut self.with_columns) {
-            self.add_constraint(standing, &spec)?;
+            self.add_constraint(standing, &spec).await?;
         }
         Ok(())
     }
 
-    fn add_constraint(&mut self, standing: &mut Standing, spec: &ConstraintSpec) -> Result<()> {
+    async fn add_constraint(&mut self, standing: &mut Standing, spec: &ConstraintSpec) -> Result<()> {
         match spec {
             ConstraintSpec::Check(check) => {
                 let id = constraint::add_check(standing, &mut self.table, check, false)?;
@@ -353,7 +411,14 @@ impl Work {
                 }
                 Ok(())
             }
-            ConstraintSpec::ForeignKey(_) => Err(SqlError::unsupported("FOREIGN KEY")),
+            ConstraintSpec::ForeignKey(key) => {
+                let id = foreign_key::add(standing, &mut self.table, key, false).await?;
+                if !key.not_valid {
+                    self.to_validate.push(id);
+                }
+                standing.transaction().define(Change::PutTable(self.table.clone()))?;
+                Ok(())
+            }
         }
     }
 
@@ -362,6 +427,13 @@ impl Work {
             if !check.validated {
                 check.validated = true;
                 self.to_validate.push(check.id);
+            }
+            return Ok(());
+        }
+        if let Some(key) = self.table.foreign_keys.iter_mut().find(|key| key.name == name) {
+            if !key.validated {
+                key.validated = true;
+                self.to_validate.push(key.id);
             }
             return Ok(());
         }
@@ -375,7 +447,15 @@ impl Work {
         Err(self.missing_constraint(name))
     }
 
-    fn alter_constraint(&mut self, name: &str) -> Result<()> {
+    fn alter_constraint(&mut self, name: &str, deferrable: bool, deferred: bool) -> Result<()> {
+        if let Some(key) = self.table.foreign_keys.iter_mut().find(|key| key.name == name) {
+            key.timing = match (deferrable, deferred) {
+                (false, _) => ConstraintTiming::Immediate,
+                (true, false) => ConstraintTiming::Deferrable,
+                (true, true) => ConstraintTiming::Deferred,
+            };
+            return Ok(());
+        }
         if constraint::names(&self.table).any(|known| known == name) {
             let message =
                 format!("constraint \"{name}\" of relation \"{}\" is not a foreign key constraint", self.table.name);
@@ -430,6 +510,11 @@ impl Work {
         if let Some(at) = self.table.checks.iter().position(|check| check.name == name) {
             constraint::check_name(&self.table, to)?;
             self.table.checks[at].name = to.to_string();
+            return Ok(());
+        }
+        if let Some(at) = self.table.foreign_keys.iter().position(|key| key.name == name) {
+            constraint::check_name(&self.table, to)?;
+            self.table.foreign_keys[at].name = to.to_string();
             return Ok(());
         }
         if self.key_named(name).is_none() && self.unique_named(name).is_none() {

@@ -146,7 +146,7 @@ async fn live(standing: &mut Standing, parsed: Parsed, options: &CopyOptions, gu
     let outputs: Vec<_> = bound.outputs.iter().map(|output| output.col).collect();
     let initial = crate::plan::run(rel, &outputs, execution).await?;
     // The stream lives as long as its client: it must not hold the transaction's locks or snapshot.
-    standing.settle().await?;
+    super::settle(standing).await?;
 
     let mut names = vec!["_seq".to_string(), "_op".to_string()];
     let mut kinds = vec![PgType::new(SqlType::Int8), PgType::new(SqlType::Text)];
@@ -220,6 +220,7 @@ impl CopyIn {
     async fn begin(standing: &mut Standing, name: &Name, columns: &[String], options: &CopyOptions) -> Result<Self> {
         standing.writable("COPY FROM")?;
         standing.begin_statement()?;
+        standing.referential.begin_statement();
         let wait = query::lock_wait(standing);
         let found = super::table::find(standing, name)?;
         standing.transaction().table_lock(found.id, kalamdb_store::TableLockMode::RowExclusive, wait).await?;
@@ -342,6 +343,7 @@ impl CopyIn {
         self.reader.end();
         self.read(standing).await?;
         self.write(standing).await?;
+        super::references::settle(standing).await?;
         Ok(format!("COPY {}", self.count))
     }
 }

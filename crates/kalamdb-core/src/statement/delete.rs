@@ -4,6 +4,7 @@ use super::Guard;
 use super::carry_out::Touched;
 use super::entries;
 use super::query::{self, Relations};
+use super::references::{self, Old};
 use super::update::{Finder, Found, LockedRows};
 use super::write::{Kept, ReturningProgram, Written, values_of};
 use crate::relation::Relation;
@@ -11,7 +12,7 @@ use crate::standing::{Prepared, Standing};
 use futures::StreamExt;
 use kalamdb_commons::{Datum, Result};
 use kalamdb_sql::bind::bound::BoundDelete;
-use kalamdb_store::LockStrength;
+use kalamdb_store::{LockStrength, RowVersion};
 use std::sync::Arc;
 
 /// Runs a DELETE. `None`: it has to start again, see [`Found::Restart`].
@@ -69,14 +70,29 @@ async fn remove(
         written.returned.push(returning.rows(relation.table()?, &old, Some(&found.batch))?)?;
     }
     written.count += found.rows.len() as u64;
+    remove_rows(standing, relation, found.rows, purge).await
+}
+
+/// Removes locked rows.
+///
+/// # Errors
+/// 40P01, 55P03, 53200
+pub(super) async fn remove_rows(
+    standing: &mut Standing,
+    relation: &Arc<Relation>,
+    rows: Vec<(Vec<u8>, RowVersion)>,
+    purge: bool,
+) -> Result<()> {
+    let old: Vec<Old<'_>> = rows.iter().map(Old::new).collect();
+    references::deleted(standing, relation, &old)?;
     let indexes = entries::of(standing, relation.table()?)?;
     let gone = {
         let old: Vec<(&[u8], &[u8])> =
-            found.rows.iter().map(|(key, version)| (key.as_slice(), version.row.as_ref())).collect();
+            rows.iter().map(|(key, version)| (key.as_slice(), version.row.as_ref())).collect();
         indexes.of_rows(&old)?
     };
     let wait = query::lock_wait(standing);
-    for ((key, version), gone) in found.rows.into_iter().zip(gone) {
+    for ((key, version), gone) in rows.into_iter().zip(gone) {
         relation.remove(standing.transaction(), &key, version, purge)?;
         for entry in &gone {
             relation.entry_remove(standing.transaction(), entry, &key, wait).await?;

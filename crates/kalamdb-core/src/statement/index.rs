@@ -9,7 +9,7 @@ use super::prepared::{BindingNames, shape_of};
 use super::query::lock_wait;
 use super::table::{lock_with, not_in_use, owned, shown};
 use super::write::key_column;
-use super::{Outcome, alter, constraint};
+use super::{Outcome, alter, constraint, foreign_key};
 use crate::error;
 use crate::index::sorted_as;
 use crate::resolve;
@@ -19,8 +19,9 @@ use crate::system::operator_class::{self, default_for, method_name, method_oid};
 use arrow_array::Array;
 use futures::StreamExt;
 use kalamdb_auth::authorize::AdminAction;
-use kalamdb_commons::{ColumnId, NamespaceId, PgType, Result, SqlError, SqlState, TableType, clock};
+use kalamdb_commons::{ColumnId, NamespaceId, Oid, PgType, Result, SqlError, SqlState, TableType, clock};
 use kalamdb_sql::bind::{self, Purpose, walk};
+use kalamdb_sql::function::CatalogNames;
 use kalamdb_sql::statement::{
     AlterAction, AlterIndexAction, AlterTable, CreateIndex, IndexElement, IndexedValue, Name, Reindexed, UniqueSpec,
 };
@@ -594,8 +595,8 @@ async fn use_index(standing: &mut Standing, table: &mut TableDef, name: Option<&
     Ok(())
 }
 
-/// PRIMARY KEY USING INDEX: the name and the columns of the key that takes the index's place, which is gone from the
-/// table. Rows lie by their primary key, so that the index has nothing left to do.
+/// PRIMARY KEY USING INDEX: the name, the columns and the index's OID of the key that takes its place; it is gone from
+/// the table. Rows lie by their primary key, so that the index has nothing left to do.
 ///
 /// # Errors
 /// 42704, 42809, 42P07, 55000
@@ -604,13 +605,13 @@ pub(super) async fn key_from_index(
     table: &mut TableDef,
     name: Option<&str>,
     index: &str,
-) -> Result<(String, Vec<String>)> {
+) -> Result<(String, Vec<String>, Oid)> {
     let at = usable(standing, table, index)?;
     let name = constraint_name(standing, table, name, index).await?;
     let columns = table.indexes[at].columns().unwrap_or_default();
     let columns = columns.iter().filter_map(|id| name_of(table, *id)).collect();
-    table.indexes.remove(at);
-    Ok((name, columns))
+    let index = table.indexes.remove(at).id;
+    Ok((name, columns, index))
 }
 
 /// The indexes that a column's fall takes along: those that sort by it, keep it or read it.
@@ -758,6 +759,10 @@ pub(super) async fn drop(
                 .with_hint(format!("You can drop constraint {constraint} on table {} instead.", table.name)));
         }
         let mut table = (*table).clone();
+        let what = format!("index {}", standing.names().relation_name(index).unwrap_or_default());
+        let found = foreign_key::dependents(standing, table.id, &[], |key| key.parent_index == index);
+        let found = found.into_iter().map(|dependent| (dependent, what.clone())).collect();
+        foreign_key::drop_dependents(standing, Some(&what), found, cascade, Some(&mut table)).await?;
         table.indexes.retain(|def| def.id != index);
         changed(standing, table)?;
     }

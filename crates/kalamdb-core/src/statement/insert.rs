@@ -3,8 +3,9 @@
 use super::carry_out::Touched;
 use super::entries::{self, NewRows};
 use super::query::{self, Relations, lock_wait};
+use super::references::Old;
 use super::write::{self, Kept, RESTARTS_MAX, ReturningProgram, Written, duplicate, keys_of, rows_in, take, values_of};
-use super::{Guard, batch_of, valid};
+use super::{Guard, batch_of, references, valid};
 use crate::index::{RowEntries, TableIndexes};
 use crate::relation::Relation;
 use crate::standing::{Prepared, Standing};
@@ -118,6 +119,7 @@ pub(super) async fn write_batch(
     let has_key = table.primary_key.is_some();
     let wait = lock_wait(standing);
     let mut written = Vec::with_capacity(rows.len());
+    let mut referring = Vec::new();
     for (at, ((key, row), entries)) in keys.into_iter().zip(rows).zip(entries).enumerate() {
         if let Some((key, existing)) = conflicting(standing, relation, &key, has_key, &entries, arbiter, wait).await? {
             if let Arbiter::Update(_, update) = arbiter {
@@ -137,8 +139,12 @@ pub(super) async fn write_batch(
         if let Arbiter::Update(_, update) = arbiter {
             update.seen.insert(key.clone());
         }
+        if !table.foreign_keys.is_empty() {
+            referring.push((at, key.clone()));
+        }
         written.push((key, row));
     }
+    references::inserted(standing, relation, batch, columns, &referring).await?;
     valid.done()?;
     Ok(written)
 }
@@ -331,7 +337,10 @@ impl ConflictUpdate {
         let wait = lock_wait(standing);
         let new_rows = NewRows { indexes, table, batch: &new, columns: &columns };
         let written = (0, new_key.as_slice(), row.clone());
+        let before = (key.to_vec(), existing.clone());
         new_rows.replace(standing, relation, (key, existing), written, (gone, come), wait).await?;
+        let (old, keys) = ([Old::new(&before)], [new_key.clone()]);
+        references::updated(standing, relation, &old, (&new, &columns), &keys, &self.set).await?;
         self.seen.insert(new_key.clone());
         Ok(Some((new_key, row)))
     }

@@ -14,12 +14,15 @@ mod cursor;
 mod delete;
 mod entries;
 mod explain;
+mod foreign_key;
 mod index;
 mod insert;
+mod key_match;
 mod listing;
 mod namespace;
 mod prepared;
 mod query;
+mod references;
 mod rewrite;
 mod setting;
 mod storage;
@@ -75,6 +78,12 @@ impl Guard {
         let token = standing.registered.begin(text);
         let limit = standing.derived().statement_timeout;
         Self { token, deadline: limit.map(|limit| Instant::now() + limit) }
+    }
+
+    /// The end of a transaction belongs to the statement that came last.
+    fn of_last(standing: &Standing) -> Self {
+        let limit = standing.derived().statement_timeout;
+        Self { token: standing.registered.running(), deadline: limit.map(|limit| Instant::now() + limit) }
     }
 
     /// The token that a cancel request fires.
@@ -140,7 +149,7 @@ pub(crate) async fn run_text(standing: &mut Standing, parsed: &Parsed, single: b
     | Statement::Release(_)
     | Statement::RollbackTo(_) = parsed.statement
     {
-        return transaction::run(standing, &parsed.statement).await;
+        return transaction::run(standing, &parsed.statement, guard).await;
     }
     let prepared = prepare(standing, parsed.clone(), Vec::new(), false)?;
     if !prepared.parameters.is_empty() {
@@ -189,7 +198,9 @@ async fn carry_out(
             guard.watch(namespace::drop(standing, names, *if_exists, *cascade)).await
         }
         Statement::CreateTable(create) => guard.watch(table::create(standing, create)).await,
-        Statement::DropTable { names, if_exists, .. } => guard.watch(table::drop(standing, names, *if_exists)).await,
+        Statement::DropTable { names, if_exists, cascade } => {
+            guard.watch(table::drop(standing, names, *if_exists, *cascade)).await
+        }
         Statement::AlterTable(alter) => guard.watch(alter::run(standing, alter)).await,
         Statement::CreateIndex(create) => guard.watch(index::create(standing, create, single)).await,
         Statement::DropIndex { names, if_exists, concurrently, cascade } => {
@@ -199,7 +210,9 @@ async fn carry_out(
             guard.watch(index::alter(standing, name, *if_exists, action)).await
         }
         Statement::Reindex(what) => index::reindex(standing, what),
-        Statement::Truncate { names, .. } => guard.watch(table::truncate(standing, names, guard)).await,
+        Statement::Truncate { names, cascade, .. } => {
+            guard.watch(table::truncate(standing, names, *cascade, guard)).await
+        }
         Statement::Lock { names, mode, nowait } => guard.watch(table::lock(standing, names, mode, *nowait)).await,
         Statement::Vacuum { names, .. } => {
             standing.outside_block("VACUUM", single)?;
@@ -214,8 +227,10 @@ async fn carry_out(
         | Statement::Release(_)
         | Statement::RollbackTo(_)
         | Statement::SetTransaction(_)
-        | Statement::SetConstraints { .. }
-        | Statement::SetCharacteristics(_) => transaction::run(standing, statement).await,
+        | Statement::SetCharacteristics(_) => transaction::run(standing, statement, guard).await,
+        Statement::SetConstraints { names, deferred } => {
+            guard.watch(references::set_constraints(standing, names.as_deref(), *deferred)).await
+        }
 
         Statement::Set { name, values, local } => setting::set(standing, name, values, *local),
         Statement::Reset(name) => setting::reset(standing, name.as_deref()),
@@ -263,8 +278,36 @@ async fn carry_out(
     }
 }
 
-/// A query or DML: locks, snapshot, relations, work.
+/// The implicit transaction ends, with what it still owes to deferred constraints.
+///
+/// # Errors
+/// 23503 and kin, and those of the commit; everything is rolled back then.
+pub(crate) async fn settle(standing: &mut Standing) -> Result<()> {
+    if standing.is_implicit() && standing.referential.has_deferred() {
+        let guard = Guard::of_last(standing);
+        if let Err(error) = guard.watch(references::settle_deferred(standing)).await {
+            standing.rollback();
+            return Err(error);
+        }
+    }
+    standing.settle().await
+}
+
+/// A query or DML, with what its writes owe to foreign keys.
 async fn bound(
+    standing: &mut Standing,
+    prepared: &Arc<Prepared>,
+    values: Arc<Vec<Datum>>,
+    guard: &Guard,
+) -> Result<Outcome> {
+    standing.referential.begin_statement();
+    let outcome = bound_within(standing, prepared, values, guard).await?;
+    references::settle(standing).await?;
+    Ok(outcome)
+}
+
+/// A query or DML inside another statement: locks, snapshot, relations, work.
+async fn bound_within(
     standing: &mut Standing,
     prepared: &Arc<Prepared>,
     values: Arc<Vec<Datum>>,

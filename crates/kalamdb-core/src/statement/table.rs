@@ -1,7 +1,7 @@
 //! CREATE, DROP, TRUNCATE and LOCK TABLE; what ALTER TABLE shares with them.
 
 use super::prepared::BindingNames;
-use super::{Guard, Outcome, constraint, query::lock_wait};
+use super::{Guard, Outcome, constraint, foreign_key, query::lock_wait, references};
 use crate::error;
 use crate::resolve::{self, Resolved, permit};
 use crate::standing::{Portal, PortalState, Standing};
@@ -13,6 +13,7 @@ use kalamdb_commons::{
 };
 use kalamdb_sql::bind;
 use kalamdb_sql::bind::bound::{Action, Need, Scalar};
+use kalamdb_sql::function::CatalogNames;
 use kalamdb_sql::statement::{ColumnSpec, ConstraintSpec, CreateTable, Name};
 use kalamdb_store::catalog::Named;
 use kalamdb_store::{
@@ -55,7 +56,8 @@ pub(super) async fn create(standing: &mut Standing, create: &CreateTable) -> Res
             ConstraintSpec::Check(check) => {
                 constraint::add_check(standing, &mut table, check, true)?;
             }
-            ConstraintSpec::ForeignKey(_) => return Err(SqlError::unsupported("FOREIGN KEY")),
+            // Those come when the table is there: it may refer to itself.
+            ConstraintSpec::ForeignKey(_) => {}
         }
     }
     if let Some((name, columns)) = &create.primary_key {
@@ -71,7 +73,13 @@ pub(super) async fn create(standing: &mut Standing, create: &CreateTable) -> Res
     for unique in &create.uniques {
         super::index::add_unique(standing, &mut table, unique, true).await?;
     }
-    standing.transaction().define(Change::PutTable(table))?;
+    standing.transaction().define(Change::PutTable(table.clone()))?;
+    for constraint in &create.constraints {
+        if let ConstraintSpec::ForeignKey(key) = constraint {
+            foreign_key::add(standing, &mut table, key, true).await?;
+            standing.transaction().define(Change::PutTable(table.clone()))?;
+        }
+    }
     done("CREATE TABLE")
 }
 
@@ -482,7 +490,8 @@ pub(super) fn owned(standing: &Standing, table: &TableDef, action: fn(bool) -> A
     permit(&standing.identity, action(is_owner), &format!("table {}", table.name)).map(|_| ())
 }
 
-/// A table that a cursor or a suspended portal of this very session still reads must stay as it is.
+/// A table that a cursor or a suspended portal of this very session still reads must stay as it is, and one whose rows
+/// a deferred constraint will look at.
 ///
 /// # Errors
 /// 55006
@@ -495,6 +504,12 @@ pub(super) fn not_in_use(standing: &Standing, table: &TableDef, command: &str) -
         let needs = portal.prepared.bound.as_ref().map_or(&[][..], |bound| &bound.needs);
         is_open && needs.iter().any(|need| need.table == table.id)
     };
+    if standing.referential.waits_on(table.id) {
+        return Err(SqlError::new(
+            SqlState::OBJECT_IN_USE,
+            format!("cannot {command} \"{}\" because it has pending trigger events", table.name),
+        ));
+    }
     if standing.portals.values().any(reads) {
         return Err(SqlError::new(
             SqlState::OBJECT_IN_USE,
@@ -507,15 +522,18 @@ pub(super) fn not_in_use(standing: &Standing, table: &TableDef, command: &str) -
 /// DROP TABLE
 ///
 /// # Errors
-/// 42501, 42P01, 55006
-pub(super) async fn drop(standing: &mut Standing, names: &[Name], if_exists: bool) -> Result<Outcome> {
+/// 42501, 42P01, 55006, 2BP01
+pub(super) async fn drop(standing: &mut Standing, names: &[Name], if_exists: bool, cascade: bool) -> Result<Outcome> {
     standing.writable("DROP TABLE")?;
+    let mut dropped: Vec<Arc<TableDef>> = Vec::with_capacity(names.len());
     for name in names {
         match lock_for_change(standing, name).await? {
             Some(table) => {
                 owned(standing, &table, |is_owner| AdminAction::DropTable { is_owner })?;
                 not_in_use(standing, &table, "DROP TABLE")?;
-                standing.transaction().define(Change::DropTable(table.id))?;
+                if dropped.iter().all(|known| known.id != table.id) {
+                    dropped.push(table);
+                }
             }
             None if matches!(super::index::find(standing, name), Some(Named::Index(..))) => {
                 let message = format!("\"{}\" is not a table", name.name);
@@ -534,6 +552,22 @@ pub(super) async fn drop(standing: &mut Standing, names: &[Name], if_exists: boo
             }
         }
     }
+    let going: Vec<TableId> = dropped.iter().map(|table| table.id).collect();
+    let mut found = Vec::new();
+    // PostgreSQL tells of what depends on the last one first.
+    for table in dropped.iter().rev() {
+        let on = format!("table {}", standing.names().relation_name(table.id.0).unwrap_or_default());
+        let dependents = foreign_key::dependents(standing, table.id, &going, |_| true);
+        found.extend(dependents.into_iter().map(|dependent| (dependent, on.clone())));
+    }
+    let what = match dropped.as_slice() {
+        [table] => Some(format!("table {}", standing.names().relation_name(table.id.0).unwrap_or_default())),
+        _ => None,
+    };
+    foreign_key::drop_dependents(standing, what.as_deref(), found, cascade, None).await?;
+    for table in dropped {
+        standing.transaction().define(Change::DropTable(table.id))?;
+    }
     done("DROP TABLE")
 }
 
@@ -545,43 +579,101 @@ pub(super) async fn drop_one(standing: &mut Standing, table: &Arc<TableDef>) -> 
     owned(standing, table, |is_owner| AdminAction::DropTable { is_owner })?;
     let wait = lock_wait(standing);
     standing.transaction().table_lock(table.id, TableLockMode::AccessExclusive, wait).await?;
+    for dependent in foreign_key::dependents(standing, table.id, &[table.id], |_| true) {
+        foreign_key::remove(standing, &dependent).await?;
+    }
     Ok(standing.transaction().define(Change::DropTable(table.id))?)
 }
 
 /// TRUNCATE
 ///
 /// # Errors
-/// 42501, 42P01
-pub(super) async fn truncate(standing: &mut Standing, names: &[Name], guard: &Guard) -> Result<Outcome> {
+/// 42501, 42P01, 0A000 for a table that others refer to, unless they are emptied too.
+pub(super) async fn truncate(standing: &mut Standing, names: &[Name], cascade: bool, guard: &Guard) -> Result<Outcome> {
     standing.writable("TRUNCATE TABLE")?;
+    standing.referential.begin_statement();
+    let mut tables: Vec<Arc<TableDef>> = Vec::with_capacity(names.len());
     for name in names {
         let Some(table) = lock_for_change(standing, name).await? else {
             return Err(error::no_relation(shown(name)).at(name.position));
         };
-        if table.is_per_user() {
-            // The table is everybody's, the rows are the user's own: those go, one by one, without tombstones.
-            let namespace = namespace_name(&standing.catalog(), table.namespace);
-            let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-            let sql = format!("DELETE FROM {}.{} WITH (PURGE)", quote(&namespace), quote(table.name.as_str()));
-            let parsed = kalamdb_sql::parse::parse(&sql)?.pop();
-            let parsed = parsed.ok_or_else(|| SqlError::internal("no DELETE for TRUNCATE"))?;
-            let prepared = Arc::new(super::prepare(standing, parsed, Vec::new(), false)?);
-            super::bound(standing, &prepared, Arc::default(), guard).await?;
-            continue;
-        }
-        let need = Need {
-            table: table.id,
-            schema_version: table.schema_version,
-            action: Action::Truncate,
-            columns: Default::default(),
-            with_deleted: false,
-        };
-        match resolve::relation(&standing.catalog(), &standing.identity, &need)? {
-            Resolved::Relation(relation) => relation.truncate(standing.transaction())?,
-            Resolved::Stale => return Err(error::no_relation(shown(name))),
+        if tables.iter().all(|known| known.id != table.id) {
+            not_in_use(standing, &table, "TRUNCATE")?;
+            tables.push(table);
         }
     }
+    let mut at = 0;
+    while at < tables.len() {
+        let parent = tables[at].clone();
+        at += 1;
+        let listed: Vec<TableId> = tables.iter().map(|table| table.id).collect();
+        for dependent in foreign_key::dependents(standing, parent.id, &listed, |_| true) {
+            if tables.iter().any(|known| known.id == dependent.table) {
+                continue;
+            }
+            let catalog = standing.catalog();
+            let Some(child) = catalog.table(dependent.table) else { continue };
+            if !cascade {
+                let detail = format!("Table \"{}\" references \"{}\".", child.name, parent.name);
+                return Err(is_referenced(detail).with_hint(format!(
+                    "Truncate table \"{}\" at the same time, or use TRUNCATE ... CASCADE.",
+                    child.name
+                )));
+            }
+            let wait = lock_wait(standing);
+            standing.transaction().table_lock(dependent.table, TableLockMode::AccessExclusive, wait).await?;
+            standing.begin_statement()?;
+            let Some(child) = standing.catalog().table(dependent.table).cloned() else { continue };
+            if !standing.transaction().sees_newest(child.id) {
+                return Err(StoreError::SchemaChanged(child.id).into());
+            }
+            standing.notice(format!("truncate cascades to table \"{}\"", child.name));
+            tables.push(child);
+        }
+        // Of a USER table the user's own rows go alone: the others' would be left behind.
+        let catalog = standing.catalog();
+        let of_users = catalog.referencing(parent.id).find(|child| child.is_per_user() && !parent.is_per_user());
+        if let Some(child) = of_users {
+            let detail = format!("USER table \"{}\" references \"{}\".", child.name, parent.name);
+            return Err(is_referenced(detail).with_hint("DELETE removes rows with their references."));
+        }
+    }
+    // What refers goes before what is referred to, as far as rows go one by one.
+    for table in tables.iter().rev() {
+        empty(standing, table, guard).await?;
+    }
+    references::settle(standing).await?;
     done("TRUNCATE TABLE")
+}
+
+fn is_referenced(detail: String) -> SqlError {
+    let message = "cannot truncate a table referenced in a foreign key constraint";
+    SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message).with_detail(detail)
+}
+
+/// Removes the rows of a table: all of a SHARED one, the user's own of another.
+async fn empty(standing: &mut Standing, table: &Arc<TableDef>, guard: &Guard) -> Result<()> {
+    if table.is_per_user() {
+        // The table is everybody's, the rows are the user's own: those go, one by one, without tombstones.
+        let namespace = namespace_name(&standing.catalog(), table.namespace);
+        let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+        let sql = format!("DELETE FROM {}.{} WITH (PURGE)", quote(&namespace), quote(table.name.as_str()));
+        let parsed = kalamdb_sql::parse::parse(&sql)?.pop();
+        let parsed = parsed.ok_or_else(|| SqlError::internal("no DELETE for TRUNCATE"))?;
+        let prepared = Arc::new(super::prepare(standing, parsed, Vec::new(), false)?);
+        return super::bound_within(standing, &prepared, Arc::default(), guard).await.map(|_| ());
+    }
+    let need = Need {
+        table: table.id,
+        schema_version: table.schema_version,
+        action: Action::Truncate,
+        columns: Default::default(),
+        with_deleted: false,
+    };
+    match resolve::relation(&standing.catalog(), &standing.identity, &need)? {
+        Resolved::Relation(relation) => relation.truncate(standing.transaction()),
+        Resolved::Stale => Err(error::no_relation(table.name.as_str())),
+    }
 }
 
 /// The table lock that these words name (PostgreSQL manual, LOCK).

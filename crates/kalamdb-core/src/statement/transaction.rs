@@ -1,6 +1,6 @@
 //! BEGIN, COMMIT, ROLLBACK, savepoints, and the transaction's modes.
 
-use super::Outcome;
+use super::{Guard, Outcome, references};
 use crate::standing::Standing;
 use kalamdb_commons::{Result, SqlError, SqlState};
 use kalamdb_sql::Statement;
@@ -10,15 +10,15 @@ use kalamdb_sql::statement::{IsolationLevel, TransactionModes};
 ///
 /// # Errors
 /// PostgreSQL's: 25001, 25P01, 25P02, 3B001, and the commit's own.
-pub(super) async fn run(standing: &mut Standing, statement: &Statement) -> Result<Outcome> {
+pub(super) async fn run(standing: &mut Standing, statement: &Statement, guard: &Guard) -> Result<Outcome> {
     let tag = match statement {
         Statement::Begin(modes) => {
             standing.not_failed()?;
             standing.begin_block(*modes)?;
             "BEGIN"
         }
-        Statement::Commit { chain } => end(standing, *chain, true).await?,
-        Statement::Rollback { chain } => end(standing, *chain, false).await?,
+        Statement::Commit { chain } => end(standing, *chain, true, guard).await?,
+        Statement::Rollback { chain } => end(standing, *chain, false, guard).await?,
         Statement::Savepoint(name) => {
             standing.not_failed()?;
             standing.inside_block("SAVEPOINT")?;
@@ -45,7 +45,6 @@ pub(super) async fn run(standing: &mut Standing, statement: &Statement) -> Resul
             }
             "SET"
         }
-        Statement::SetConstraints { .. } => return Err(SqlError::unsupported("SET CONSTRAINTS")),
         Statement::SetCharacteristics(modes) => {
             set_characteristics(standing, *modes)?;
             "SET"
@@ -55,7 +54,7 @@ pub(super) async fn run(standing: &mut Standing, statement: &Statement) -> Resul
     Ok(Outcome::Command(tag.to_string()))
 }
 
-async fn end(standing: &mut Standing, chain: bool, keep: bool) -> Result<&'static str> {
+async fn end(standing: &mut Standing, chain: bool, keep: bool, guard: &Guard) -> Result<&'static str> {
     let in_block = standing.in_block() || standing.is_failed();
     if !in_block {
         if chain {
@@ -65,6 +64,13 @@ async fn end(standing: &mut Standing, chain: bool, keep: bool) -> Result<&'stati
         standing.warn(SqlState::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress");
     }
     let modes = standing.modes();
+    if keep
+        && !standing.is_failed()
+        && let Err(error) = guard.watch(references::settle_deferred(standing)).await
+    {
+        standing.rollback();
+        return Err(error);
+    }
     let kept = if keep {
         standing.commit().await?
     } else {

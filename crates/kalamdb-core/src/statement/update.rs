@@ -4,9 +4,8 @@ use super::carry_out::Touched;
 use super::entries::{self, NewRows};
 use super::insert::{is_true, merged};
 use super::query::{self, Relations, lock_wait};
-use super::write::{
-    self, Kept, ReturningProgram, Written, key_column, keys_of, place, rows_in, take, values_of,
-};
+use super::references::{self, Old};
+use super::write::{self, Kept, ReturningProgram, Written, key_column, keys_of, place, rows_in, take, values_of};
 use super::{Guard, batch_of, valid};
 use crate::relation::Relation;
 use crate::standing::{Prepared, Standing};
@@ -37,22 +36,19 @@ pub(super) async fn run(
     if update.set.iter().any(|(id, _)| id.is_system()) {
         return Err(SqlError::unsupported("UPDATE of a system column"));
     }
-    let key_columns = relation.table()?.primary_key.as_ref().map(|key| key.columns.clone()).unwrap_or_default();
-    let changes_key = update.set.iter().any(|(id, _)| key_columns.contains(id));
-    let changes_unique = changes_unique(relation.table()?, update.set.iter().map(|(id, _)| *id));
+    let set: Vec<ColumnId> = update.set.iter().map(|(id, _)| *id).collect();
     let with = values_of(standing, prepared.query()?, &values);
     let finder =
         Finder::new(&relation, &update.source, &update.target, update.recheck.as_ref(), update.restarts, &with)?;
     let scalars: Vec<Scalar> = update.set.iter().map(|(_, scalar)| scalar.clone()).collect();
     let work = Assignments {
-        set: update.set.iter().map(|(id, _)| *id).collect(),
+        strength: strength(relation.table()?, &set),
+        set,
         program: write::program(&scalars, &finder.columns, &with)?,
         returning: match &update.returning {
             Some(returning) => Some(ReturningProgram::new(returning, &finder.columns, &with)?),
             None => None,
         },
-        strength: if changes_key || changes_unique { LockStrength::Update } else { LockStrength::NoKeyUpdate },
-        changes_key,
     };
     let outputs = finder.outputs();
     let mut source =
@@ -72,6 +68,19 @@ pub(super) async fn run(
     Ok(Some(written))
 }
 
+/// Whether columns of the primary key are set.
+fn changes_key(table: &TableDef, set: &[ColumnId]) -> bool {
+    table.primary_key.as_ref().is_some_and(|key| key.columns.iter().any(|id| set.contains(id)))
+}
+
+/// How rows are locked whose columns are set.
+pub(super) fn strength(table: &TableDef, set: &[ColumnId]) -> LockStrength {
+    match changes_key(table, set) || changes_unique(table, set.iter().copied()) {
+        true => LockStrength::Update,
+        false => LockStrength::NoKeyUpdate,
+    }
+}
+
 /// Whether a column is set that a foreign key could refer to: PostgreSQL locks such rows as for DELETE.
 fn changes_unique(table: &TableDef, mut set: impl Iterator<Item = ColumnId>) -> bool {
     let plain = |index: &&IndexDef| index.unique && index.predicate.is_none() && index.columns().is_some();
@@ -85,7 +94,6 @@ struct Assignments {
     program: RowProgram,
     returning: Option<ReturningProgram>,
     strength: LockStrength,
-    changes_key: bool,
 }
 
 impl Assignments {
@@ -99,39 +107,63 @@ impl Assignments {
         if found.rows.is_empty() {
             return Ok(());
         }
-        let table = relation.table()?.clone();
         let values = self.program.evaluate(&found.batch)?;
-        let old: Vec<(&[u8], &[u8])> =
-            found.rows.iter().map(|(key, version)| (key.as_slice(), version.row.as_ref())).collect();
-        let (columns, new) = merged(&table, &old, &self.set, &values)?;
-        let valid = valid::judge(standing, &table, &new, &columns)?;
-        let new = valid.batch.clone();
-        let rows = rows_in(&table, &new, &columns)?;
-        let keys = if self.changes_key { Some(keys_of(standing, &table, &new, &columns)?) } else { None };
-        let indexes = entries::of(standing, &table)?;
-        let (mut gone, mut come) = if indexes.is_empty() || (!self.changes_key && indexes.ignore(&self.set)) {
-            (vec![Vec::new(); rows.len()], vec![Vec::new(); rows.len()])
-        } else {
-            (indexes.of_rows(&old)?, indexes.of_batch(&new, &columns)?)
-        };
-        let new_rows = NewRows { indexes: &indexes, table: &table, batch: &new, columns: &columns };
-        let wait = lock_wait(standing);
-        let mut pairs = Vec::with_capacity(rows.len());
-        for (at, ((old_key, version), row)) in found.rows.into_iter().zip(rows).enumerate() {
-            let key = keys.as_ref().map_or(&old_key, |keys| &keys[at]).clone();
-            let changed = (std::mem::take(&mut gone[at]), std::mem::take(&mut come[at]));
-            let written = (at, key.as_slice(), row.clone());
-            new_rows.replace(standing, relation, (&old_key, version), written, changed, wait).await?;
-            pairs.push((key, row));
-        }
-        valid.done()?;
+        let pairs = write_rows(standing, relation, found.rows, &self.set, &values).await?;
         written.count += pairs.len() as u64;
         if let Some(returning) = &self.returning {
             let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|(key, row)| (key.as_slice(), row.as_slice())).collect();
-            written.returned.push(returning.rows(&table, &pairs, Some(&found.batch))?)?;
+            written.returned.push(returning.rows(relation.table()?, &pairs, Some(&found.batch))?)?;
         }
         Ok(())
     }
+}
+
+/// Writes new values into some columns of locked rows; the rows as (key, row).
+///
+/// # Errors
+/// 23502, 23505, 23514, and those of locks.
+pub(super) async fn write_rows(
+    standing: &mut Standing,
+    relation: &Arc<Relation>,
+    rows: Vec<(Vec<u8>, RowVersion)>,
+    set: &[ColumnId],
+    values: &[ArrayRef],
+) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let table = relation.table()?.clone();
+    let before = if references::concern(standing, &table) { rows.clone() } else { Vec::new() };
+    let old: Vec<(&[u8], &[u8])> = rows.iter().map(|(key, version)| (key.as_slice(), version.row.as_ref())).collect();
+    let (columns, new) = merged(&table, &old, set, values)?;
+    let valid = valid::judge(standing, &table, &new, &columns)?;
+    let new = valid.batch.clone();
+    let stored = rows_in(&table, &new, &columns)?;
+    let changes_key = changes_key(&table, set);
+    let keys = if changes_key { Some(keys_of(standing, &table, &new, &columns)?) } else { None };
+    let indexes = entries::of(standing, &table)?;
+    let (mut gone, mut come) = if indexes.is_empty() || (!changes_key && indexes.ignore(set)) {
+        (vec![Vec::new(); rows.len()], vec![Vec::new(); rows.len()])
+    } else {
+        (indexes.of_rows(&old)?, indexes.of_batch(&new, &columns)?)
+    };
+    let new_rows = NewRows { indexes: &indexes, table: &table, batch: &new, columns: &columns };
+    let wait = lock_wait(standing);
+    let mut pairs = Vec::with_capacity(stored.len());
+    for (at, ((old_key, version), row)) in rows.into_iter().zip(stored).enumerate() {
+        let key = match &keys {
+            Some(keys) => relation.key_beside(&old_key, keys[at].clone()),
+            None => old_key.clone(),
+        };
+        let changed = (std::mem::take(&mut gone[at]), std::mem::take(&mut come[at]));
+        let written = (at, key.as_slice(), row.clone());
+        new_rows.replace(standing, relation, (&old_key, version), written, changed, wait).await?;
+        pairs.push((key, row));
+    }
+    valid.done()?;
+    if !before.is_empty() {
+        let old: Vec<Old<'_>> = before.iter().map(Old::new).collect();
+        let keys: Vec<Vec<u8>> = pairs.iter().map(|(key, _)| key.clone()).collect();
+        references::updated(standing, relation, &old, (&new, &columns), &keys, set).await?;
+    }
+    Ok(pairs)
 }
 
 /// Locks the rows that a source has found, and looks again at those that changed since its snapshot.

@@ -35,7 +35,9 @@ pub mod walk;
 mod window;
 
 pub use deparse::Purpose;
-pub use stored::{RowExpression, bind_row, canonical_conjuncts, canonical_default, canonical_row, expression_name};
+pub use stored::{
+    RowExpression, assigned, bind_row, canonical_conjuncts, canonical_default, canonical_row, expression_name,
+};
 
 use crate::statement::{Name, Statement};
 use bound::{Bound, BoundCopy, BoundKind, Col, ColId, Need, NeedId, Output, Scalar, Step};

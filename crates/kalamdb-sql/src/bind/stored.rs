@@ -6,7 +6,7 @@ use super::insert::SYSTEM_COLUMNS;
 use super::scope::{Level, Visible};
 use super::{Binder, Names, RelationShape, bound, walk};
 use crate::parse;
-use kalamdb_commons::{ColumnId, PgType, Result, SqlError, SqlState};
+use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState};
 use sqlparser::ast::Expr;
 use std::rc::Rc;
 
@@ -106,6 +106,14 @@ fn conjuncts<'e>(expr: &'e Expr, parts: &mut Vec<&'e Expr>) {
 pub fn expression_name(text: &str) -> Result<Option<String>> {
     let name = super::output_name::output_name(&parse::expression(text)?);
     Ok((name != "?column?").then_some(name))
+}
+
+/// A value as an assignment to a column takes it.
+///
+/// # Errors
+/// 42804, and those of the cast.
+pub fn assigned(value: Datum, from: PgType, column: &str, to: PgType, names: &dyn Names) -> Result<Scalar> {
+    Binder::new("", &[], names).assign_column(Scalar::Const(value, from), column, to, None)
 }
 
 /// A DEFAULT's text as PostgreSQL prints it.

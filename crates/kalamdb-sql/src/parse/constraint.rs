@@ -136,11 +136,13 @@ pub(super) fn references(
         let twice = |seen: &mut bool| std::mem::replace(seen, true);
         if cursor.accept("UPDATE") {
             if twice(&mut updates) {
+                cursor.at -= 1;
                 return Err(cursor.unexpected());
             }
             key.on_update = act(cursor, false)?;
         } else if cursor.accept("DELETE") {
             if twice(&mut deletes) {
+                cursor.at -= 1;
                 return Err(cursor.unexpected());
             }
             key.on_delete = act(cursor, true)?;
@@ -148,7 +150,7 @@ pub(super) fn references(
             return Err(cursor.unexpected());
         }
     }
-    if let Some(timing) = timing(cursor)? {
+    if let Some(timing) = timing(cursor, of)? {
         (key.deferrable, key.deferred) = timing;
     }
     if of == Of::Column && cursor.are("NOT VALID") {
@@ -157,7 +159,7 @@ pub(super) fn references(
     }
     key.not_valid = cursor.accept("NOT VALID");
     if key.not_valid
-        && let Some(timing) = timing(cursor)?
+        && let Some(timing) = timing(cursor, of)?
     {
         (key.deferrable, key.deferred) = timing;
     }
@@ -188,18 +190,26 @@ fn act(cursor: &mut Cursor<'_>, deletes: bool) -> Read<ReferentialAct> {
 
 /// `[NOT] DEFERRABLE`, `INITIALLY IMMEDIATE | DEFERRED`: whether it may be deferred, whether it is so at first.
 /// `None`: nothing was said.
-pub(super) fn timing(cursor: &mut Cursor<'_>) -> Read<Option<(bool, bool)>> {
+pub(super) fn timing(cursor: &mut Cursor<'_>, of: Of) -> Read<Option<(bool, bool)>> {
     let (mut deferrable, mut deferred) = (None, None);
     loop {
-        let twice = match () {
-            () if cursor.accept("NOT DEFERRABLE") => deferrable.replace(false).is_some(),
-            () if cursor.accept("DEFERRABLE") => deferrable.replace(true).is_some(),
-            () if cursor.accept("INITIALLY DEFERRED") => deferred.replace(true).is_some(),
-            () if cursor.accept("INITIALLY IMMEDIATE") => deferred.replace(false).is_some(),
+        let (twice, what) = match () {
+            () if cursor.accept("NOT DEFERRABLE") => (deferrable.replace(false).is_some(), "DEFERRABLE/NOT DEFERRABLE"),
+            () if cursor.accept("DEFERRABLE") => (deferrable.replace(true).is_some(), "DEFERRABLE/NOT DEFERRABLE"),
+            () if cursor.accept("INITIALLY DEFERRED") => {
+                (deferred.replace(true).is_some(), "INITIALLY IMMEDIATE/DEFERRED")
+            }
+            () if cursor.accept("INITIALLY IMMEDIATE") => {
+                (deferred.replace(false).is_some(), "INITIALLY IMMEDIATE/DEFERRED")
+            }
             () => break,
         };
         if twice {
-            return Err(cursor.error(SqlState::SYNTAX_ERROR, "conflicting constraint properties"));
+            let message = match of {
+                Of::Column => format!("multiple {what} clauses not allowed"),
+                Of::Table => "conflicting constraint properties".to_owned(),
+            };
+            return Err(cursor.error(SqlState::SYNTAX_ERROR, message));
         }
     }
     match (deferrable, deferred) {
@@ -217,7 +227,7 @@ pub(super) fn timing(cursor: &mut Cursor<'_>) -> Read<Option<(bool, bool)>> {
 /// `CONSTRAINT name …`, after ALTER.
 pub(super) fn alter(cursor: &mut Cursor<'_>) -> Read<AlterAction> {
     let name = cursor.ident()?;
-    let (deferrable, deferred) = timing(cursor)?.unwrap_or((false, false));
+    let (deferrable, deferred) = timing(cursor, Of::Table)?.unwrap_or((false, false));
     Ok(AlterAction::AlterConstraint { name, deferrable, deferred })
 }
 

@@ -309,7 +309,7 @@ pub(super) fn key_tail(cursor: &mut Cursor<'_>) -> Read<()> {
 
 /// NOT DEFERRABLE and INITIALLY IMMEDIATE are what keys are; the others are not there yet.
 pub(super) fn fixed_timing(cursor: &mut Cursor<'_>) -> Read<()> {
-    match timing(cursor)? {
+    match timing(cursor, Of::Table)? {
         Some((true, _)) => unsupported("a deferrable key"),
         _ => Ok(()),
     }

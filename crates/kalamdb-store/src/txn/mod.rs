@@ -10,6 +10,7 @@ pub mod index;
 pub mod lock;
 pub mod note;
 pub mod read_view;
+mod reference;
 pub mod snapshot;
 pub mod transaction;
 mod validate;

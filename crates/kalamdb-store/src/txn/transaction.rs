@@ -265,7 +265,7 @@ impl Transaction {
         self.lock_key(partition, key, LockStrength::Update, wait).await
     }
 
-    async fn lock_key(
+    pub(super) async fn lock_key(
         &mut self,
         partition: &Partition,
         key: &[u8],
@@ -509,6 +509,14 @@ impl Transaction {
     /// Releases the rows and entries that were locked since there were so many locks, and that nothing was written for.
     pub fn unlock_since(&mut self, count: usize) {
         self.locks.release_rows(count);
+    }
+
+    pub(super) fn snapshot_catalog(&self) -> &Arc<Catalog> {
+        &self.published.catalog
+    }
+
+    pub(super) fn changes(&self) -> &[Change] {
+        &self.changes
     }
 
     pub(super) fn engine(&self) -> &Arc<Engine> {
