@@ -67,7 +67,12 @@ struct Rows {
 impl Point {
     /// The fast source of a statement, if it has one.
     pub fn of(bound: &Bound, catalog: &Catalog, published: &Catalog) -> Option<Point> {
-        if !bound.steps.is_empty() {
+        let is_current = match &bound.kind {
+            BoundKind::Update(update) => update.current_of.is_some(),
+            BoundKind::Delete(delete) => delete.current_of.is_some(),
+            _ => false,
+        };
+        if !bound.steps.is_empty() || is_current {
             return None;
         }
         let source = match &bound.kind {

@@ -105,11 +105,24 @@ impl Relation {
         key: &[(SqlType, Datum)],
         columns: &[ColumnId],
     ) -> Result<Option<arrow_array::RecordBatch>> {
-        let partition = self.partition()?;
         let key = key::encode(key.iter().map(|(ty, value)| (*ty, value)))?;
-        let Some(version) = view.row_get(partition, &key).await? else { return Ok(None) };
+        self.row_of(view, &key, columns).await
+    }
+
+    /// The row with this encoded key, as one view shows it: a batch of one row.
+    ///
+    /// # Errors
+    /// As [`Self::row`].
+    pub async fn row_of(
+        &self,
+        view: &ReadView,
+        key: &[u8],
+        columns: &[ColumnId],
+    ) -> Result<Option<arrow_array::RecordBatch>> {
+        let partition = self.partition()?;
+        let Some(version) = view.row_get(partition, key).await? else { return Ok(None) };
         let mut builder = BatchBuilder::new(&partition.table, columns)?;
-        builder.push(&key, &version.row)?;
+        builder.push(key, &version.row)?;
         Ok(Some(builder.finish()?))
     }
 

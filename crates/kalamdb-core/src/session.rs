@@ -168,7 +168,7 @@ impl Session {
     pub fn script(&mut self, sql: &str) -> Result<Vec<ScriptStatement>> {
         self.standing.arrive()?;
         // PostgreSQL drops the unnamed statement and portal at a simple Query.
-        self.standing.prepared.remove("");
+        self.standing.forget_prepared("");
         self.standing.portals.remove("");
         let parsed = parse::parse(sql)?;
         Ok(parsed.into_iter().map(|parsed| ScriptStatement { parsed }).collect())
@@ -228,7 +228,7 @@ impl Session {
     pub async fn prepare(&mut self, name: &str, sql: &str, types: &[u32]) -> Result<()> {
         self.standing.arrive()?;
         if name.is_empty() {
-            self.standing.prepared.remove("");
+            self.standing.forget_prepared("");
         }
         let mut statements = parse::parse(sql)?;
         if statements.len() > 1 {
@@ -267,7 +267,7 @@ impl Session {
         let prepared = self.standing.prepared(name)?;
         let fresh = statement::refresh(&mut self.standing, &prepared)?;
         if !Arc::ptr_eq(&fresh, &prepared) {
-            self.standing.prepared.insert(name.to_string(), fresh.clone());
+            Arc::make_mut(&mut self.standing.prepared).insert(name.to_string(), fresh.clone());
         }
         Ok(fresh)
     }
@@ -422,7 +422,7 @@ impl Session {
 
     /// Close of a statement; none is no error. Portals made from it live on.
     pub fn close_statement(&mut self, name: &str) {
-        self.standing.prepared.remove(name);
+        self.standing.forget_prepared(name);
     }
 
     /// Close of a portal; none is no error.

@@ -15,7 +15,7 @@ use crate::settings::{Basis, Derived, Settings, SettingsMark};
 use crate::system::{self, SystemFacts, names::CatalogView};
 use arrow_array::RecordBatch;
 use kalamdb_auth::Identity;
-use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType, clock};
+use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType, TableId, clock};
 use kalamdb_live::{LiveId, Outbox};
 use kalamdb_sql::bind::bound::Bound;
 use kalamdb_sql::parse::Parsed;
@@ -24,6 +24,7 @@ use kalamdb_store::{Catalog, Durability, Isolation, Mark, ReadView, Transaction,
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// The most prepared statements a session keeps (53400 beyond it): a client that leaks them must not eat the server.
 const PREPARED_MAX: usize = 10_000;
@@ -49,7 +50,7 @@ pub(crate) struct Standing {
     /// NOTICEs and WARNINGs that wait to be sent.
     pub notices: Vec<SqlError>,
     /// Its prepared statements, by name; the unnamed one is "".
-    pub prepared: HashMap<String, Arc<Prepared>>,
+    pub prepared: Arc<HashMap<String, Arc<Prepared>>>,
     /// Its portals and cursors.
     pub portals: HashMap<String, Portal>,
     /// NOTIFYs of the running transaction, in order.
@@ -132,6 +133,12 @@ pub(crate) struct Prepared {
     pub basis: Basis,
     /// PREPARE (true) or Parse.
     pub by_sql: bool,
+    /// The statement that prepared it.
+    pub source: String,
+    /// When, microseconds since 1970 UTC.
+    pub prepared_at: i64,
+    /// How often it was executed.
+    pub executed: AtomicI64,
 }
 
 impl Prepared {
@@ -171,6 +178,16 @@ pub(crate) struct CursorFacts {
     pub hold: bool,
     /// Whether backward movement is allowed.
     pub scroll: bool,
+    /// BINARY
+    pub binary: bool,
+    /// The DECLARE as it was written.
+    pub statement: String,
+    /// When it was declared, microseconds since 1970 UTC.
+    pub created_at: i64,
+    /// Whose rows the result holds one by one, and the place of their keys in it: for WHERE CURRENT OF.
+    pub keys: Vec<(TableId, usize)>,
+    /// For one of the running transaction: how many savepoints it was declared behind.
+    pub depth: Option<usize>,
 }
 
 /// How far a portal is.
@@ -183,6 +200,31 @@ pub(crate) enum PortalState {
     Running,
     /// Ran to its end.
     Done,
+}
+
+/// A cursor in pg_cursors.
+fn cursor_row((name, portal): (&String, &Portal)) -> Option<system::CursorRow> {
+    let cursor = portal.cursor.as_ref()?;
+    Some(system::CursorRow {
+        name: name.clone(),
+        statement: cursor.statement.clone(),
+        is_holdable: cursor.hold,
+        is_binary: cursor.binary,
+        is_scrollable: cursor.scroll,
+        created_at: cursor.created_at,
+    })
+}
+
+/// A statement in pg_prepared_statements.
+fn prepared_row((name, prepared): (&String, &Arc<Prepared>)) -> system::PreparedRow {
+    system::PreparedRow {
+        name: name.clone(),
+        statement: prepared.source.clone(),
+        prepared_at: prepared.prepared_at,
+        parameters: prepared.parameters.iter().map(|ty| ty.ty).collect(),
+        by_sql: prepared.by_sql,
+        executed: prepared.executed.load(Ordering::Relaxed),
+    }
 }
 
 impl Standing {
@@ -204,7 +246,7 @@ impl Standing {
             settings: Arc::new(Mutex::new(settings)),
             outbox,
             notices: Vec::new(),
-            prepared: HashMap::new(),
+            prepared: Arc::default(),
             portals: HashMap::new(),
             notifies: Arc::default(),
             listens: Vec::new(),
@@ -392,6 +434,8 @@ impl Standing {
         let catalog = view.catalog().clone();
         let settings = self.settings.clone();
         let path = self.derived().basis.search_path.clone();
+        let prepared = self.prepared.clone();
+        let cursors: Vec<system::CursorRow> = self.portals.iter().filter_map(cursor_row).collect();
         SystemFacts {
             facts: Arc::new(move || system::Facts {
                 catalog: catalog.clone(),
@@ -403,6 +447,8 @@ impl Standing {
                 settings: settings.lock().clone(),
                 search_path: path.clone(),
                 judge: resolve::would_allow,
+                prepared: prepared.iter().map(prepared_row).collect(),
+                cursors: cursors.clone(),
                 started_at: hall.started_at,
             }),
         }
@@ -619,6 +665,8 @@ impl Standing {
         self.settings.lock().end_local();
         self.notifies.lock().clear();
         self.cut_listens(0);
+        // What the transaction declared ends with it, held or not.
+        self.portals.retain(|_, portal| portal.cursor.as_ref().is_some_and(|cursor| cursor.depth.is_none()));
         self.close_transaction();
     }
 
@@ -631,6 +679,7 @@ impl Standing {
         self.savepoints.clear();
         // PostgreSQL manual 55.2.3: all portals end with the transaction, but for holdable cursors.
         self.portals.retain(|_, portal| portal.cursor.as_ref().is_some_and(|cursor| cursor.hold));
+        self.portals.values_mut().filter_map(|portal| portal.cursor.as_mut()).for_each(|cursor| cursor.depth = None);
         self.registered.set_activity(Activity::Idle, None);
     }
 
@@ -693,6 +742,10 @@ impl Standing {
     pub fn release(&mut self, name: &str) -> Result<()> {
         let at = self.savepoint_at(name)?;
         self.savepoints.truncate(at);
+        // What was declared behind the savepoint now belongs to what is around it.
+        for cursor in self.portals.values_mut().filter_map(|portal| portal.cursor.as_mut()) {
+            cursor.depth = cursor.depth.map(|depth| depth.min(at));
+        }
         Ok(())
     }
 
@@ -712,8 +765,15 @@ impl Standing {
         self.notifies.lock().truncate(savepoint.notifies);
         let listens = savepoint.listens;
         self.cut_listens(listens);
+        let stays = |cursor: &CursorFacts| cursor.depth.is_none_or(|depth| depth <= at);
+        self.portals.retain(|_, portal| portal.cursor.as_ref().is_none_or(stays));
         self.block = Block::Explicit;
         Ok(())
+    }
+
+    /// How many savepoints there are.
+    pub fn savepoint_count(&self) -> usize {
+        self.savepoints.len()
     }
 
     fn savepoint_at(&self, name: &str) -> Result<usize> {
@@ -732,6 +792,13 @@ impl Standing {
         self.notices.push(SqlError::new(SqlState::SUCCESSFUL_COMPLETION, message));
     }
 
+    /// Closes a prepared statement; none is no error.
+    pub fn forget_prepared(&mut self, name: &str) {
+        if self.prepared.contains_key(name) {
+            Arc::make_mut(&mut self.prepared).remove(name);
+        }
+    }
+
     /// Keeps a prepared statement.
     ///
     /// # Errors
@@ -746,7 +813,7 @@ impl Standing {
         if self.prepared.len() >= PREPARED_MAX {
             return Err(SqlError::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many prepared statements"));
         }
-        self.prepared.insert(name.to_string(), Arc::new(prepared));
+        Arc::make_mut(&mut self.prepared).insert(name.to_string(), Arc::new(prepared));
         Ok(())
     }
 

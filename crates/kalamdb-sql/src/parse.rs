@@ -19,7 +19,7 @@ mod user;
 
 pub use cursor::is_reserved;
 pub(crate) use index::{ELEMENT_QUOTE, conflict_element};
-pub(crate) use query::{KEY_SHARE, LOCK_MARK_QUOTE, NO_KEY_UPDATE};
+pub(crate) use query::{CURSOR_QUOTE, KEY_SHARE, LOCK_MARK_QUOTE, NO_KEY_UPDATE};
 
 use crate::dialect::KalamDialect;
 use crate::statement::Statement;

@@ -749,6 +749,8 @@ pub struct Declare {
     pub hold: bool,
     /// BINARY
     pub binary: bool,
+    /// INSENSITIVE
+    pub insensitive: bool,
     /// The query.
     pub query: Box<ast::Query>,
     /// Its text.

@@ -2,6 +2,7 @@
 
 use super::Guard;
 use super::carry_out::Touched;
+use super::cursor;
 use super::entries;
 use super::query::{self, Relations};
 use super::references::{self, Old};
@@ -37,8 +38,13 @@ pub(super) async fn run(
         None => None,
     };
     let outputs = finder.outputs();
-    let mut source =
-        query::stream(standing, &delete.source, &outputs, prepared, relations, values.clone(), guard).await?;
+    let mut source = match &delete.current_of {
+        None => query::stream(standing, &delete.source, &outputs, prepared, relations, values.clone(), guard).await?,
+        Some(cursor) => {
+            let (rel, relations) = cursor::at_current(standing, cursor, delete.need, &delete.source, relations).await?;
+            query::stream(standing, &rel, &outputs, prepared, &relations, values.clone(), guard).await?
+        }
+    };
     let mut written = Written { count: 0, returned: Kept::default() };
     let seen = touched.rows(relation.table()?.id);
     while let Some(batch) = source.next().await {

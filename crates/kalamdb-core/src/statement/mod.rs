@@ -238,7 +238,7 @@ async fn carry_out(
         Statement::Discard(what) => setting::discard(standing, *what, single),
 
         Statement::Prepare { name, types, statement, text } => {
-            prepared::prepare_by_sql(standing, name, types, statement, text)
+            prepared::prepare_by_sql(standing, name, types, statement, text, &prepared.parsed.text)
         }
         Statement::Execute { name, arguments } => {
             // The prepared statement is another statement: the recursion is one level deep.
@@ -246,7 +246,9 @@ async fn carry_out(
             Box::pin(carry_out(standing, &inner, Arc::new(values), single, guard)).await
         }
         Statement::Deallocate(name) => prepared::deallocate(standing, name.as_deref()),
-        Statement::Declare(declare) => guard.watch(cursor::declare(standing, declare, guard)).await,
+        Statement::Declare(declare) => {
+            guard.watch(cursor::declare(standing, declare, &prepared.parsed.text, guard)).await
+        }
         Statement::Fetch { cursor, direction, moving } => cursor::fetch(standing, cursor, *direction, *moving),
         Statement::Close(name) => cursor::close(standing, name.as_deref()),
 

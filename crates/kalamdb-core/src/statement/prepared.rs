@@ -16,6 +16,7 @@ use kalamdb_sql::types::Style;
 use kalamdb_store::{Catalog, IndexKeyPart, TableDef};
 use sqlparser_ast::Expr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use kalamdb_sql::statement::ast as sqlparser_ast;
 
@@ -48,7 +49,10 @@ pub(crate) fn prepare(
             .and_then(|bound| Point::of(bound, &standing.catalog(), &standing.hall.store.published().catalog)),
         _ => None,
     };
-    Ok(Prepared { parsed, bound, parameters, declared, columns, point, basis, by_sql })
+    let source = parsed.text.clone();
+    let prepared_at = kalamdb_commons::clock::now_us();
+    let executed = AtomicI64::new(0);
+    Ok(Prepared { parsed, bound, parameters, declared, columns, point, basis, by_sql, source, prepared_at, executed })
 }
 
 /// The query or DML inside a statement, with its text.
@@ -88,7 +92,10 @@ pub(crate) fn refresh(standing: &mut Standing, prepared: &Arc<Prepared>) -> Resu
     if bound.needs.iter().all(current) && prepared.basis == standing.derived().basis {
         return Ok(prepared.clone());
     }
-    let renewed = prepare(standing, prepared.parsed.clone(), prepared.declared.clone(), prepared.by_sql)?;
+    let mut renewed = prepare(standing, prepared.parsed.clone(), prepared.declared.clone(), prepared.by_sql)?;
+    renewed.source.clone_from(&prepared.source);
+    renewed.prepared_at = prepared.prepared_at;
+    renewed.executed = AtomicI64::new(prepared.executed.load(Ordering::Relaxed));
     let same = match (&renewed.columns, &prepared.columns) {
         (Some(new), Some(old)) => {
             new.len() == old.len() && new.iter().zip(old.iter()).all(|(a, b)| a.ty == b.ty && a.name == b.name)
@@ -158,10 +165,12 @@ pub(super) fn prepare_by_sql(
     types: &[Option<PgType>],
     statement: &Statement,
     text: &str,
+    whole: &str,
 ) -> Result<Outcome> {
     let declared = types.iter().map(|ty| ty.map(|ty| ty.ty)).collect();
     let parsed = Parsed { statement: statement.clone(), text: text.to_string(), offset: 0 };
-    let prepared = prepare(standing, parsed, declared, true)?;
+    let mut prepared = prepare(standing, parsed, declared, true)?;
+    prepared.source = whole.to_string();
     standing.keep_prepared(name, prepared)?;
     Ok(Outcome::Command("PREPARE".to_string()))
 }
@@ -175,6 +184,7 @@ pub(super) fn execute(standing: &mut Standing, name: &str, arguments: &[Expr]) -
     let prepared = refresh(standing, &prepared)?;
     let scalars = bind::bind_constants(arguments, &prepared.parameters, name, "", &BindingNames::new(standing))?;
     let values = super::query::constants(standing, &scalars)?;
+    prepared.executed.fetch_add(1, Ordering::Relaxed);
     Ok((prepared, values))
 }
 
@@ -184,11 +194,11 @@ pub(super) fn execute(standing: &mut Standing, name: &str, arguments: &[Expr]) -
 /// 26000
 pub(super) fn deallocate(standing: &mut Standing, name: Option<&str>) -> Result<Outcome> {
     let Some(name) = name else {
-        standing.prepared.clear();
+        standing.prepared = Arc::default();
         return Ok(Outcome::Command("DEALLOCATE ALL".to_string()));
     };
     standing.prepared(name)?;
-    standing.prepared.remove(name);
+    standing.forget_prepared(name);
     Ok(Outcome::Command("DEALLOCATE".to_string()))
 }
 

@@ -124,7 +124,7 @@ pub(super) fn discard(standing: &mut Standing, what: Discard, single: bool) -> R
         Discard::All => {
             standing.outside_block("DISCARD ALL", single)?;
             standing.portals.clear();
-            standing.prepared.clear();
+            standing.prepared = std::sync::Arc::default();
             standing.settings.lock().reset_all();
             standing.pend_listen(ListenChange::UnlistenAll);
             standing.outbox.end_live_queries();

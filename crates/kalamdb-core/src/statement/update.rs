@@ -1,6 +1,7 @@
 //! UPDATE: find rows on the snapshot, lock each, look again where it changed, write.
 
 use super::carry_out::Touched;
+use super::cursor;
 use super::entries::{self, NewRows};
 use super::insert::{is_true, merged};
 use super::query::{self, Relations, lock_wait};
@@ -51,8 +52,13 @@ pub(super) async fn run(
         },
     };
     let outputs = finder.outputs();
-    let mut source =
-        query::stream(standing, &update.source, &outputs, prepared, relations, values.clone(), guard).await?;
+    let mut source = match &update.current_of {
+        None => query::stream(standing, &update.source, &outputs, prepared, relations, values.clone(), guard).await?,
+        Some(cursor) => {
+            let (rel, relations) = cursor::at_current(standing, cursor, update.need, &update.source, relations).await?;
+            query::stream(standing, &rel, &outputs, prepared, &relations, values.clone(), guard).await?
+        }
+    };
     let mut written = Written { count: 0, returned: Kept::default() };
     let seen = touched.rows(relation.table()?.id);
     while let Some(batch) = source.next().await {

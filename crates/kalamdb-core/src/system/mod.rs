@@ -51,8 +51,46 @@ pub struct Facts {
     pub search_path: Vec<String>,
     /// What `resolve` would decide.
     pub judge: names::Judge,
+    /// The session's prepared statements.
+    pub prepared: Vec<PreparedRow>,
+    /// The session's cursors.
+    pub cursors: Vec<CursorRow>,
     /// When the server started, microseconds since 1970 UTC.
     pub started_at: i64,
+}
+
+/// A row of pg_prepared_statements.
+#[derive(Clone, Debug)]
+pub struct PreparedRow {
+    /// Its name; empty for the protocol's unnamed one.
+    pub name: String,
+    /// The text that prepared it.
+    pub statement: String,
+    /// When, microseconds since 1970 UTC.
+    pub prepared_at: i64,
+    /// The types of its parameters.
+    pub parameters: Vec<SqlType>,
+    /// PREPARE, or the protocol's Parse.
+    pub by_sql: bool,
+    /// How often EXECUTE ran it.
+    pub executed: i64,
+}
+
+/// A row of pg_cursors.
+#[derive(Clone, Debug)]
+pub struct CursorRow {
+    /// Its name.
+    pub name: String,
+    /// The text that declared it.
+    pub statement: String,
+    /// WITH HOLD
+    pub is_holdable: bool,
+    /// BINARY
+    pub is_binary: bool,
+    /// Whether it moves backward.
+    pub is_scrollable: bool,
+    /// When it was declared, microseconds since 1970 UTC.
+    pub created_at: i64,
 }
 
 impl Facts {

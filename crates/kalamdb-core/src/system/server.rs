@@ -20,6 +20,8 @@ pub(super) fn make(name: &str, facts: &Facts, rows: &mut Rows) -> bool {
         "pg_user" | "pg_shadow" => users(facts, rows),
         "pg_settings" => setting_rows(facts, rows),
         "pg_timezone_names" => zones(rows),
+        "pg_prepared_statements" => prepared_statements(facts, rows),
+        "pg_cursors" => cursors(facts, rows),
         "pg_stat_activity" => activity(facts, rows),
         "pg_stat_user_tables" | "pg_stat_all_tables" => table_statistics(facts, rows),
         "pg_stat_database" => {
@@ -45,6 +47,28 @@ fn zones(rows: &mut Rows) {
         let zone::Moment { abbreviation, offset, is_dst } = zone::at(name, now);
         let offset = Datum::Interval(Interval { us: i64::from(offset) * 1_000_000, ..Interval::default() });
         rows.push(cells![name: name, abbrev: abbreviation, utc_offset: offset, is_dst: is_dst]);
+    }
+}
+
+/// Of the asking session, as in PostgreSQL.
+fn prepared_statements(facts: &Facts, rows: &mut Rows) {
+    // The protocol's unnamed statement is not told.
+    for statement in facts.prepared.iter().filter(|statement| !statement.name.is_empty()) {
+        let types = statement.parameters.iter().map(|ty| Datum::Oid(ty.oid()));
+        rows.push(cells![
+            name: statement.name.as_str(), statement: statement.statement.as_str(),
+            prepare_time: at(statement.prepared_at), parameter_types: list(SqlType::Regtype, types),
+            from_sql: statement.by_sql, generic_plans: 0i64, custom_plans: statement.executed,
+        ]);
+    }
+}
+
+fn cursors(facts: &Facts, rows: &mut Rows) {
+    for cursor in &facts.cursors {
+        rows.push(cells![
+            name: cursor.name.as_str(), statement: cursor.statement.as_str(), is_holdable: cursor.is_holdable,
+            is_binary: cursor.is_binary, is_scrollable: cursor.is_scrollable, creation_time: at(cursor.created_at),
+        ]);
     }
 }
 

@@ -639,6 +639,8 @@ pub struct BoundUpdate {
     pub restarts: bool,
     /// RETURNING.
     pub returning: Option<Returning>,
+    /// WHERE CURRENT OF: the cursor whose row it is; the source finds it among all.
+    pub current_of: Option<String>,
 }
 
 /// DELETE: as UPDATE, without assignments.
@@ -658,6 +660,8 @@ pub struct BoundDelete {
     pub returning: Option<Returning>,
     /// WITH (PURGE): no tombstones.
     pub purge: bool,
+    /// As in [`BoundUpdate::current_of`].
+    pub current_of: Option<String>,
 }
 
 /// RETURNING: expressions over the row as it was written (for DELETE: as it was) and the FROM items' columns.

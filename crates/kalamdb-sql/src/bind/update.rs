@@ -11,6 +11,14 @@ use kalamdb_commons::{ColumnId, Result, SqlError, SqlState, SqlType, TableType};
 use sqlparser::ast::{self, AssignmentTarget, Expr, TableFactor, TableWithJoins};
 use std::rc::Rc;
 
+/// The cursor of WHERE CURRENT OF.
+fn cursor_of(selection: Option<&Expr>) -> Option<String> {
+    match selection {
+        Some(Expr::Identifier(ident)) if ident.quote_style == Some(parse::CURSOR_QUOTE) => Some(ident.value.clone()),
+        _ => None,
+    }
+}
+
 /// The target of UPDATE or DELETE in scope.
 struct Aim {
     shape: RelationShape,
@@ -56,7 +64,9 @@ impl Binder<'_> {
         let (source, set) = self.subqueries_below(source, assignments);
         let (returning, outputs) =
             self.returning(update.returning.as_deref(), &aim.shape, aim.alias.as_deref(), others)?;
-        let bound = BoundUpdate { need: aim.need, target: aim.columns, source, set, recheck, restarts, returning };
+        let current_of = cursor_of(update.selection.as_ref());
+        let bound =
+            BoundUpdate { need: aim.need, target: aim.columns, source, set, recheck, restarts, returning, current_of };
         Ok((BoundKind::Update(bound), outputs))
     }
 
@@ -82,7 +92,9 @@ impl Binder<'_> {
         let restarts = recheck.as_ref().is_some_and(walk::has_subquery);
         let (returning, outputs) =
             self.returning(delete.returning.as_deref(), &aim.shape, aim.alias.as_deref(), others)?;
-        let bound = BoundDelete { need: aim.need, target: aim.columns, source, recheck, restarts, returning, purge };
+        let current_of = cursor_of(delete.selection.as_ref());
+        let (need, target) = (aim.need, aim.columns);
+        let bound = BoundDelete { need, target, source, recheck, restarts, returning, purge, current_of };
         Ok((BoundKind::Delete(bound), outputs))
     }
 
@@ -129,6 +141,9 @@ impl Binder<'_> {
 
     fn condition(&mut self, selection: Option<&Expr>) -> Result<Option<Scalar>> {
         let Some(selection) = selection else { return Ok(None) };
+        if cursor_of(Some(selection)).is_some() {
+            return Ok(None);
+        }
         self.within(Clause::Where, |binder| {
             let (scalar, position) = binder.placed(selection)?;
             binder.boolean(scalar, "WHERE", position).map(Some)

@@ -169,13 +169,32 @@ pub(super) fn change(cursor: &mut Cursor<'_>) -> Read<Statement> {
         return delete(cursor);
     }
     reject(cursor, &["LIMIT"])?;
-    match cursor.library(usize::MAX, |parser| parser.parse_statement())? {
+    let mut lexemes = cursor.lexemes[cursor.at..].to_vec();
+    mark_current_of(&mut lexemes);
+    let mut inner = Cursor { base: cursor.base, ..Cursor::new(cursor.sql, &lexemes, cursor.after) };
+    match inner.library(usize::MAX, |parser| parser.parse_statement())? {
         ast::Statement::Update(update) => {
-            finish(cursor)?;
+            finish(&mut inner)?;
             Ok(Statement::Update(Box::new(update)))
         }
-        _ => Err(cursor.unexpected()),
+        _ => Err(inner.unexpected()),
     }
+}
+
+/// What the cursor's name of `WHERE CURRENT OF c` is quoted with in the library's tree: nothing that a client can
+/// write.
+pub(crate) const CURSOR_QUOTE: char = '`';
+
+/// `WHERE CURRENT OF c` becomes `WHERE c` with a mark.
+fn mark_current_of(lexemes: &mut Vec<Lexeme>) {
+    let begins = |window: &[Lexeme]| {
+        super::is_word(&window[0], "WHERE") && super::is_word(&window[1], "CURRENT") && super::is_word(&window[2], "OF")
+    };
+    let Some(at) = lexemes.windows(4).position(begins) else { return };
+    let Token::Word(word) = &lexemes[at + 3].token else { return };
+    let name = super::fold(&word.clone().into_ident(super::nowhere()));
+    lexemes[at + 3].token = Token::make_word(&name, Some(CURSOR_QUOTE));
+    lexemes.drain(at + 1..at + 3);
 }
 
 fn insert(cursor: &mut Cursor<'_>) -> Read<Statement> {
@@ -212,6 +231,7 @@ fn delete(cursor: &mut Cursor<'_>) -> Read<Statement> {
     reject(cursor, &["LIMIT", "ORDER"])?;
     let mut lexemes = cursor.lexemes[cursor.at..].to_vec();
     let purge = take_purge(&mut lexemes);
+    mark_current_of(&mut lexemes);
     let mut inner = Cursor { base: cursor.base, ..Cursor::new(cursor.sql, &lexemes, cursor.after) };
     match inner.library(usize::MAX, |parser| parser.parse_statement())? {
         ast::Statement::Delete(delete) => {

@@ -299,14 +299,27 @@ pub(super) fn cursor(cursor: &mut Cursor<'_>) -> Read<Statement> {
 fn declare(cursor: &mut Cursor<'_>) -> Read<Statement> {
     let name = cursor.ident()?;
     let (mut scroll, mut binary) = (None, false);
+    let (mut no_scroll, mut insensitive, mut asensitive) = (false, false, false);
     loop {
         match () {
             () if cursor.accept("BINARY") => binary = true,
-            () if cursor.accept("NO SCROLL") => scroll = Some(false),
+            () if cursor.accept("NO SCROLL") => no_scroll = true,
             () if cursor.accept("SCROLL") => scroll = Some(true),
-            () if cursor.accept("ASENSITIVE") || cursor.accept("INSENSITIVE") => {}
+            () if cursor.accept("ASENSITIVE") => asensitive = true,
+            () if cursor.accept("INSENSITIVE") => insensitive = true,
             () => break,
         }
+    }
+    for (both, message) in [
+        (no_scroll && scroll.is_some(), "cannot specify both SCROLL and NO SCROLL"),
+        (insensitive && asensitive, "cannot specify both INSENSITIVE and ASENSITIVE"),
+    ] {
+        if both {
+            return Err(Fault::Error(SqlError::new(SqlState::INVALID_CURSOR_DEFINITION, message)));
+        }
+    }
+    if no_scroll {
+        scroll = Some(false);
     }
     cursor.expect("CURSOR")?;
     let hold = cursor.accept("WITH HOLD");
@@ -320,7 +333,7 @@ fn declare(cursor: &mut Cursor<'_>) -> Read<Statement> {
     let mut inner = cursor.part(cursor.at, cursor.lexemes.len());
     let text = inner.text(0, inner.lexemes.len()).to_owned();
     let query = select(&mut inner)?;
-    Ok(Statement::Declare(Box::new(Declare { name, scroll, hold, binary, query, text })))
+    Ok(Statement::Declare(Box::new(Declare { name, scroll, hold, binary, insensitive, query, text })))
 }
 
 /// FETCH's direction; none is NEXT.
