@@ -28,6 +28,7 @@ struct Fields {
     data_type: Option<String>,
     constraint: Option<String>,
     context: Option<String>,
+    placeless: bool,
 }
 
 macro_rules! field {
@@ -60,6 +61,7 @@ impl SqlError {
                 data_type: None,
                 constraint: None,
                 context: None,
+                placeless: false,
             }),
         }
     }
@@ -88,7 +90,16 @@ impl SqlError {
     }
     /// Sets the place (characters from 1) unless one is known already: the innermost place wins.
     pub fn at(mut self, position: Option<usize>) -> Self {
-        self.fields.position = self.fields.position.or(position);
+        if !self.fields.placeless {
+            self.fields.position = self.fields.position.or(position);
+        }
+        self
+    }
+
+    /// An error that PostgreSQL finds when it runs the statement, found earlier here: it has no place in the text.
+    pub fn without_place(mut self) -> Self {
+        self.fields.placeless = true;
+        self.fields.position = None;
         self
     }
 

@@ -353,7 +353,7 @@ pub struct PgType {
     /// The type.
     pub ty: SqlType,
     /// `atttypmod`: -1 for none. varchar(n), char(n): n + 4. numeric(p,s): ((p << 16) | s) + 4.
-    /// timestamp(n), time(n): n.
+    /// timestamp(n), time(n): n. interval: [`IntervalFields`].
     pub typmod: i32,
 }
 
@@ -389,6 +389,87 @@ impl From<SqlType> for PgType {
     }
 }
 
+/// Which fields an interval type keeps, as its modifier says it: bits by field, in the upper half.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IntervalFields(u16);
+
+impl std::ops::BitOr for IntervalFields {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl IntervalFields {
+    /// Years.
+    pub const YEAR: Self = Self(1 << 2);
+    /// Months.
+    pub const MONTH: Self = Self(1 << 1);
+    /// Days.
+    pub const DAY: Self = Self(1 << 3);
+    /// Hours.
+    pub const HOUR: Self = Self(1 << 10);
+    /// Minutes.
+    pub const MINUTE: Self = Self(1 << 11);
+    /// Seconds.
+    pub const SECOND: Self = Self(1 << 12);
+    /// All: no restriction.
+    const FULL: Self = Self(0x7fff);
+    /// The precision that says nothing.
+    const ANY_PRECISION: i32 = 0xffff;
+
+    /// The modifier of an interval type.
+    pub fn typmod(fields: Option<Self>, digits: Option<u8>) -> i32 {
+        if fields.is_none() && digits.is_none() {
+            return -1;
+        }
+        i32::from(fields.unwrap_or(Self::FULL).0) << 16 | digits.map_or(Self::ANY_PRECISION, i32::from)
+    }
+
+    /// The fields and the digits behind the second of a modifier; `None` where it does not restrict them.
+    pub fn of(typmod: i32) -> (Option<Self>, Option<u8>) {
+        if typmod < 0 {
+            return (None, None);
+        }
+        let fields = Self(((typmod >> 16) & 0x7fff) as u16);
+        let digits = u8::try_from(typmod & 0xffff).ok().filter(|digits| *digits <= 6);
+        ((fields != Self::FULL && fields.0 != 0).then_some(fields), digits)
+    }
+
+    /// `first TO last`, if the standard has it.
+    pub fn between(first: Self, last: Self) -> Option<Self> {
+        let (times, date) = ([Self::DAY, Self::HOUR, Self::MINUTE, Self::SECOND], Self::YEAR | Self::MONTH);
+        if (first, last) == (Self::YEAR, Self::MONTH) {
+            return Some(date);
+        }
+        let from = times.iter().position(|field| *field == first)?;
+        let to = times.iter().position(|field| *field == last)?;
+        (from < to).then(|| times[from..=to].iter().fold(Self(0), |sum, field| sum | *field))
+    }
+
+    /// Whether a field is among them.
+    pub fn has(self, field: Self) -> bool {
+        self.0 & field.0 != 0
+    }
+
+    /// The least of the fields.
+    pub fn last(self) -> Self {
+        let order = [Self::SECOND, Self::MINUTE, Self::HOUR, Self::DAY, Self::MONTH];
+        order.into_iter().find(|field| self.has(*field)).unwrap_or(Self::YEAR)
+    }
+
+    /// `day to second`.
+    fn name(self) -> String {
+        let order = [Self::YEAR, Self::MONTH, Self::DAY, Self::HOUR, Self::MINUTE, Self::SECOND];
+        let names = ["year", "month", "day", "hour", "minute", "second"];
+        let mut held = order.iter().zip(names).filter(|(field, _)| self.has(**field)).map(|(_, name)| name);
+        match (held.next(), held.next_back()) {
+            (Some(first), Some(last)) => format!("{first} to {last}"),
+            (first, _) => first.unwrap_or_default().to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for PgType {
     /// As PostgreSQL's `format_type` prints it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -403,6 +484,17 @@ impl fmt::Display for PgType {
             (SqlType::Timestamp | SqlType::Timestamptz | SqlType::Time, ..) if self.typmod >= 0 => {
                 let (name, zone) = scalar.facts().sql_name.split_once(' ').unwrap_or((scalar.facts().sql_name, ""));
                 write!(f, "{name}({}) {zone}{brackets}", self.typmod)
+            }
+            (SqlType::Interval, ..) if self.typmod >= 0 => {
+                let (fields, digits) = IntervalFields::of(self.typmod);
+                f.write_str("interval")?;
+                if let Some(fields) = fields {
+                    write!(f, " {}", fields.name())?;
+                }
+                if let Some(digits) = digits {
+                    write!(f, "({digits})")?;
+                }
+                f.write_str(brackets)
             }
             (SqlType::Bpchar, ..) if self.typmod == -1 => write!(f, "bpchar{brackets}"),
             _ => write!(f, "{scalar}{brackets}"),

@@ -325,10 +325,19 @@ struct ArrayWork {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Work {
     Build,
-    Subscript { base: i64 },
-    Slice { base: i64, low: bool, high: bool },
+    Subscript {
+        base: i64,
+    },
+    Slice {
+        base: i64,
+        low: bool,
+        high: bool,
+    },
     ThroughText(PgType),
-    Each { body: Body, gather: Gather },
+    Each {
+        body: Body,
+        gather: Gather,
+    },
 }
 
 /// The compiled expression of an [`Each`] with the names of the columns it reads, the item's first.
@@ -523,7 +532,7 @@ fn through_text(array: &ArrayRef, source: PgType, target: PgType, around: &dyn S
         }
         let datum = types::datum_at(array, row, source);
         let text = match &datum {
-            Datum::Text(text) => text.to_string(),
+            Datum::Text(text) if source.ty != SqlType::Char => text.to_string(),
             _ => types::to_text(&datum, source, around.style(), around.catalog())?,
         };
         items.push(types::from_text(&text, target, around.style(), around.catalog())?);

@@ -30,7 +30,7 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};
 use token::Lexeme;
 
-pub use types::type_of;
+pub use types::{interval_literal, type_of};
 
 /// Whether a field's name is the star of `(row).*`.
 pub(crate) fn is_expansion(ident: &ast::Ident) -> bool {

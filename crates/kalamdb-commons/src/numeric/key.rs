@@ -203,7 +203,9 @@ impl<'a> View<'a> {
         put(&(count as i16).to_be_bytes());
         put(&(weight as i16).to_be_bytes());
         put(&(sign as u16).to_be_bytes());
-        put(&self.scale.to_be_bytes());
+        // PostgreSQL's infinities carry the flag bits of their header here.
+        let scale = if matches!(self.class, Class::Infinity | Class::NegInfinity) { 0x20 } else { self.scale };
+        put(&scale.to_be_bytes());
         for group in (lowest..=weight).rev() {
             let at = |power: i32| u16::from(self.digit(i64::from(self.exponent - 1 - power)));
             put(&(at(2 * group + 1) * 100 + at(2 * group)).to_be_bytes());

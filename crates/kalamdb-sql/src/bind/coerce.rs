@@ -100,8 +100,14 @@ impl Binder<'_> {
         position: Position,
     ) -> Result<Option<Scalar>> {
         let explicit = context == CastContext::Explicit;
+        // What a bare number counts depends on the fields: the input function must know them.
+        if let Scalar::Const(Datum::Text(text), PgType { ty: SqlType::Unknown, .. }) = &scalar
+            && to.ty == SqlType::Interval
+        {
+            return self.typed_literal(text, to, position).map(Some);
+        }
         let Some(scalar) = self.convert(scalar, to.ty, context, position)? else { return Ok(None) };
-        self.fit(scalar, to, explicit).map(Some).map_err(|error| error.at(position))
+        self.fit(scalar, to, explicit).map(Some).map_err(SqlError::without_place)
     }
 
     /// As [`Binder::coerce`], for an assignment to a column.
@@ -145,7 +151,7 @@ impl Binder<'_> {
                 return Ok(Some(Scalar::Const(Datum::Null, to.into())));
             }
             Scalar::Const(Datum::Text(text), PgType { ty: SqlType::Unknown, .. }) => {
-                return self.typed_literal(&text, to, position).map(Some);
+                return self.typed_literal(&text, to.into(), position).map(Some);
             }
             Scalar::Param(number, PgType { ty: SqlType::Unknown, .. }) => {
                 self.settle_parameter(number, to, position)?;

@@ -130,7 +130,7 @@ impl Printer<'_, '_> {
         match &shown.unknown {
             Some(None) => return Ok(Shown::new(format!("NULL::{}", PgType::new(to)), to)),
             Some(Some(text)) if !coerce::is_polymorphic(to) && to != SqlType::Any => {
-                return Ok(match self.binder.typed_literal(text, to, None)? {
+                return Ok(match self.binder.typed_literal(text, to.into(), None)? {
                     Scalar::Const(datum, ty) => Shown::new(self.constant(&datum, ty)?, ty),
                     _ => Shown::new(format!("{}::{}", quoted_text(text), PgType::new(to)), to),
                 });

@@ -374,10 +374,8 @@ impl Binder<'_> {
                 return Ok(not(self.boolean(scalar, "NOT", position)?));
             }
             UnaryOperator::Minus => {
-                if let Expr::Value(value) = operand
-                    && let ast::Value::Number(text, _) = &value.value
-                {
-                    return literal::number(&format!("-{text}"));
+                if let Some(text) = negated_number(operand) {
+                    return literal::number(&text);
                 }
                 "-".to_owned()
             }
@@ -569,6 +567,22 @@ impl Binder<'_> {
             return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, message));
         }
         Ok(scalar)
+    }
+}
+
+/// The digits of a number with a sign before it: a sign before a constant is the constant's own, so that the number's
+/// type is found once the sign is there.
+fn negated_number(operand: &Expr) -> Option<String> {
+    match bare(operand) {
+        Expr::Value(value) => match &value.value {
+            ast::Value::Number(text, _) => Some(format!("-{text}")),
+            _ => None,
+        },
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => {
+            let inner = negated_number(expr)?;
+            Some(inner.strip_prefix('-').map_or_else(|| format!("-{inner}"), str::to_owned))
+        }
+        _ => None,
     }
 }
 

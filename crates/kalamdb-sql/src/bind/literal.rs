@@ -102,14 +102,13 @@ impl Binder<'_> {
         })
     }
 
-    /// A string constant read as a value of `ty` (without the modifier, which is the caller's to apply).
-    pub(super) fn typed_literal(&mut self, text: &str, ty: SqlType, position: Position) -> Result<Scalar> {
-        if let Some(scalar) = self.moment(text, ty)? {
+    /// A string constant read as a value of `ty`. Modifiers but an interval's are the caller's to apply.
+    pub(super) fn typed_literal(&mut self, text: &str, ty: PgType, position: Position) -> Result<Scalar> {
+        if let Some(scalar) = self.moment(text, ty.ty)? {
             return Ok(scalar);
         }
-        let datum =
-            types::from_text(text, ty.into(), self.names.style(), self.names.catalog()).map_err(|e| e.at(position))?;
-        Ok(Scalar::Const(datum, ty.into()))
+        let datum = types::from_text(text, ty, self.names.style(), self.names.catalog()).map_err(|e| e.at(position))?;
+        Ok(Scalar::Const(datum, ty))
     }
 
     /// 'now', 'today' and their kin mean the moment of execution, not of binding.

@@ -277,7 +277,7 @@ impl Binder<'_> {
         self.cast(scalar, ty, position)
     }
 
-    /// `INTERVAL '1' YEAR`: the unit belongs to the text when the text is a bare number.
+    /// `INTERVAL '1' YEAR`: the fields are the type's modifier, which the input function reads.
     pub(super) fn interval(&mut self, interval: &ast::Interval) -> Result<Scalar> {
         let position = self.position(interval.value.as_ref());
         let Expr::Value(value) = bare(&interval.value) else {
@@ -286,12 +286,10 @@ impl Binder<'_> {
         let Some(text) = value.value.clone().into_string() else {
             return Err(SqlError::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"INTERVAL\""));
         };
-        let bare_number = text.trim().parse::<f64>().is_ok();
-        let text = match (&interval.last_field, &interval.leading_field) {
-            (Some(unit), _) | (None, Some(unit)) if bare_number => format!("{text} {unit}"),
-            _ => text,
-        };
-        self.typed_literal(&text, SqlType::Interval, position)
+        let digits = interval.fractional_seconds_precision.or(interval.leading_precision);
+        let (from, to) = (interval.leading_field.as_ref(), interval.last_field.as_ref());
+        let ty = parse::interval_literal(from, to, digits)?;
+        self.cast(literal::unknown(Datum::text(text)), ty, position)
     }
 
     /// The syntax that only some expressions have.

@@ -5,7 +5,8 @@
 
 use super::rows::{self, Text, Write as _, f, interval_native, range, x};
 use super::{Call, Cast, CastContext, CastMethod, Function, datetime, json, names};
-use crate::types::string::{cut_name, fit};
+use crate::types::datetime::interval::fit as fit_interval;
+use crate::types::string::{byte_char, cut_name, fit, shown_char};
 use arrow_array::ArrayRef;
 use kalamdb_commons::numeric::key::Small;
 use kalamdb_commons::{Interval, Numeric, PgType, Result, SqlError, SqlState, SqlType};
@@ -50,15 +51,15 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(1288 "int8" (a: Oid) -> Int8 { Ok(i64::from(a)) }),
 
     f!(406 "text" (a: Name) -> Text { Ok(a) }),
-    f!(946 "text" (a: Char) -> Text { Ok(a) }),
+    f!(946 "text" (a: Char) -> Text { Ok(shown_char(a)) }),
     f!(401 "text" (a: Bpchar) -> Text { Ok(a.trim_end_matches(' ')) }),
     f!(1401 "varchar" (a: Name) -> Varchar { Ok(a) }),
     f!(408 "bpchar" (a: Name) -> Bpchar { Ok(a) }),
-    f!(860 "bpchar" (a: Char) -> Bpchar { Ok(a) }),
+    f!(860 "bpchar" (a: Char) -> Bpchar { Ok(shown_char(a)) }),
     f!(407 "name" (a: Text) -> Name { Ok(cut_name(a)) }),
     f!(1400 "name" (a: Varchar) -> Name { Ok(cut_name(a)) }),
     f!(409 "name" (a: Bpchar) -> Name { Ok(cut_name(a.trim_end_matches(' '))) }),
-    f!(944 "char" (a: Text) -> Char { Ok(a.chars().next().map(String::from).unwrap_or_default()) }),
+    f!(944 "char" (a: Text) -> Char { Ok(byte_char(a)) }),
     f!(78 "char" (a: Int4) -> Char { char_of(a) }),
     f!(77 "int4" (a: Char) -> Int4 { Ok(a.chars().next().map_or(0, |c| c as u32 as u8 as i8 as i32)) }),
     f!(call; 1079 stable "regclass" (a: Text) -> Regclass { names::relation(a, call) }),
@@ -69,7 +70,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(1961 "timestamp" (a: Timestamp, n: Int4) -> Timestamp { Ok(datetime::round_timestamp(a, n)) }),
     f!(1967 "timestamptz" (a: Timestamptz, n: Int4) -> Timestamptz { Ok(datetime::round_timestamp(a, n)) }),
     f!(1968 "time" (a: Time, n: Int4) -> Time { Ok(datetime::round_us(a, n)) }),
-    f!(1200 "interval" (a: Interval, n: Int4) -> Interval { interval_native(datetime::fit_interval(a, n)) }),
+    f!(1200 "interval" (a: Interval, n: Int4) -> Interval { interval_native(fit_interval(a, n)) }),
     x!(9010 "kalam_fit" (Varchar) -> Varchar = |args, call| fit_text(args, call, true)),
     x!(9011 "kalam_fit_assigned" (Varchar) -> Varchar = |args, call| fit_text(args, call, false)),
     x!(9012 "kalam_fit" (Bpchar) -> Bpchar = |args, call| fit_text(args, call, true)),
@@ -78,7 +79,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(call; 9015 "kalam_fit" (a: Timestamp) -> Timestamp { Ok(datetime::round_timestamp(a, call.returns.typmod)) }),
     f!(call; 9016 "kalam_fit" (a: Timestamptz) -> Timestamptz { Ok(datetime::round_timestamp(a, call.returns.typmod)) }),
     f!(call; 9017 "kalam_fit" (a: Time) -> Time { Ok(datetime::round_us(a, call.returns.typmod)) }),
-    f!(call; 9018 "kalam_fit" (a: Interval) -> Interval { interval_native(datetime::fit_interval(a, call.returns.typmod)) }),
+    f!(call; 9018 "kalam_fit" (a: Interval) -> Interval { interval_native(fit_interval(a, call.returns.typmod)) }),
 
     f!(9021 "kalam_bits" (a: Int4) -> Oid { Ok(a as u32) }),
     f!(9022 "kalam_bits" (a: Oid) -> Int4 { Ok(a as i32) }),

@@ -226,34 +226,6 @@ pub(super) fn round_timestamp(timestamp: i64, digits: i32) -> i64 {
     }
 }
 
-/// Cuts an interval to the fields and the precision of its modifier (`interval day to second(3)`).
-pub(super) fn fit_interval(value: Interval, typmod: i32) -> Interval {
-    if typmod < 0 {
-        return value;
-    }
-    let (fields, digits) = ((typmod >> 16) & 0x7fff, typmod & 0xffff);
-    // The bits of INTERVAL_MASK: month 1, year 2, day 3, hour 10, minute 11, second 12; all set: no restriction.
-    let has = |bit: i32| fields & (1 << bit) != 0;
-    let mut fitted = value;
-    if fields != 0x7fff && fields != 0 {
-        if !has(3) && !has(10) && !has(11) && !has(12) {
-            fitted.days = 0;
-            fitted.us = 0;
-            if !has(1) {
-                fitted.months -= fitted.months % 12;
-            }
-        } else if !has(10) && !has(11) && !has(12) {
-            fitted.us = 0;
-        } else if !has(11) && !has(12) {
-            fitted.us -= fitted.us % HOUR_US;
-        } else if !has(12) {
-            fitted.us -= fitted.us % MINUTE_US;
-        }
-    }
-    fitted.us = round_us(fitted.us, digits);
-    fitted
-}
-
 /// A timestamp plus an interval: months first (the day is cut to the month's end), then days, then time.
 pub(super) fn plus(timestamp: i64, interval: Interval) -> Result<i64> {
     if !is_finite(timestamp) {

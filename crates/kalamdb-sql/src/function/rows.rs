@@ -11,7 +11,7 @@ use arrow_array::builder::{
 };
 use arrow_array::types::*;
 use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, StringArray};
-use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState};
+use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -512,7 +512,7 @@ pub(super) fn by_datum(
 /// What a value's output function writes.
 pub(super) fn text_of(datum: &Datum, ty: PgType, call: &Call<'_>) -> Result<String> {
     match datum {
-        Datum::Text(text) => Ok(text.to_string()),
+        Datum::Text(text) if ty.ty != SqlType::Char => Ok(text.to_string()),
         Datum::Null => Ok(String::new()),
         _ => types::to_text(datum, ty, call.around.style(), call.around.catalog()),
     }

@@ -1,8 +1,12 @@
 //! Type names, as people and drivers write them, to types with modifiers.
 
 use super::fold;
+use kalamdb_commons::sql_type::IntervalFields as Fields;
 use kalamdb_commons::{PgType, Result, SqlError, SqlState, SqlType};
-use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, ObjectName, TimezoneInfo};
+use sqlparser::ast::{
+    ArrayElemTypeDef, CharacterLength, DataType, DateTimeField, ExactNumberInfo, IntervalFields, ObjectName,
+    TimezoneInfo,
+};
 
 /// PostgreSQL's limit of n in varchar(n) and char(n).
 const LENGTH_MAX: u64 = 10_485_760;
@@ -41,7 +45,7 @@ pub fn type_of(ty: &DataType) -> Result<PgType> {
             fraction(SqlType::Timestamp, *precision)
         }
         D::Timestamp(precision, _) => fraction(SqlType::Timestamptz, *precision),
-        D::Interval { .. } => SqlType::Interval.into(),
+        D::Interval { fields, precision } => interval(fields.as_ref(), *precision),
         D::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::Qualified(element, _)) => {
             array(type_of(element)?)?
         }
@@ -114,6 +118,66 @@ fn character_of(ty: SqlType, name: &str, length: u64) -> Result<PgType> {
 
 fn fraction(ty: SqlType, precision: Option<u64>) -> PgType {
     PgType { ty, typmod: precision.map_or(-1, |digits| digits.min(FRACTION_MAX) as i32) }
+}
+
+/// `interval day to second(3)`.
+fn interval(fields: Option<&IntervalFields>, precision: Option<u64>) -> PgType {
+    let fields = fields.map(|fields| match fields {
+        IntervalFields::Year => Fields::YEAR,
+        IntervalFields::Month => Fields::MONTH,
+        IntervalFields::Day => Fields::DAY,
+        IntervalFields::Hour => Fields::HOUR,
+        IntervalFields::Minute => Fields::MINUTE,
+        IntervalFields::Second => Fields::SECOND,
+        IntervalFields::YearToMonth => Fields::YEAR | Fields::MONTH,
+        IntervalFields::DayToHour => Fields::DAY | Fields::HOUR,
+        IntervalFields::DayToMinute => Fields::DAY | Fields::HOUR | Fields::MINUTE,
+        IntervalFields::DayToSecond => Fields::DAY | Fields::HOUR | Fields::MINUTE | Fields::SECOND,
+        IntervalFields::HourToMinute => Fields::HOUR | Fields::MINUTE,
+        IntervalFields::HourToSecond => Fields::HOUR | Fields::MINUTE | Fields::SECOND,
+        IntervalFields::MinuteToSecond => Fields::MINUTE | Fields::SECOND,
+    });
+    interval_of(fields, precision)
+}
+
+fn interval_of(fields: Option<Fields>, precision: Option<u64>) -> PgType {
+    let digits = precision.map(|digits| digits.min(FRACTION_MAX) as u8);
+    PgType { ty: SqlType::Interval, typmod: Fields::typmod(fields, digits) }
+}
+
+/// The type that a literal's fields say: `INTERVAL '1 2:03' DAY TO SECOND(1)`.
+///
+/// # Errors
+/// 42601 for fields that do not go together.
+pub fn interval_literal(
+    from: Option<&DateTimeField>,
+    to: Option<&DateTimeField>,
+    precision: Option<u64>,
+) -> Result<PgType> {
+    let place = |field: &DateTimeField| {
+        let all = [
+            (DateTimeField::Year, Fields::YEAR),
+            (DateTimeField::Month, Fields::MONTH),
+            (DateTimeField::Day, Fields::DAY),
+            (DateTimeField::Hour, Fields::HOUR),
+            (DateTimeField::Minute, Fields::MINUTE),
+            (DateTimeField::Second, Fields::SECOND),
+        ];
+        let found = all.into_iter().find(|(known, _)| known == field);
+        found.map(|(_, bit)| bit).ok_or_else(|| unit_syntax(field))
+    };
+    let Some(from) = from else { return Ok(interval_of(None, precision)) };
+    let first = place(from)?;
+    let fields = match to {
+        None => first,
+        Some(to) => Fields::between(first, place(to)?).ok_or_else(|| unit_syntax(to))?,
+    };
+    Ok(interval_of(Some(fields), precision))
+}
+
+fn unit_syntax(field: &DateTimeField) -> SqlError {
+    let word = field.to_string().to_lowercase();
+    SqlError::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{word}\""))
 }
 
 fn array(element: PgType) -> Result<PgType> {

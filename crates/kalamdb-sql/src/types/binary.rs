@@ -28,11 +28,7 @@ pub fn from_binary(bytes: &[u8], ty: PgType) -> Result<Datum> {
         Float8 => Datum::Float8(f64::from_be_bytes(exact(bytes)?)),
         SqlType::Numeric => decimal::fit(kalamdb_commons::Numeric::from_wire(bytes)?, ty)?,
         Bytea => Datum::Bytes(bytes.into()),
-        Char => match exact::<1>(bytes)?[0] {
-            0 => Datum::text(""),
-            byte if byte.is_ascii() => Datum::text(char::from(byte).to_string()),
-            byte => return string::utf8(&[byte]).map(Datum::text),
-        },
+        Char => Datum::text(string::char_of_byte(exact::<1>(bytes)?[0])),
         Date => Datum::Date(date(i32::from_be_bytes(exact(bytes)?))?),
         Time => {
             let us = i64::from_be_bytes(exact(bytes)?);

@@ -169,6 +169,7 @@ pub fn encoder(ty: PgType, format: Format, style: &Style, names: Arc<dyn Catalog
 pub fn to_text(datum: &Datum, ty: PgType, style: &Style, names: &dyn CatalogNames) -> Result<String> {
     match datum {
         Datum::Null => return Ok(String::new()),
+        Datum::Text(text) if ty.ty == SqlType::Char => return Ok(string::shown_char(text)),
         Datum::Text(text) => return Ok(text.to_string()),
         Datum::Record(record) => return record::text(record, style, names),
         Datum::Oid(oid) => {
@@ -205,6 +206,7 @@ fn text_encoder(ty: SqlType, style: &Style, names: Arc<dyn CatalogNames>) -> Box
         Numeric => Box::new(decimal::NumericText),
         Bytea if style.bytea_escape => Box::new(bytea::EscapeText),
         Bytea => Box::new(bytea::HexText),
+        Char => Box::new(string::CharText),
         Date => Box::new(datetime::DateText(style.date_style)),
         Time => Box::new(datetime::TimeText),
         Timestamp => Box::new(datetime::TimestampText { style: style.date_style, zone: None }),

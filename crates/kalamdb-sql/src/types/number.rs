@@ -66,6 +66,30 @@ pub(super) fn read_oid(text: &str, type_name: &str) -> Result<u32> {
     }
 }
 
+/// Reads a number as C's `strtoul` does: blanks, a sign, a base by its prefix, and as many digits as there are. xid and
+/// cid are read so; what follows the digits does not count.
+pub(super) fn read_unsigned(text: &str) -> u64 {
+    let text = text.trim_start_matches(super::is_blank);
+    let (negative, text) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (digits, base) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) if digits.starts_with(|ch: char| ch.is_ascii_hexdigit()) => (digits, 16),
+        _ if text.starts_with('0') => (text, 8),
+        _ => (text, 10),
+    };
+    let mut value: u64 = 0;
+    for digit in digits.chars().map_while(|ch| ch.to_digit(base)) {
+        let Some(next) = value.checked_mul(u64::from(base)).and_then(|value| value.checked_add(u64::from(digit)))
+        else {
+            return u64::MAX;
+        };
+        value = next;
+    }
+    if negative { value.wrapping_neg() } else { value }
+}
+
 /// Reads a floating-point number of either size.
 pub(super) fn read_float(text: &str, ty: SqlType) -> Result<Datum> {
     let name = ty.facts().sql_name;

@@ -1,7 +1,7 @@
 //! OIDs with names: regclass and its kin. Names are the catalog's, seen through [`CatalogNames`].
 
 use super::digits::put_u64;
-use super::number::read_oid;
+use super::number::{read_oid, read_unsigned};
 use super::{Encoder, cell, trim};
 use crate::function::{self, CatalogNames};
 use arrow_array::{Array, UInt32Array};
@@ -14,42 +14,166 @@ const COLLATIONS: &[(u32, &str)] = &[(100, "\"default\""), (950, "\"C\""), (951,
 
 /// Reads any type that is an OID: digits, `-` for none, or a name.
 pub(super) fn read(text: &str, ty: SqlType, names: &dyn CatalogNames) -> Result<Datum> {
-    if matches!(ty, SqlType::Oid | SqlType::Xid | SqlType::Cid) {
-        return read_oid(text, ty.facts().sql_name).map(Datum::Oid);
+    match ty {
+        SqlType::Oid => return read_oid(text, ty.facts().sql_name).map(Datum::Oid),
+        SqlType::Xid | SqlType::Cid => return Ok(Datum::Oid(read_unsigned(text) as u32)),
+        _ => {}
     }
     let name = trim(text);
-    if name == "-" {
+    if name == "-" && !matches!(ty, SqlType::Regoper | SqlType::Regoperator) {
         return Ok(Datum::Oid(0));
     }
     if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit()) {
         return read_oid(name, "oid").map(Datum::Oid);
     }
-    let missing = |state, kind: &str| Err(SqlError::new(state, format!("{kind} \"{name}\" does not exist")));
+    let missing = |state, kind: &str, shown: &str| SqlError::new(state, format!("{kind} \"{shown}\" does not exist"));
     let found = match ty {
-        SqlType::Regtype => return type_by_name(name).map(|ty| Datum::Oid(ty.ty.oid())),
-        SqlType::Regclass => names.relation_by_name(&split_name(name)?).map(|table| table.0),
-        SqlType::Regnamespace => names.namespace_by_name(&single(name)?),
-        SqlType::Regrole => names.role_by_name(&single(name)?),
-        SqlType::Regproc => function_by_name(name)?,
-        SqlType::Regprocedure => procedure_by_signature(name)?,
-        SqlType::Regcollation => {
-            let bare = split_name(name)?.pop().unwrap_or_default();
-            COLLATIONS.iter().find(|(_, shown)| shown.trim_matches('"') == bare).map(|(oid, _)| *oid)
+        SqlType::Regtype => return regtype(name, names).map(Datum::Oid),
+        SqlType::Regclass => {
+            let parts = qualified(split_name(name)?, ty, names)?;
+            let found = names.relation_by_name(&parts).map(|table| table.0);
+            found.ok_or_else(|| missing(SqlState::UNDEFINED_TABLE, "relation", &parts.join(".")))
         }
-        SqlType::Regoper | SqlType::Regoperator => return Err(SqlError::unsupported(format!("{ty} by name"))),
-        _ => return Err(SqlError::internal(format!("{ty} is no kind of OID"))),
+        SqlType::Regnamespace => {
+            let name = single(name)?;
+            names.namespace_by_name(&name).ok_or_else(|| missing(SqlState::UNDEFINED_SCHEMA, "schema", &name))
+        }
+        SqlType::Regrole => {
+            let name = single(name)?;
+            names.role_by_name(&name).ok_or_else(|| missing(SqlState::UNDEFINED_OBJECT, "role", &name))
+        }
+        SqlType::Regproc => {
+            function_by_name(name, names)?.ok_or_else(|| missing(SqlState::UNDEFINED_FUNCTION, "function", name))
+        }
+        SqlType::Regprocedure => {
+            procedure_by_signature(name, names)?.ok_or_else(|| missing(SqlState::UNDEFINED_FUNCTION, "function", name))
+        }
+        SqlType::Regcollation => {
+            let parts = qualified(split_name(name)?, ty, names)?;
+            let known =
+                COLLATIONS.iter().find(|(_, shown)| Some(shown.trim_matches('"')) == parts.last().map(String::as_str));
+            known.filter(|_| parts.len() == 1 || parts[0] == "pg_catalog").map(|(oid, _)| *oid).ok_or_else(|| {
+                let message = format!("collation \"{}\" for encoding \"UTF8\" does not exist", parts.join("."));
+                SqlError::new(SqlState::UNDEFINED_OBJECT, message)
+            })
+        }
+        SqlType::Regoper => operator_by_name(name, names),
+        SqlType::Regoperator => operator_by_signature(name, names),
+        _ => Err(SqlError::internal(format!("{ty} is no kind of OID"))),
     };
-    match (found, ty) {
-        (Some(oid), _) => Ok(Datum::Oid(oid)),
-        (None, SqlType::Regclass) => missing(SqlState::UNDEFINED_TABLE, "relation"),
-        (None, SqlType::Regnamespace) => missing(SqlState::UNDEFINED_SCHEMA, "schema"),
-        (None, SqlType::Regrole) => missing(SqlState::UNDEFINED_OBJECT, "role"),
-        (None, SqlType::Regcollation) => Err(SqlError::new(
-            SqlState::UNDEFINED_OBJECT,
-            format!("collation \"{name}\" for encoding \"UTF8\" does not exist"),
-        )),
-        (None, _) => missing(SqlState::UNDEFINED_FUNCTION, "function"),
+    found.map(Datum::Oid)
+}
+
+/// A qualified name whose database is left out and whose namespace exists.
+fn qualified(mut parts: Vec<String>, ty: SqlType, names: &dyn CatalogNames) -> Result<Vec<String>> {
+    let shown = parts.join(".");
+    if parts.len() > 3 {
+        let kind = if ty == SqlType::Regclass { "relation" } else { "qualified" };
+        let message = format!("improper {kind} name (too many dotted names): {shown}");
+        return Err(SqlError::new(SqlState::SYNTAX_ERROR, message));
     }
+    if parts.len() == 3 {
+        // One server serves one database, which has two names.
+        if !matches!(parts[0].as_str(), "kalamdb" | "postgres") {
+            let quote = if ty == SqlType::Regclass { "\"" } else { "" };
+            let message = format!("cross-database references are not implemented: {quote}{shown}{quote}");
+            return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+        }
+        parts.remove(0);
+    }
+    if parts.len() == 2 && names.namespace_by_name(&parts[0]).is_none() {
+        return Err(SqlError::new(SqlState::UNDEFINED_SCHEMA, format!("schema \"{}\" does not exist", parts[0])));
+    }
+    Ok(parts)
+}
+
+/// A type's OID; a table's name is its row type's in PostgreSQL, which is not there.
+fn regtype(name: &str, names: &dyn CatalogNames) -> Result<u32> {
+    if name.is_empty() {
+        return Err(SqlError::new(SqlState::SYNTAX_ERROR, "invalid type name \"\""));
+    }
+    type_by_name(name).map(|ty| ty.ty.oid()).map_err(|error| {
+        if error.state() != SqlState::UNDEFINED_OBJECT {
+            return error;
+        }
+        // A namespace that is not there is told first.
+        let parts = split_name(name).and_then(|parts| qualified(parts, SqlType::Regtype, names));
+        match parts {
+            Err(earlier) if earlier.state() != SqlState::INVALID_NAME => earlier,
+            _ => error,
+        }
+    })
+}
+
+fn no_operator(text: &str) -> SqlError {
+    SqlError::new(SqlState::UNDEFINED_FUNCTION, format!("operator does not exist: {text}"))
+}
+
+/// The operators that a name means: `+`, `pg_catalog.+`.
+fn operators_named(text: &str, names: &dyn CatalogNames) -> Result<&'static [&'static function::Operator]> {
+    let parts = qualified(split_name(text)?, SqlType::Regoper, names)?;
+    let built_in = parts.len() == 1 || parts[0] == "pg_catalog";
+    Ok(parts.last().filter(|_| built_in).map_or(&[], |name| function::operators(name)))
+}
+
+fn operator_by_name(text: &str, names: &dyn CatalogNames) -> Result<u32> {
+    match operators_named(text, names)? {
+        [] => Err(no_operator(text)),
+        [one] => Ok(one.oid),
+        _ => Err(SqlError::new(SqlState::AMBIGUOUS_FUNCTION, format!("more than one operator named {text}"))),
+    }
+}
+
+fn operator_by_signature(text: &str, names: &dyn CatalogNames) -> Result<u32> {
+    let (name, args) = signature(text)?;
+    let types: Vec<Option<SqlType>> =
+        args.iter()
+            .map(|arg| {
+                if trim(arg).eq_ignore_ascii_case("none") { Ok(None) } else { type_by_name(arg).map(|ty| Some(ty.ty)) }
+            })
+            .collect::<Result<_>>()?;
+    let (left, right) = match types.as_slice() {
+        [_] => {
+            return Err(SqlError::new(SqlState::UNDEFINED_PARAMETER, "missing argument")
+                .with_hint("Use NONE to denote the missing argument of a unary operator."));
+        }
+        [left, right] => (*left, *right),
+        _ => {
+            return Err(SqlError::new(SqlState::TOO_MANY_ARGUMENTS, "too many arguments")
+                .with_hint("Provide two argument types for operator."));
+        }
+    };
+    let found = operators_named(name, names)?.iter().find(|known| known.left == left && Some(known.right) == right);
+    found.map(|operator| operator.oid).ok_or_else(|| no_operator(text))
+}
+
+/// A name and the texts of the types in the brackets behind it.
+fn signature(text: &str) -> Result<(&str, Vec<&str>)> {
+    let wrong = |message: &str| SqlError::new(SqlState::INVALID_TEXT_REPRESENTATION, message);
+    let (name, rest) = text.split_once('(').ok_or_else(|| wrong("expected a left parenthesis"))?;
+    let inner = rest.strip_suffix(')').ok_or_else(|| wrong("expected a right parenthesis"))?;
+    if trim(inner).is_empty() {
+        return Ok((name, Vec::new()));
+    }
+    // Commas inside brackets and quotes are the type's own.
+    let (mut args, mut depth, mut quoted, mut start) = (Vec::new(), 0, false, 0);
+    for (at, ch) in inner.char_indices() {
+        match ch {
+            '"' => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted => depth -= 1,
+            ',' if !quoted && depth == 0 => {
+                args.push(&inner[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    args.push(&inner[start..]);
+    if args.iter().any(|arg| trim(arg).is_empty()) {
+        return Err(wrong("expected a type name"));
+    }
+    Ok((name, args))
 }
 
 /// Splits `a.B."c.d"` into folded parts.
@@ -107,8 +231,8 @@ fn single(text: &str) -> Result<String> {
 }
 
 /// The last part of a name that means something built in: alone or in pg_catalog.
-fn built_in(text: &str) -> Result<Option<String>> {
-    let mut parts = split_name(text)?;
+fn built_in(text: &str, names: &dyn CatalogNames) -> Result<Option<String>> {
+    let mut parts = qualified(split_name(text)?, SqlType::Regproc, names)?;
     Ok(match parts.as_slice() {
         [_] => parts.pop(),
         [namespace, _] if namespace == "pg_catalog" => parts.pop(),
@@ -116,8 +240,8 @@ fn built_in(text: &str) -> Result<Option<String>> {
     })
 }
 
-fn function_by_name(text: &str) -> Result<Option<u32>> {
-    let Some(name) = built_in(text)? else { return Ok(None) };
+fn function_by_name(text: &str, names: &dyn CatalogNames) -> Result<Option<u32>> {
+    let Some(name) = built_in(text, names)? else { return Ok(None) };
     match function::by_name(&name) {
         [] => Ok(None),
         [one] => Ok(Some(one.oid)),
@@ -127,13 +251,10 @@ fn function_by_name(text: &str) -> Result<Option<u32>> {
     }
 }
 
-fn procedure_by_signature(text: &str) -> Result<Option<u32>> {
-    let Some((name, args)) = text.strip_suffix(')').and_then(|text| text.split_once('(')) else {
-        return Err(SqlError::new(SqlState::INVALID_TEXT_REPRESENTATION, "expected a left parenthesis"));
-    };
-    let Some(name) = built_in(name)? else { return Ok(None) };
-    let args = args.split(',').filter(|arg| !arg.trim().is_empty());
-    let args: Vec<SqlType> = args.map(|arg| type_by_name(arg).map(|ty| ty.ty)).collect::<Result<_>>()?;
+fn procedure_by_signature(text: &str, names: &dyn CatalogNames) -> Result<Option<u32>> {
+    let (name, args) = signature(text)?;
+    let Some(name) = built_in(name, names)? else { return Ok(None) };
+    let args: Vec<SqlType> = args.into_iter().map(|arg| type_by_name(arg).map(|ty| ty.ty)).collect::<Result<_>>()?;
     Ok(function::by_name(&name).iter().find(|function| function.args == args).map(|function| function.oid))
 }
 
@@ -149,7 +270,13 @@ pub fn type_by_name(text: &str) -> Result<PgType> {
     match crate::parse::expression(&format!("CAST(NULL AS {text})")) {
         Ok(sqlparser::ast::Expr::Cast { data_type, .. }) => crate::parse::type_of(&data_type),
         Ok(_) => Err(syntax(format!("syntax error at or near \"{}\"", trim(text)))),
-        Err(error) if error.state() == SqlState::SYNTAX_ERROR => Err(syntax(error.message().to_owned())),
+        Err(error) if error.state() == SqlState::SYNTAX_ERROR => {
+            // A mark that begins no type is where PostgreSQL stops; the parser goes on to what stands behind the name.
+            match trim(text).chars().next().filter(|first| !first.is_alphanumeric() && !"_\"".contains(*first)) {
+                Some(first) => Err(syntax(format!("syntax error at or near \"{first}\""))),
+                None => Err(syntax(error.message().to_owned())),
+            }
+        }
         Err(error) => Err(error),
     }
 }
@@ -220,7 +347,9 @@ fn name_of(ty: SqlType, oid: u32, names: &dyn CatalogNames) -> Option<String> {
         SqlType::Regoper | SqlType::Regoperator => {
             let operator = function::all_operators().find(|operator| operator.oid == oid)?;
             if ty == SqlType::Regoper {
-                return Some(operator.name.to_owned());
+                // PostgreSQL qualifies a name that alone would be ambiguous.
+                let several = function::operators(operator.name).len() > 1;
+                return Some(format!("{}{}", if several { "pg_catalog." } else { "" }, operator.name));
             }
             let left = operator.left.map_or_else(|| "NONE".to_owned(), |ty| PgType::new(ty).to_string());
             Some(format!("{}({left},{})", operator.name, PgType::new(operator.right)))
@@ -231,7 +360,7 @@ fn name_of(ty: SqlType, oid: u32, names: &dyn CatalogNames) -> Option<String> {
 
 /// The name of one OID; `None` where digits are printed.
 pub(super) fn shown(ty: SqlType, oid: u32, names: &dyn CatalogNames) -> Option<String> {
-    if oid == 0 && !matches!(ty, SqlType::Oid | SqlType::Xid | SqlType::Cid | SqlType::Regoper) {
+    if oid == 0 && !matches!(ty, SqlType::Oid | SqlType::Xid | SqlType::Cid | SqlType::Regoper | SqlType::Regoperator) {
         return Some("-".to_owned());
     }
     name_of(ty, oid, names)
@@ -247,7 +376,8 @@ impl Encoder for NameText {
     fn encode(&self, array: &dyn Array, row: usize, out: &mut BytesMut) {
         let oid = cell::<UInt32Array>(array).value(row);
         if oid == 0 {
-            return out.put_slice(if self.ty == SqlType::Regoper { b"0" } else { b"-" });
+            let is_operator = matches!(self.ty, SqlType::Regoper | SqlType::Regoperator);
+            return out.put_slice(if is_operator { b"0" } else { b"-" });
         }
         match name_of(self.ty, oid, self.names.as_ref()) {
             Some(name) => out.put_slice(name.as_bytes()),

@@ -19,7 +19,7 @@ pub(super) fn read(text: &str, ty: PgType) -> Result<Datum> {
     Ok(match ty.ty {
         SqlType::Varchar | SqlType::Bpchar => Datum::text(fit(text, ty, false)?.as_ref()),
         SqlType::Name => Datum::text(cut_name(text)),
-        SqlType::Char => Datum::text(&text[..text.chars().next().map_or(0, char::len_utf8)]),
+        SqlType::Char => Datum::text(byte_char(text)),
         _ => Datum::text(text),
     })
 }
@@ -62,6 +62,33 @@ pub fn cut_name(text: &str) -> &str {
     &text[..text.floor_char_boundary(NAME_BYTES_MAX.min(text.len()))]
 }
 
+/// What a text is as "char": its first byte, or the one that three octal digits behind a backslash say. A byte above
+/// 127 is kept as the character of that number, so that order and equality are the bytes'.
+pub fn byte_char(text: &str) -> String {
+    let byte = match *text.as_bytes() {
+        [b'\\', a @ b'0'..=b'7', b @ b'0'..=b'7', c @ b'0'..=b'7'] => {
+            (u32::from(a - b'0') << 6 | u32::from(b - b'0') << 3 | u32::from(c - b'0')) as u8
+        }
+        [first, ..] => first,
+        [] => 0,
+    };
+    char_of_byte(byte)
+}
+
+/// A "char" of a byte; zero is the empty one.
+pub fn char_of_byte(byte: u8) -> String {
+    if byte == 0 { String::new() } else { char::from(byte).to_string() }
+}
+
+/// How a "char" is printed: bytes above 127 as a backslash and octal digits.
+pub fn shown_char(value: &str) -> String {
+    match value.chars().next() {
+        Some(ch) if !ch.is_ascii() => format!("\\{:03o}", u32::from(ch)),
+        Some(ch) => ch.to_string(),
+        None => String::new(),
+    }
+}
+
 /// Bytes to text.
 ///
 /// # Errors
@@ -99,6 +126,8 @@ pub(super) struct Text;
 pub(super) struct JsonbBinary;
 /// "char" in binary: always one byte.
 pub(super) struct CharBinary;
+/// "char" as text.
+pub(super) struct CharText;
 /// tid in binary: block and offset.
 pub(super) struct TidBinary;
 
@@ -115,7 +144,12 @@ impl Encoder for JsonbBinary {
 }
 impl Encoder for CharBinary {
     fn encode(&self, array: &dyn Array, row: usize, out: &mut BytesMut) {
-        out.put_u8(text_at(array, row).bytes().next().unwrap_or(0));
+        out.put_u8(text_at(array, row).chars().next().map_or(0, |ch| u32::from(ch) as u8));
+    }
+}
+impl Encoder for CharText {
+    fn encode(&self, array: &dyn Array, row: usize, out: &mut BytesMut) {
+        out.put_slice(shown_char(text_at(array, row)).as_bytes());
     }
 }
 impl Encoder for TidBinary {
@@ -126,9 +160,13 @@ impl Encoder for TidBinary {
     }
 }
 
-/// Reads `(block,offset)`.
+/// Reads `(block,offset)`. As with C's `strtoul`, blanks and a sign may stand before a number; what follows the closing
+/// bracket, or stands before the opening one, does not count.
 pub(super) fn tid_parts(text: &str) -> Option<(u32, u16)> {
-    let inner = super::trim(text).strip_prefix('(')?.strip_suffix(')')?;
-    let (block, offset) = inner.split_once(',')?;
-    Some((block.trim().parse().ok()?, offset.trim().parse().ok()?))
+    let (_, inner) = text.split_once('(')?;
+    let (block, rest) = inner.split_once(',')?;
+    let (offset, _) = rest.split_once(')')?;
+    let number = |part: &str| part.trim_start_matches(super::is_blank).parse::<i64>().ok();
+    let block = number(block).filter(|block| (i64::from(i32::MIN)..=i64::from(u32::MAX)).contains(block))?;
+    Some((block as u32, u16::try_from(number(offset)?).ok()?))
 }

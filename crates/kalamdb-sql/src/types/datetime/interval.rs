@@ -4,6 +4,7 @@ use super::parse::{self, Clock, Fault, Kind};
 use crate::types::IntervalStyle;
 use crate::types::digits::{put_2, put_fraction, put_i64, put_u64};
 use bytes::{BufMut, BytesMut};
+use kalamdb_commons::sql_type::IntervalFields;
 use kalamdb_commons::{Interval, Result, SqlError, SqlState};
 
 const SECOND_US: i64 = 1_000_000;
@@ -28,8 +29,8 @@ struct Sum {
 }
 
 /// Reads an interval.
-pub(in crate::types) fn read(text: &str, style: IntervalStyle) -> Result<Interval> {
-    let sum = plain(text, style).or_else(|fault| match fault {
+pub(in crate::types) fn read(text: &str, style: IntervalStyle, typmod: i32) -> Result<Interval> {
+    let sum = plain(text, style, IntervalFields::of(typmod).0).or_else(|fault| match fault {
         Fault::Format if text.trim_start().starts_with(['P', 'p']) => iso(text.trim()),
         fault => Err(fault),
     });
@@ -41,7 +42,39 @@ pub(in crate::types) fn read(text: &str, style: IntervalStyle) -> Result<Interva
         Fault::Range => out_of_range(),
         _ => SqlError::new(SqlState::INTERVAL_FIELD_OVERFLOW, format!("interval field value out of range: \"{text}\"")),
     })?;
-    sum.finish().ok_or_else(out_of_range)
+    sum.finish().map(|interval| fit(interval, typmod)).ok_or_else(out_of_range)
+}
+
+/// Makes an interval fit a type's modifier: what is below its last field is cut off, the second is rounded.
+pub fn fit(value: Interval, typmod: i32) -> Interval {
+    let (fields, digits) = IntervalFields::of(typmod);
+    let mut fitted = value;
+    match fields.map(IntervalFields::last) {
+        Some(IntervalFields::YEAR) => fitted = Interval { months: value.months / 12 * 12, days: 0, us: 0 },
+        Some(IntervalFields::MONTH) => (fitted.days, fitted.us) = (0, 0),
+        Some(IntervalFields::DAY) => fitted.us = 0,
+        Some(IntervalFields::HOUR) => fitted.us -= fitted.us % HOUR_US,
+        Some(IntervalFields::MINUTE) => fitted.us -= fitted.us % MINUTE_US,
+        _ => {}
+    }
+    if let Some(digits) = digits.filter(|digits| *digits < 6) {
+        let step = 10_i64.pow(6 - u32::from(digits));
+        let rounded = (fitted.us.saturating_abs().saturating_add(step / 2)) / step * step;
+        fitted.us = if fitted.us < 0 { -rounded } else { rounded };
+    }
+    fitted
+}
+
+/// What a number without a unit counts.
+fn unit_of(fields: Option<IntervalFields>) -> Unit {
+    match fields.map(IntervalFields::last) {
+        Some(IntervalFields::YEAR) => Unit::Months(12),
+        Some(IntervalFields::MONTH) => Unit::Months(1),
+        Some(IntervalFields::DAY) => Unit::Days(1),
+        Some(IntervalFields::HOUR) => Unit::Us(HOUR_US),
+        Some(IntervalFields::MINUTE) => Unit::Us(MINUTE_US),
+        _ => Unit::Us(SECOND_US),
+    }
 }
 
 fn out_of_range() -> SqlError {
@@ -86,7 +119,7 @@ impl Sum {
 }
 
 /// `1 year 2 mons`, `1-2`, `1 2:03:04`, `90 minutes ago`: read from the end, so that a number's unit is known.
-fn plain(text: &str, style: IntervalStyle) -> Result<Sum, Fault> {
+fn plain(text: &str, style: IntervalStyle, fields: Option<IntervalFields>) -> Result<Sum, Fault> {
     let found = parse::fields(text)?;
     let signs = found.iter().filter(|(kind, _)| *kind == Kind::Signed).count();
     // The SQL standard's leading sign counts for every field when none other has one.
@@ -102,22 +135,23 @@ fn plain(text: &str, style: IntervalStyle) -> Result<Sum, Fault> {
         match kind {
             Kind::Time => {
                 once(&mut seen, Unit::Us(0))?;
-                let us = clock_us(field)?;
+                let us = clock_us(field, fields)?;
                 sum.us += i128::from(if flip { -us } else { us });
                 unit = Some(Unit::Days(1));
             }
             Kind::Signed if field.contains(':') => {
                 once(&mut seen, Unit::Us(0))?;
-                let us = clock_us(&field[1..])?;
+                let us = clock_us(&field[1..], fields)?;
                 sum.us += i128::from(if field.starts_with('-') { -us } else { us });
                 unit = Some(Unit::Days(1));
             }
             Kind::Signed | Kind::Number | Kind::Date => {
-                let given = number(field, unit.take().unwrap_or(Unit::Us(SECOND_US)))?;
+                let given = number(field, unit.take().unwrap_or_else(|| unit_of(fields)))?;
                 once(&mut seen, given.0)?;
                 let (whole, part) = if flip { (-given.1, -given.2) } else { (given.1, given.2) };
                 sum.add(given.0, whole, part);
-                unit = Some(given.0);
+                // Days stand before hours.
+                unit = Some(if given.0 == Unit::Us(HOUR_US) { Unit::Days(1) } else { given.0 });
             }
             Kind::Word => match units(field).ok_or(Fault::Format)? {
                 Unit::Ago => ago = true,
@@ -136,8 +170,17 @@ fn plain(text: &str, style: IntervalStyle) -> Result<Sum, Fault> {
 }
 
 /// Hours may be any number here.
-fn clock_us(field: &str) -> Result<i64, Fault> {
-    let Clock(hour, minute, second, us) = parse::clock(field)?;
+fn clock_us(field: &str, fields: Option<IntervalFields>) -> Result<i64, Fault> {
+    let Clock(mut hour, mut minute, mut second, us) = parse::clock(field)?;
+    if fields == Some(IntervalFields::MINUTE | IntervalFields::SECOND)
+        && field.matches(':').count() == 1
+        && !field.contains('.')
+    {
+        (hour, minute, second) = (0, hour, minute);
+    }
+    if minute > 59 || second > 60 {
+        return Err(Fault::Field);
+    }
     let hours = hour.checked_mul(HOUR_US).ok_or(Fault::Field)?;
     hours.checked_add(minute * MINUTE_US + second * SECOND_US + us).ok_or(Fault::Field)
 }

@@ -64,7 +64,7 @@ pub fn days_in_month(year: i64, month: u32) -> u32 {
 /// Reads a value of one of the date and time types, applying the modifier.
 pub(super) fn read(text: &str, ty: PgType, style: &Style) -> Result<Datum> {
     if ty.ty == SqlType::Interval {
-        return interval::read(text, style.interval_style).map(Datum::Interval);
+        return interval::read(text, style.interval_style, ty.typmod).map(Datum::Interval);
     }
     let report = |fault| report(fault, text, ty.ty);
     let written = parse::read(text, style.date_style.order, ty.ty == SqlType::Time).map_err(report)?;
