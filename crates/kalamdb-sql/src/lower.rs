@@ -325,19 +325,10 @@ struct ArrayWork {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Work {
     Build,
-    Subscript {
-        base: i64,
-    },
-    Slice {
-        base: i64,
-        low: bool,
-        high: bool,
-    },
+    Subscript { base: i64 },
+    Slice { base: i64, low: bool, high: bool },
     ThroughText(PgType),
-    Each {
-        body: Body,
-        gather: Gather,
-    },
+    Each { body: Body, gather: Gather },
 }
 
 /// The compiled expression of an [`Each`] with the names of the columns it reads, the item's first.

@@ -169,7 +169,7 @@ impl Binder<'_> {
 
     fn follow(&mut self, scalar: Scalar, path: &Path, to: SqlType) -> Scalar {
         if let Scalar::Const(datum, from) = &scalar
-            && from.ty != SqlType::Bpchar
+            && !matches!(from.ty, SqlType::Bpchar | SqlType::Char)
             && let Some(datum) = literal::converted(datum, to)
         {
             return Scalar::Const(datum, to.into());
