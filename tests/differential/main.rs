@@ -23,6 +23,7 @@ use kalamdb_tests::{Postgres, Server, budget, updates_expectations};
 use known::Known;
 use pipe::{Pipe, Whom};
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -115,6 +116,8 @@ fn answers_are_postgresqls() {
         println!("SKIPPED: comparison with PostgreSQL 15, which is not installed");
         return;
     };
+    let made = Command::new("psql").args(postgres.psql_args()).args(["-X", "-c", pipe::DATABASE_MADE]).output();
+    assert!(made.is_ok_and(|made| made.status.success()), "PostgreSQL makes a database");
     let server = Server::start();
     let seed = budget("KALAMDB_SEED", 1);
     let chosen = std::env::var("KALAMDB_DIFFERENTIAL").ok();

@@ -9,6 +9,12 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// PostgreSQL's database for this: letters beyond ASCII have cases and classes, and the order is that of the code points,
+/// as in KalamDB.
+pub const DATABASE: &str = "differential";
+/// What makes it.
+pub const DATABASE_MADE: &str =
+    "CREATE DATABASE differential TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C.UTF-8' ENCODING 'UTF8'";
 /// How many rows a set-returning function is asked for.
 const ROWS_MAX: u32 = 20;
 /// How long one answer may take; the servers give up much earlier ([`SETTINGS`]).
@@ -65,7 +71,7 @@ impl<'a> Pipe<'a> {
                 let stream = TcpStream::connect(postgres.address()).expect("the port is open");
                 stream.set_nodelay(true).expect("no delay");
                 let mut peer = Peer { stream, key: Vec::new() };
-                peer.send(&startup("postgres", "postgres"));
+                peer.send(&startup("postgres", DATABASE));
                 peer.until('Z');
                 peer
             }

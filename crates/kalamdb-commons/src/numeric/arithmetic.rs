@@ -261,13 +261,13 @@ impl Numeric {
     /// The largest integer not above.
     pub fn floor(&self) -> Self {
         let whole = self.trunc(0);
-        if self.sign() < 0 && self.is_finite() && whole != *self { whole.plus(-1) } else { whole }
+        if self.sign() < 0 && self.is_finite() && whole.compare(self).is_ne() { whole.plus(-1) } else { whole }
     }
 
     /// The smallest integer not below.
     pub fn ceil(&self) -> Self {
         let whole = self.trunc(0);
-        if self.sign() > 0 && self.is_finite() && whole != *self { whole.plus(1) } else { whole }
+        if self.sign() > 0 && self.is_finite() && whole.compare(self).is_ne() { whole.plus(1) } else { whole }
     }
 
     fn plus(&self, step: i64) -> Self {

@@ -2,7 +2,7 @@
 
 use super::syntax::trim_name;
 use crate::parse;
-use sqlparser::ast::{AccessExpr, CeilFloorKind, Expr, Query, SelectItem, SetExpr};
+use sqlparser::ast::{AccessExpr, BinaryOperator, CeilFloorKind, Expr, Query, SelectItem, SetExpr};
 
 /// How much a name counts: a type's name gives way to a column's or a function's.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
@@ -52,6 +52,8 @@ fn figure(expr: &Expr) -> Option<(String, Strength)> {
         Expr::Ceil { field: CeilFloorKind::DateTimeField(_), .. } => strong("ceil"),
         Expr::Floor { field: CeilFloorKind::DateTimeField(_), .. } => strong("floor"),
         Expr::Position { .. } => strong("position"),
+        Expr::IsNormalized { negated: false, .. } => strong("is_normalized"),
+        Expr::BinaryOp { op: BinaryOperator::Overlaps, .. } => strong("overlaps"),
         Expr::Overlay { .. } => strong("overlay"),
         Expr::Substring { shorthand, .. } => strong(if *shorthand { "substr" } else { "substring" }),
         Expr::Trim { trim_where, .. } => strong(trim_name(trim_where.as_ref())),

@@ -197,6 +197,15 @@ impl Binder<'_> {
             "greatest" | "least" => self.extreme(name, call, position)?,
             "grouping" => self.grouping(call, position)?,
             "row" => self.row_call(call)?,
+            // NORMALIZE(text, NFD): the form is a word of the grammar.
+            "normalize" => match arguments(call)?.as_slice() {
+                [operand, Expr::Identifier(form)] if is_normal_form(form) => {
+                    let operand = self.placed(operand)?;
+                    let form = literal::unknown(Datum::text(form.value.to_ascii_uppercase()));
+                    self.call("normalize", vec![operand, (form, None)], position)?
+                }
+                _ => return Ok(None),
+            },
             "current_timestamp" | "localtimestamp" | "localtime" => {
                 let scalar = self.bare_function(name, position)?;
                 let Some(scalar) = scalar else { return Ok(None) };
@@ -311,6 +320,13 @@ impl Binder<'_> {
             Expr::Floor { expr: operand, field: ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => {
                 ("floor", vec![operand.as_ref()])
             }
+            Expr::IsNormalized { expr: operand, form, negated } => {
+                let form = form.map_or("NFC".to_owned(), |form| form.to_string());
+                let operand = self.placed(operand)?;
+                let form = literal::unknown(Datum::text(form));
+                let verdict = self.call("is_normalized", vec![operand, (form, None)], position)?;
+                return Ok(if *negated { Scalar::Not(Box::new(verdict)) } else { verdict });
+            }
             Expr::Position { expr: part, r#in } => ("position", vec![r#in.as_ref(), part.as_ref()]),
             Expr::Overlay { expr: whole, overlay_what, overlay_from, overlay_for } => {
                 let mut args = vec![whole.as_ref(), overlay_what.as_ref(), overlay_from.as_ref()];
@@ -345,6 +361,11 @@ impl Binder<'_> {
         }
         self.call(name, bound, position)
     }
+}
+
+fn is_normal_form(word: &ast::Ident) -> bool {
+    let forms = ["NFC", "NFD", "NFKC", "NFKD"];
+    word.quote_style.is_none() && forms.iter().any(|form| word.value.eq_ignore_ascii_case(form))
 }
 
 /// The function behind TRIM.

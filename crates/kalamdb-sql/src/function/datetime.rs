@@ -3,11 +3,11 @@
 //!
 //! Times of day, dates and timestamps are counted from 1970; PostgreSQL rounds and bins relative to 2000.
 
-use super::rows::{f, fail, interval_native};
+use super::rows::{f, fail, interval_native, text_of};
 use super::{Call, Function};
 use crate::types::TimeZone;
-use chrono::offset::{LocalResult, Offset as _, TimeZone as _};
-use kalamdb_commons::{Interval, Numeric, Result, SqlError, SqlState};
+use crate::types::datetime::zone;
+use kalamdb_commons::{Datum, Interval, Numeric, Result, SqlError, SqlState, SqlType};
 
 pub(super) const SECOND_US: i64 = 1_000_000;
 pub(super) const MINUTE_US: i64 = 60 * SECOND_US;
@@ -29,15 +29,15 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(2550 "integer_pl_date" (days: Int4, a: Date) -> Date { move_date(a, i64::from(days)) }),
     f!(1140 "date_mi" (a: Date, b: Date) -> Int4 { days_between(a, b) }),
     f!(2071 "date_pl_interval" (a: Date, b: Interval) -> Timestamp { plus(date_to_timestamp(a)?, b) }),
-    f!(2072 "date_mi_interval" (a: Date, b: Interval) -> Timestamp { plus(date_to_timestamp(a)?, negative(b)?) }),
+    f!(2072 "date_mi_interval" (a: Date, b: Interval) -> Timestamp { minus(date_to_timestamp(a)?, b) }),
     f!(2546 "interval_pl_date" (b: Interval, a: Date) -> Timestamp { plus(date_to_timestamp(a)?, b) }),
-    f!(1272 "datetime_pl" (a: Date, b: Time) -> Timestamp { in_range(date_to_timestamp(a)?.checked_add(b)) }),
-    f!(1296 "timedate_pl" (b: Time, a: Date) -> Timestamp { in_range(date_to_timestamp(a)?.checked_add(b)) }),
+    f!(1272 "datetime_pl" (a: Date, b: Time) -> Timestamp { date_at(a, b) }),
+    f!(1296 "timedate_pl" (b: Time, a: Date) -> Timestamp { date_at(a, b) }),
     f!(2032 "timestamp_pl_interval" (a: Timestamp, b: Interval) -> Timestamp { plus(a, b) }),
-    f!(2033 "timestamp_mi_interval" (a: Timestamp, b: Interval) -> Timestamp { plus(a, negative(b)?) }),
+    f!(2033 "timestamp_mi_interval" (a: Timestamp, b: Interval) -> Timestamp { minus(a, b) }),
     f!(2548 "interval_pl_timestamp" (b: Interval, a: Timestamp) -> Timestamp { plus(a, b) }),
     f!(call; 1189 stable "timestamptz_pl_interval" (a: Timestamptz, b: Interval) -> Timestamptz { plus_zoned(a, b, &call.around.style().time_zone) }),
-    f!(call; 1190 stable "timestamptz_mi_interval" (a: Timestamptz, b: Interval) -> Timestamptz { plus_zoned(a, negative(b)?, &call.around.style().time_zone) }),
+    f!(call; 1190 stable "timestamptz_mi_interval" (a: Timestamptz, b: Interval) -> Timestamptz { if is_finite(a) { plus_zoned(a, turned(b)?, &call.around.style().time_zone) } else { Ok(a) } }),
     f!(call; 2549 stable "interval_pl_timestamptz" (b: Interval, a: Timestamptz) -> Timestamptz { plus_zoned(a, b, &call.around.style().time_zone) }),
     f!(2031 "timestamp_mi" (a: Timestamp, b: Timestamp) -> Interval { interval_native(difference(a, b)?) }),
     f!(1188 "timestamptz_mi" (a: Timestamptz, b: Timestamptz) -> Interval { interval_native(difference(a, b)?) }),
@@ -75,14 +75,11 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(6177 "date_bin" (stride: Interval, a: Timestamp, origin: Timestamp) -> Timestamp { bin(stride, a, origin) }),
     f!(6178 "date_bin" (stride: Interval, a: Timestamptz, origin: Timestamptz) -> Timestamptz { bin(stride, a, origin) }),
 
-    f!(1159 "timezone" (zone: Text, a: Timestamptz) -> Timestamp { local_of(a, &zone_named(zone)?) }),
-    f!(2069 "timezone" (zone: Text, a: Timestamp) -> Timestamptz { utc_of(a, &zone_named(zone)?) }),
-    f!(1026 "timezone" (zone: Interval, a: Timestamptz) -> Timestamp { local_of(a, &zone_of(zone)?) }),
-    f!(2070 "timezone" (zone: Interval, a: Timestamp) -> Timestamptz { utc_of(a, &zone_of(zone)?) }),
+    f!(1159 "timezone" (zone: Text, a: Timestamptz) -> Timestamp { if is_finite(a) { timestamp_of(a, &zone_named(zone)?) } else { Ok(a) } }),
+    f!(2069 "timezone" (zone: Text, a: Timestamp) -> Timestamptz { if is_finite(a) { utc_of(a, &zone_named(zone)?) } else { Ok(a) } }),
+    f!(call; 1026 "timezone" (zone: Interval, a: Timestamptz) -> Timestamp { if is_finite(a) { timestamp_of(a, &zone_of(zone, call)?) } else { Ok(a) } }),
+    f!(call; 2070 "timezone" (zone: Interval, a: Timestamp) -> Timestamptz { if is_finite(a) { utc_of(a, &zone_of(zone, call)?) } else { Ok(a) } }),
 
-    f!(2041 lax "overlaps" (a: Timestamp, b: Timestamp, c: Timestamp, d: Timestamp) -> Bool { Ok(overlap((a, b), (c, d))) }),
-    f!(1304 lax "overlaps" (a: Timestamptz, b: Timestamptz, c: Timestamptz, d: Timestamptz) -> Bool { Ok(overlap((a, b), (c, d))) }),
-    f!(1308 lax "overlaps" (a: Time, b: Time, c: Time, d: Time) -> Bool { Ok(overlap((a, b), (c, d))) }),
 
     f!(2649 volatile "clock_timestamp" () -> Timestamptz { Ok(kalamdb_commons::clock::now_us()) }),
     f!(call; 274 volatile "timeofday" () -> Text { super::template::time_of_day_text(call) }),
@@ -216,6 +213,15 @@ pub(super) fn round_us(us: i64, digits: i32) -> i64 {
     if us >= 0 { us.saturating_add(half) / unit * unit } else { -((half.saturating_sub(us)) / unit * unit) }
 }
 
+/// [`round_timestamp`] where the digits are an argument.
+pub(super) fn round_checked(timestamp: i64, digits: i32) -> Result<i64> {
+    if !(-1..=6).contains(&digits) && is_finite(timestamp) {
+        let message = format!("timestamp({digits}) precision must be between 0 and 6");
+        return fail(SqlState::INVALID_PARAMETER_VALUE, message);
+    }
+    Ok(round_timestamp(timestamp, digits))
+}
+
 pub(super) fn round_timestamp(timestamp: i64, digits: i32) -> i64 {
     if !is_finite(timestamp) {
         return timestamp;
@@ -233,6 +239,22 @@ pub(super) fn plus(timestamp: i64, interval: Interval) -> Result<i64> {
     }
     let moved = plus_days(plus_months(timestamp, interval.months)?, interval.days)?;
     in_range(moved.checked_add(interval.us))
+}
+
+/// A timestamp minus an interval.
+fn minus(timestamp: i64, interval: Interval) -> Result<i64> {
+    if is_finite(timestamp) { plus(timestamp, turned(interval)?) } else { Ok(timestamp) }
+}
+
+/// The other way; what cannot be turned leads out of every range.
+fn turned(interval: Interval) -> Result<Interval> {
+    negative(interval).map_err(|_| out_of_range("timestamp"))
+}
+
+/// A date with a time of day.
+fn date_at(date: i32, time: i64) -> Result<i64> {
+    let midnight = date_to_timestamp(date)?;
+    if is_finite(midnight) { in_range(midnight.checked_add(time)) } else { Ok(midnight) }
 }
 
 fn plus_months(timestamp: i64, months: i32) -> Result<i64> {
@@ -523,17 +545,6 @@ fn bin(stride: Interval, timestamp: i64, origin: i64) -> Result<i64> {
     in_range(origin.checked_add(since - since.rem_euclid(width)))
 }
 
-/// The SQL standard's rule: end points may be in any order, and a point counts as a period.
-fn overlap(first: (i64, i64), second: (i64, i64)) -> bool {
-    let ordered = |(a, b): (i64, i64)| if a <= b { (a, b) } else { (b, a) };
-    let ((s1, e1), (s2, e2)) = (ordered(first), ordered(second));
-    match s1.cmp(&s2) {
-        std::cmp::Ordering::Greater => s1 < e2,
-        std::cmp::Ordering::Less => s2 < e1,
-        std::cmp::Ordering::Equal => true,
-    }
-}
-
 /// The session's local time.
 pub(super) fn to_local(timestamp: i64, call: &Call<'_>) -> Result<i64> {
     local_of(timestamp, &call.around.style().time_zone)
@@ -544,12 +555,19 @@ pub(super) fn to_utc(timestamp: i64, call: &Call<'_>) -> Result<i64> {
     utc_of(timestamp, &call.around.style().time_zone)
 }
 
-/// The local time of a zone.
+/// The local time of a zone, which may lie a few hours before the first timestamp.
 pub(super) fn local_of(timestamp: i64, zone: &TimeZone) -> Result<i64> {
     if !is_finite(timestamp) {
         return Ok(timestamp);
     }
-    in_range(timestamp.checked_add(i64::from(offset_at(timestamp, zone)) * SECOND_US))
+    let local = timestamp.checked_add(i64::from(offset_at(timestamp, zone)) * SECOND_US);
+    local.filter(|local| is_finite(*local)).ok_or_else(|| out_of_range("timestamp"))
+}
+
+/// [`local_of`] as a value.
+pub(super) fn timestamp_of(timestamp: i64, zone: &TimeZone) -> Result<i64> {
+    let local = local_of(timestamp, zone)?;
+    if is_finite(local) { in_range(Some(local)) } else { Ok(local) }
 }
 
 /// UTC of a zone's local time. A time that a change of clocks skipped is read with the offset before it, one that
@@ -558,101 +576,25 @@ pub(super) fn utc_of(timestamp: i64, zone: &TimeZone) -> Result<i64> {
     if !is_finite(timestamp) {
         return Ok(timestamp);
     }
-    let offset = match zone {
-        TimeZone::Fixed(seconds, _) => *seconds,
-        TimeZone::Named(zone) => match zone.offset_from_local_datetime(&naive(timestamp)) {
-            LocalResult::Single(offset) | LocalResult::Ambiguous(_, offset) => offset.fix().local_minus_utc(),
-            LocalResult::None => offset_at(timestamp - DAY_US, &TimeZone::Named(*zone)),
-        },
-    };
+    let offset = zone::offset_of_local(zone, timestamp);
     in_range(timestamp.checked_sub(i64::from(offset) * SECOND_US))
 }
 
 /// Seconds east of UTC at a moment.
 pub(super) fn offset_at(timestamp: i64, zone: &TimeZone) -> i32 {
-    match zone {
-        TimeZone::Fixed(seconds, _) => *seconds,
-        TimeZone::Named(zone) => zone.offset_from_utc_datetime(&naive(timestamp)).fix().local_minus_utc(),
-    }
-}
-
-/// For look-ups of offsets: what the library's calendar does not hold is cut to its ends.
-fn naive(timestamp: i64) -> chrono::NaiveDateTime {
-    chrono::DateTime::from_timestamp_micros(timestamp).map_or_else(
-        || {
-            let end = if timestamp < 0 { chrono::NaiveDateTime::MIN } else { chrono::NaiveDateTime::MAX };
-            // A day inside, so that offsets can be added.
-            let day = chrono::TimeDelta::days(2);
-            if timestamp < 0 { end + day } else { end - day }
-        },
-        |at| at.naive_utc(),
-    )
+    zone::offset_at(zone, timestamp)
 }
 
 /// A zone by its name (any case), an abbreviation or a POSIX-like offset.
 pub(super) fn zone_named(name: &str) -> Result<TimeZone> {
-    types_zone(name)
+    zone::of_function(name)
         .ok_or_else(|| SqlError::new(SqlState::INVALID_PARAMETER_VALUE, format!("time zone \"{name}\" not recognized")))
 }
 
-fn types_zone(name: &str) -> Option<TimeZone> {
-    let trimmed = name.trim();
-    if let Ok(zone) = trimmed.parse::<chrono_tz::Tz>() {
-        return Some(TimeZone::Named(zone));
-    }
-    if let Some(zone) = chrono_tz::TZ_VARIANTS.iter().find(|zone| zone.name().eq_ignore_ascii_case(trimmed)) {
-        return Some(TimeZone::Named(*zone));
-    }
-    if let Some((_, hours)) = ABBREVIATIONS.iter().find(|(short, _)| short.eq_ignore_ascii_case(trimmed)) {
-        return Some(TimeZone::Fixed((hours * 3600.0) as i32, trimmed.to_ascii_uppercase()));
-    }
-    // POSIX counts hours west of Greenwich: `UTC+2` and `+02` are two hours behind.
-    let letters = trimmed.find(|c: char| !c.is_ascii_alphabetic())?;
-    let (sign, digits) = match trimmed[letters..].chars().next()? {
-        '+' => (-1, &trimmed[letters + 1..]),
-        '-' => (1, &trimmed[letters + 1..]),
-        _ => (-1, &trimmed[letters..]),
-    };
-    let mut parts = digits.split(':');
-    let hours: i32 = parts.next()?.parse().ok()?;
-    let minutes: i32 = parts.next().map_or(Some(0), |part| part.parse().ok())?;
-    let in_range = (0..=167).contains(&hours) && (0..60).contains(&minutes) && parts.next().is_none();
-    in_range.then(|| TimeZone::Fixed(sign * (hours * 3600 + minutes * 60), trimmed.to_owned()))
-}
-
-/// The most used of PostgreSQL's default abbreviations, in hours.
-const ABBREVIATIONS: &[(&str, f64)] = &[
-    ("Z", 0.0),
-    ("ZULU", 0.0),
-    ("WET", 0.0),
-    ("WEST", 1.0),
-    ("BST", 1.0),
-    ("CEST", 2.0),
-    ("EEST", 3.0),
-    ("MSK", 3.0),
-    ("IST", 2.0),
-    ("PKT", 5.0),
-    ("JST", 9.0),
-    ("KST", 9.0),
-    ("AEST", 10.0),
-    ("AEDT", 11.0),
-    ("NZST", 12.0),
-    ("NZDT", 13.0),
-    ("EDT", -4.0),
-    ("CST", -6.0),
-    ("CDT", -5.0),
-    ("MDT", -6.0),
-    ("PST", -8.0),
-    ("PDT", -7.0),
-    ("AKST", -9.0),
-    ("AKDT", -8.0),
-    ("AST", -4.0),
-    ("ADT", -3.0),
-];
-
-fn zone_of(interval: Interval) -> Result<TimeZone> {
+fn zone_of(interval: Interval, call: &Call<'_>) -> Result<TimeZone> {
     if interval.months != 0 || interval.days != 0 {
-        let message = "interval time zone must not include months or days";
+        let shown = text_of(&Datum::Interval(interval), SqlType::Interval.into(), call)?;
+        let message = format!("interval time zone \"{shown}\" must not include months or days");
         return fail(SqlState::INVALID_PARAMETER_VALUE, message);
     }
     let seconds = i32::try_from(interval.us / SECOND_US).map_err(|_| interval_range())?;

@@ -2,8 +2,8 @@
 
 use super::Function;
 use super::datetime::{
-    Civil, DAY_US, HOUR_US, MINUTE_US, SECOND_US, civil_date, day_number, is_finite, local_of, offset_at, to_local,
-    to_utc, utc_of, zone_named,
+    Civil, DAY_US, HOUR_US, MINUTE_US, SECOND_US, civil_date, date_to_timestamp, day_number, is_finite, local_of,
+    offset_at, to_local, to_utc, utc_of, zone_named,
 };
 use super::rows::{f, interval_native};
 use kalamdb_commons::numeric::arithmetic::Op;
@@ -16,7 +16,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(6202 "extract" (field: Text, a: Timestamp) -> Numeric { timestamp_field(field, a, None)?.map(Field::numeric).transpose() }),
     f!(call; 6203 stable "extract" (field: Text, a: Timestamptz) -> Numeric { timestamp_field(field, a, Some(&call.around.style().time_zone))?.map(Field::numeric).transpose() }),
     f!(6204 "extract" (field: Text, a: Interval) -> Numeric { Some(Field::numeric(interval_field(field, a)?)).transpose() }),
-    f!(1384 "date_part" (field: Text, a: Date) -> Float8 { date_field(field, a)?.map(Field::float).transpose() }),
+    f!(1384 "date_part" (field: Text, a: Date) -> Float8 { timestamp_field(field, date_to_timestamp(a)?, None)?.map(Field::float).transpose() }),
     f!(1385 "date_part" (field: Text, a: Time) -> Float8 { time_field(field, a)?.float() }),
     f!(2021 "date_part" (field: Text, a: Timestamp) -> Float8 { timestamp_field(field, a, None)?.map(Field::float).transpose() }),
     f!(call; 1171 stable "date_part" (field: Text, a: Timestamptz) -> Float8 { timestamp_field(field, a, Some(&call.around.style().time_zone))?.map(Field::float).transpose() }),
@@ -93,6 +93,11 @@ impl Unit {
 
     fn of(name: &str, ty: SqlType) -> Result<Unit> {
         Unit::named(name).ok_or_else(|| {
+            // Words for moments are known, and have no field.
+            let words = ["now", "today", "tomorrow", "yesterday", "infinity", "-infinity", "allballs"];
+            if ty != SqlType::Time && words.contains(&name.to_ascii_lowercase().as_str()) {
+                return not_supported(name, ty);
+            }
             let message = format!("unit \"{}\" not recognized for type {ty}", name.to_ascii_lowercase());
             SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message)
         })

@@ -57,6 +57,12 @@ fn like(args: &[ArrayRef], call: &Call<'_>, fold: Fold, positive: bool) -> Resul
     Ok(Arc::new(BooleanArray::from(verdicts)))
 }
 
+/// LIKE of binary strings: a byte is what a character is elsewhere.
+pub(super) fn bytes_match(bytes: &[u8], pattern: &[u8]) -> Result<bool> {
+    let text = |bytes: &[u8]| -> String { bytes.iter().copied().map(char::from).collect() };
+    Matcher::new(&text(pattern)).matches(&text(bytes))
+}
+
 fn folded(text: &str, fold: Fold) -> String {
     match fold {
         Fold::Exact => text.to_owned(),

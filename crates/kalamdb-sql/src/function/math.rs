@@ -57,8 +57,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(320 "width_bucket" (a: Float8, low: Float8, high: Float8, count: Int4) -> Int4 { bucket(a, low, high, count) }),
     f!(2170 "width_bucket" (a: Numeric, low: Numeric, high: Numeric, count: Int4) -> Int4 { numeric_bucket(&a, &low, &high, count) }),
     f!(1610 "pi" () -> Float8 { Ok(std::f64::consts::PI) }),
-    f!(1608 "degrees" (a: Float8) -> Float8 { finite(a.to_degrees(), a.is_infinite()) }),
-    f!(1609 "radians" (a: Float8) -> Float8 { Ok(a.to_radians()) }),
+    f!(1608 "degrees" (a: Float8) -> Float8 { finite(a / 1.0_f64.to_radians(), a.is_infinite()) }),
+    f!(1609 "radians" (a: Float8) -> Float8 { not_vanished(a.to_radians(), a == 0.0) }),
     f!(1604 "sin" (a: Float8) -> Float8 { angle(a, f64::sin) }),
     f!(1605 "cos" (a: Float8) -> Float8 { angle(a, f64::cos) }),
     f!(1606 "tan" (a: Float8) -> Float8 { angle(a, f64::tan) }),
@@ -105,7 +105,7 @@ fn power(a: f64, b: f64) -> Result<f64> {
         let message = "zero raised to a negative power is undefined";
         return fail(SqlState::INVALID_ARGUMENT_FOR_POWER_FUNCTION, message);
     }
-    if a < 0.0 && b.is_finite() && a.is_finite() && b.fract() != 0.0 {
+    if a < 0.0 && b.is_finite() && b.fract() != 0.0 {
         let message = "a negative number raised to a non-integer power yields a complex result";
         return fail(SqlState::INVALID_ARGUMENT_FOR_POWER_FUNCTION, message);
     }

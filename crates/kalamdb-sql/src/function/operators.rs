@@ -435,6 +435,8 @@ pub(super) static OPERATORS: &[Operator] = {
         o(1226, "~*", Some(Name), Text, Bool, Function(1240)),
         o(1228, "~*", Some(Text), Text, Bool, Function(1238)),
         o(1234, "~*", Some(Bpchar), Text, Bool, Function(1656)),
+        o(2016, "~~", Some(Bytea), Bytea, Bool, Function(2005)),
+        o(2017, "!~~", Some(Bytea), Bytea, Bool, Function(2006)),
         o(1207, "~~", Some(Name), Text, Bool, Function(858)),
         o(1209, "~~", Some(Text), Text, Bool, Function(850)),
         o(1211, "~~", Some(Bpchar), Text, Bool, Function(1631)),

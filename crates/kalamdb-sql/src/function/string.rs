@@ -70,14 +70,12 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(2090 "to_hex" (a: Int8) -> Text { Ok(format!("{a:x}")) }),
     f!(2311 "md5" (a: Text) -> Text { Ok(hex(&super::digest::md5(a.as_bytes()))) }),
     f!(2321 "md5" (a: Bytea) -> Text { Ok(hex(&super::digest::md5(a))) }),
-    f!(3419 "sha224" (a: Bytea) -> Bytea { let _ = a; Err::<Vec<u8>, _>(SqlError::unsupported("sha224")) }),
+    f!(3419 "sha224" (a: Bytea) -> Bytea { Ok(<sha2::Sha224 as sha2::Digest>::digest(a).to_vec()) }),
     f!(3420 "sha256" (a: Bytea) -> Bytea { Ok(digest::digest(&digest::SHA256, a).as_ref().to_vec()) }),
     f!(3421 "sha384" (a: Bytea) -> Bytea { Ok(digest::digest(&digest::SHA384, a).as_ref().to_vec()) }),
     f!(3422 "sha512" (a: Bytea) -> Bytea { Ok(digest::digest(&digest::SHA512, a).as_ref().to_vec()) }),
     f!(1946 "encode" (a: Bytea, format: Text) -> Text { encode(a, format) }),
     f!(1947 "decode" (a: Text, format: Text) -> Bytea { decode(a, format) }),
-    f!(721 "get_byte" (a: Bytea, n: Int4) -> Int4 { byte_at(a, n).map(|(_, byte)| i32::from(byte)) }),
-    f!(722 "set_byte" (a: Bytea, n: Int4, byte: Int4) -> Bytea { set_byte(a, n, byte) }),
     f!(1714 stable "convert_from" (a: Bytea, encoding: Name) -> Text { convert_from(a, encoding) }),
     f!(1717 stable "convert_to" (a: Text, encoding: Name) -> Bytea { convert_to(a, encoding) }),
     f!(1813 stable "convert" (a: Bytea, from: Name, to: Name) -> Bytea { convert_to(&convert_from(a, from)?, to) }),
@@ -95,8 +93,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     k!(6160 lax "string_to_table" (Text, Text) -> Text = Kind::Set(|args, _| Ok(table_of(pieces(&args))))),
     k!(6161 lax "string_to_table" (Text, Text, Text) -> Text = Kind::Set(|args, _| Ok(table_of(pieces(&args))))),
     f!(6198 "unistr" (a: Text) -> Text { unistr(a) }),
-    f!(4350 defaults(1) "normalize" (a: Text, _form: Text) -> Text { if a.is_ascii() { Ok(a) } else { Err(SqlError::unsupported("normalize of other than ASCII")) } }),
-    f!(1268 defaults(1) "parse_ident" (a: Text, _strict: Bool) -> TextArray { Ok(crate::types::oid::split_name(a)?.into_iter().map(Some).collect::<Vec<_>>()) }),
+    f!(1268 defaults(1) "parse_ident" (a: Text, strict: Bool) -> TextArray { Ok(super::names::identifiers(a, strict)?.into_iter().map(Some).collect::<Vec<_>>()) }),
     f!(458 "text_larger" (a: Text, b: Text) -> Text { Ok(a.max(b)) }),
     f!(459 "text_smaller" (a: Text, b: Text) -> Text { Ok(a.min(b)) }),
     f!(810 stable "pg_client_encoding" () -> Name { Ok("UTF8") }),
@@ -304,7 +301,7 @@ fn chr(code: i32) -> Result<String> {
         return fail(SqlState::PROGRAM_LIMIT_EXCEEDED, "null character not permitted");
     }
     if code < 0 {
-        return fail(SqlState::PROGRAM_LIMIT_EXCEEDED, "character number must be positive");
+        return fail(SqlState::INVALID_PARAMETER_VALUE, "character number must be positive");
     }
     match char::from_u32(code as u32) {
         Some(c) => Ok(c.to_string()),
@@ -417,32 +414,17 @@ fn decode_escape(text: &str) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-fn byte_at(bytes: &[u8], n: i32) -> Result<(usize, u8)> {
-    let found = usize::try_from(n).ok().and_then(|at| Some((at, *bytes.get(at)?)));
-    found.ok_or_else(|| {
-        let message = format!("index {n} out of valid range, 0..{}", bytes.len() as i64 - 1);
-        SqlError::new(SqlState::ARRAY_SUBSCRIPT_ERROR, message)
-    })
-}
-
-fn set_byte(bytes: &[u8], n: i32, byte: i32) -> Result<Vec<u8>> {
-    let (at, _) = byte_at(bytes, n)?;
-    let mut bytes = bytes.to_vec();
-    bytes[at] = byte as u8;
-    Ok(bytes)
-}
-
-fn encoding(name: &str) -> Result<&'static str> {
+fn encoding(name: &str, side: &str) -> Result<&'static str> {
     match name.to_ascii_lowercase().replace(['-', '_'], "").as_str() {
         "utf8" | "unicode" => Ok("utf8"),
         "latin1" | "iso88591" => Ok("latin1"),
         "sqlascii" => Ok("sqlascii"),
-        _ => fail(SqlState::INVALID_PARAMETER_VALUE, format!("invalid encoding name \"{name}\"")),
+        _ => fail(SqlState::INVALID_PARAMETER_VALUE, format!("invalid {side} encoding name \"{name}\"")),
     }
 }
 
 fn convert_from(bytes: &[u8], name: &str) -> Result<String> {
-    if encoding(name)? == "latin1" {
+    if encoding(name, "source")? == "latin1" {
         return Ok(bytes.iter().copied().map(char::from).collect());
     }
     match std::str::from_utf8(bytes) {
@@ -458,7 +440,7 @@ fn convert_from(bytes: &[u8], name: &str) -> Result<String> {
 }
 
 fn convert_to(text: &str, name: &str) -> Result<Vec<u8>> {
-    if encoding(name)? != "latin1" {
+    if encoding(name, "destination")? != "latin1" {
         return Ok(text.as_bytes().to_vec());
     }
     let byte = |c: char| {
@@ -547,6 +529,18 @@ fn format_end() -> SqlError {
         .with_hint("For a single \"%\" use \"%%\".")
 }
 
+/// A width that an argument gives: an integer of any type, or the text of one.
+fn format_width(datum: &Datum, ty: PgType, call: &Call<'_>) -> Result<i64> {
+    let text = match datum {
+        Datum::Null => return Ok(0),
+        Datum::Int2(width) => return Ok(i64::from(*width)),
+        Datum::Int4(width) => return Ok(i64::from(*width)),
+        _ => text_of(datum, ty, call)?,
+    };
+    let read = crate::types::from_text(&text, SqlType::Int4.into(), call.around.style(), call.around.catalog())?;
+    Ok(read.as_i64().unwrap_or(0))
+}
+
 /// `%[position$][-][width]type` (PostgreSQL manual 9.4.1).
 fn format(pattern: &str, args: &[Datum], call: &Call<'_>) -> Result<String> {
     let too_few = || SqlError::new(SqlState::INVALID_PARAMETER_VALUE, "too few arguments for format()");
@@ -583,6 +577,10 @@ fn format(pattern: &str, args: &[Datum], call: &Call<'_>) -> Result<String> {
             if let Some(after) = rest.strip_prefix('*') {
                 let (given, behind) = self::number(after);
                 let at = match (given, behind.strip_prefix('$')) {
+                    (Some(0), Some(_)) => {
+                        let message = "format specifies argument 0, but arguments are numbered from 1";
+                        return fail(SqlState::INVALID_PARAMETER_VALUE, message);
+                    }
                     (Some(given), Some(behind)) => {
                         rest = behind;
                         given - 1
@@ -593,7 +591,8 @@ fn format(pattern: &str, args: &[Datum], call: &Call<'_>) -> Result<String> {
                         next - 1
                     }
                 };
-                width = Some(args.get(at).ok_or_else(too_few)?.as_i64().unwrap_or(0));
+                let ty = call.arg_types.get(at + 1).copied().unwrap_or(SqlType::Text.into());
+                width = Some(format_width(args.get(at).ok_or_else(too_few)?, ty, call)?);
             } else if let (Some(n), after) = self::number(rest) {
                 (width, rest) = (Some(n as i64), after);
             }

@@ -130,6 +130,54 @@ impl Scratch {
     fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
+    fn as_text(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+    /// How many significant digits there are.
+    fn digits(&self) -> usize {
+        self.as_bytes().iter().take_while(|byte| **byte != b'e').filter(|byte| byte.is_ascii_digit()).count()
+    }
+    /// Whether it reads back as this number.
+    fn is<T: std::str::FromStr + PartialEq>(&self, value: T) -> bool {
+        self.as_text().parse().is_ok_and(|read: T| read == value)
+    }
+    /// Whether it lies just between a number and a neighbour. Only large whole numbers have so short midpoints.
+    fn is_midpoint(&self, value: f64, below: f64, above: f64) -> bool {
+        const WHOLE: std::ops::Range<f64> = 4_194_304.0..1e37;
+        let text = self.as_text().trim_start_matches('-');
+        let Some((digits, exponent)) = text.split_once('e').filter(|_| WHOLE.contains(&value.abs())) else {
+            return false;
+        };
+        let behind = digits.split_once('.').map_or(0, |(_, behind)| behind.len() as u32);
+        let exponent: u32 = exponent.parse().unwrap_or(0);
+        let digits: u128 = digits.replace('.', "").parse().unwrap_or(0);
+        let Some(shown) =
+            exponent.checked_sub(behind).and_then(|power| digits.checked_mul(10_u128.checked_pow(power)?))
+        else {
+            return false;
+        };
+        // Twice the middle, in halves of units, so that neighbours half a unit apart have one too.
+        let twice = |neighbour: f64| (value.abs() * 2.0) as u128 + (neighbour.abs() * 2.0) as u128;
+        [below, above].iter().any(|neighbour| twice(*neighbour) == shown * 4)
+    }
+}
+
+/// The shortest digits that read back as a number. The library's are nearly always PostgreSQL's, which differ twice:
+/// halfway between two shortest ones it takes the even one, and it never takes what is just between two numbers.
+fn shortest(
+    library: Scratch,
+    long: usize,
+    exact: &dyn Fn(usize) -> Scratch,
+    is_midpoint: &dyn Fn(&Scratch) -> bool,
+    reads_back: &dyn Fn(&Scratch) -> bool,
+) -> Scratch {
+    let digits = library.digits();
+    let inside = |text: &Scratch| !is_midpoint(text) && reads_back(text);
+    if is_midpoint(&library) {
+        return (digits..=long + 2).map(exact).find(inside).unwrap_or(library);
+    }
+    let nearest = if digits < long { return library } else { exact(digits) };
+    if inside(&nearest) { nearest } else { library }
 }
 
 impl Write for Scratch {
@@ -145,7 +193,10 @@ impl Write for Scratch {
 /// Appends a double as PostgreSQL prints it.
 pub(super) fn put_f64(value: f64, extra_digits: i32, out: &mut BytesMut) {
     if extra_digits > 0 {
-        return put_float(value, Scratch::of(format_args!("{value:e}")).as_bytes(), 15, out);
+        let midpoint = |text: &Scratch| text.is_midpoint(value, value.next_down(), value.next_up());
+        let exact = |digits| Scratch::of(format_args!("{value:.*e}", digits - 1));
+        let shortest = shortest(Scratch::of(format_args!("{value:e}")), 16, &exact, &midpoint, &|text| text.is(value));
+        return put_float(value, shortest.as_bytes(), 15, out);
     }
     let digits = (15 + extra_digits).max(1) as usize;
     put_float(value, Scratch::of(format_args!("{value:.*e}", digits - 1)).as_bytes(), digits as i32, out);
@@ -154,7 +205,11 @@ pub(super) fn put_f64(value: f64, extra_digits: i32, out: &mut BytesMut) {
 /// Appends a real as PostgreSQL prints it.
 pub(super) fn put_f32(value: f32, extra_digits: i32, out: &mut BytesMut) {
     if extra_digits > 0 {
-        return put_float(f64::from(value), Scratch::of(format_args!("{value:e}")).as_bytes(), 6, out);
+        let [below, at, above] = [value.next_down(), value, value.next_up()].map(f64::from);
+        let midpoint = |text: &Scratch| text.is_midpoint(at, below, above);
+        let exact = |digits| Scratch::of(format_args!("{value:.*e}", digits - 1));
+        let shortest = shortest(Scratch::of(format_args!("{value:e}")), 7, &exact, &midpoint, &|text| text.is(value));
+        return put_float(f64::from(value), shortest.as_bytes(), 6, out);
     }
     let digits = (6 + extra_digits).max(1) as usize;
     put_float(f64::from(value), Scratch::of(format_args!("{value:.*e}", digits - 1)).as_bytes(), digits as i32, out);

@@ -42,7 +42,7 @@ pub(in crate::types) fn read(text: &str, style: IntervalStyle, typmod: i32) -> R
         Fault::Range => out_of_range(),
         _ => SqlError::new(SqlState::INTERVAL_FIELD_OVERFLOW, format!("interval field value out of range: \"{text}\"")),
     })?;
-    sum.finish().map(|interval| fit(interval, typmod)).ok_or_else(out_of_range)
+    sum.finish().map(|interval| fit(interval, typmod))
 }
 
 /// Makes an interval fit a type's modifier: what is below its last field is cut off, the second is rounded.
@@ -82,30 +82,40 @@ fn out_of_range() -> SqlError {
 }
 
 impl Sum {
-    fn finish(&self) -> Option<Interval> {
+    fn finish(&self) -> Result<Interval> {
         // Arrow keeps nanoseconds in 64 bits.
-        let us = i64::try_from(self.us).ok().filter(|us| us.checked_mul(1000).is_some())?;
-        Some(Interval { months: i32::try_from(self.months).ok()?, days: i32::try_from(self.days).ok()?, us })
+        let us = i64::try_from(self.us).ok().filter(|us| us.checked_mul(1000).is_some());
+        let (months, days) = (i32::try_from(self.months).ok(), i32::try_from(self.days).ok());
+        match (months, days, us) {
+            (Some(months), Some(days), Some(us)) => Ok(Interval { months, days, us }),
+            _ => Err(out_of_range()),
+        }
     }
 
-    fn add(&mut self, unit: Unit, whole: i64, part: f64) {
+    /// Each of PostgreSQL's fields is of 32 bits, the time of 64; years and months are one only in the end.
+    fn add(&mut self, unit: Unit, whole: i64, part: f64) -> Result<(), Fault> {
+        let narrow = |count: i128| i32::try_from(count).map(i128::from).map_err(|_| Fault::Field);
         match unit {
             Unit::Us(size) => {
                 self.us += i128::from(whole) * i128::from(size) + (part * size as f64).round_ties_even() as i128;
+                i64::try_from(self.us).map_err(|_| Fault::Field)?;
             }
             Unit::Days(size) => {
-                self.days += i128::from(whole) * i128::from(size);
+                self.days = narrow(self.days + i128::from(whole) * i128::from(size))?;
                 self.add_days(part * size as f64);
+                narrow(self.days)?;
             }
             Unit::Months(1) => {
-                self.months += i128::from(whole);
+                self.months += narrow(i128::from(whole))?;
                 self.add_days(part * 30.0);
             }
             Unit::Months(size) => {
-                self.months += i128::from(whole) * i128::from(size) + (part * size as f64).round_ties_even() as i128;
+                let years = narrow(i128::from(whole) * i128::from(size / 12))?;
+                self.months += years * 12 + (part * size as f64).round_ties_even() as i128;
             }
             Unit::Ago => {}
         }
+        Ok(())
     }
 
     fn add_days(&mut self, days: f64) {
@@ -148,8 +158,9 @@ fn plain(text: &str, style: IntervalStyle, fields: Option<IntervalFields>) -> Re
             Kind::Signed | Kind::Number | Kind::Date => {
                 let given = number(field, unit.take().unwrap_or_else(|| unit_of(fields)))?;
                 once(&mut seen, given.0)?;
-                let (whole, part) = if flip { (-given.1, -given.2) } else { (given.1, given.2) };
-                sum.add(given.0, whole, part);
+                let (whole, part) =
+                    if flip { (given.1.checked_neg().ok_or(Fault::Field)?, -given.2) } else { (given.1, given.2) };
+                sum.add(given.0, whole, part)?;
                 // Days stand before hours.
                 unit = Some(if given.0 == Unit::Us(HOUR_US) { Unit::Days(1) } else { given.0 });
             }
@@ -206,7 +217,7 @@ fn number(field: &str, unit: Unit) -> Result<(Unit, i64, f64), Fault> {
     };
     let sign = if negative { -1 } else { 1 };
     if let Some((years, months)) = digits.split_once('-') {
-        let years: i64 = int(years)?;
+        let years = i64::from(i32::try_from(int(years)?).map_err(|_| Fault::Field)?);
         let months: i64 = int(months)?;
         if months >= 12 {
             return Err(Fault::Field);
@@ -215,7 +226,12 @@ fn number(field: &str, unit: Unit) -> Result<(Unit, i64, f64), Fault> {
         return Ok((Unit::Months(1), sign * total, 0.0));
     }
     let point = digits.find('.').unwrap_or(digits.len());
-    let whole = if point == 0 { 0 } else { int(&digits[..point])? };
+    let whole = match (point, negative) {
+        (0, _) => 0,
+        // The smallest number is one farther from zero than the largest.
+        (_, true) => signed(&digits[..point], "-")?,
+        (_, false) => int(&digits[..point])?,
+    };
     let part = match &digits[point..] {
         "" | "." => 0.0,
         fraction if fraction[1..].bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -223,15 +239,18 @@ fn number(field: &str, unit: Unit) -> Result<(Unit, i64, f64), Fault> {
         }
         _ => return Err(Fault::Format),
     };
-    Ok((unit, sign * whole, sign as f64 * part))
+    Ok((unit, whole, sign as f64 * part))
 }
 
 fn int(digits: &str) -> Result<i64, Fault> {
+    signed(digits, "")
+}
+
+fn signed(digits: &str, sign: &str) -> Result<i64, Fault> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Fault::Format);
     }
-    // Each of PostgreSQL's fields is 32 bits wide on its way in.
-    digits.parse::<i32>().map(i64::from).map_err(|_| Fault::Field)
+    format!("{sign}{digits}").parse().map_err(|_| Fault::Field)
 }
 
 fn units(word: &str) -> Option<Unit> {
@@ -289,7 +308,7 @@ fn alternative(text: &str, mark: char, sizes: &[Unit], sum: &mut Sum) -> Result<
     }
     for (part, unit) in parts.iter().zip(sizes) {
         let (unit, whole, fraction) = number(part, *unit)?;
-        sum.add(unit, whole, fraction);
+        sum.add(unit, whole, fraction)?;
     }
     Ok(())
 }
@@ -303,12 +322,12 @@ fn designated(mut text: &str, is_time: bool, sum: &mut Sum) -> Result<(), Fault>
             (4, [Unit::Months(12), Unit::Months(1), Unit::Days(1)])
         };
         if text.len() != width + 4 {
-            sum.add(units[0], int(text)?, 0.0);
+            sum.add(units[0], int(text)?, 0.0)?;
             return Ok(());
         }
         let parts = [&text[..width], &text[width..width + 2], &text[width + 2..]];
         for (part, unit) in parts.into_iter().zip(units) {
-            sum.add(unit, int(part)?, 0.0);
+            sum.add(unit, int(part)?, 0.0)?;
         }
         return Ok(());
     }
@@ -329,7 +348,7 @@ fn designated(mut text: &str, is_time: bool, sum: &mut Sum) -> Result<(), Fault>
             return Err(Fault::Format);
         }
         let (unit, whole, fraction) = number(&text[..end], unit)?;
-        sum.add(unit, whole, fraction);
+        sum.add(unit, whole, fraction)?;
         text = &text[end + 1..];
     }
     Ok(())

@@ -1,11 +1,13 @@
 //! Time zones: offsets at an instant and at a wall clock's time, names and abbreviations.
 
 use crate::types::TimeZone;
-use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeZone as _};
+use chrono::{DateTime, Datelike as _, LocalResult, NaiveDate, NaiveDateTime, Offset, TimeZone as _};
 use chrono_tz::{OffsetComponents, OffsetName, Tz};
 
 /// Beyond these years zones repeat every 400 years (the calendar does), and the zone library knows no dates.
 const YEARS_US: i64 = 250_000 * 31_556_952 * 1_000_000;
+/// Years of which one is like any other.
+const LIKE_YEARS: std::ops::Range<i32> = 2072..2100;
 /// 400 years of microseconds.
 const CYCLE_US: i64 = 146_097 * super::DAY_US;
 
@@ -66,26 +68,48 @@ pub fn offset_of_local(zone: &TimeZone, local: i64) -> i32 {
     }
 }
 
+/// For look-ups of offsets. The library's rules end with the 21st century; what they say then is repeated for a year
+/// that has the same days of the week.
 fn naive(us: i64) -> NaiveDateTime {
     let us = if us.abs() > YEARS_US { us % CYCLE_US } else { us };
-    DateTime::from_timestamp_micros(us).unwrap_or_default().naive_utc()
+    let moment = DateTime::from_timestamp_micros(us).unwrap_or_default().naive_utc();
+    if moment.year() < 2100 {
+        return moment;
+    }
+    // Within a century without exceptional leap years the days of the week repeat after 28 years.
+    let year = LIKE_YEARS.into_iter().find(|year| {
+        let first = |year: i32| NaiveDate::from_ymd_opt(year, 1, 1).map(|day| (day.weekday(), day.leap_year()));
+        first(*year) == first(moment.year())
+    });
+    year.and_then(|year| moment.with_year(year)).unwrap_or(moment)
 }
 
 /// Reads a zone: an IANA name in any case, an abbreviation, hours east, or a POSIX offset (`UTC+3`, `+02:00`: these
 /// count west of Greenwich, PostgreSQL manual B.5).
 pub fn parse(text: &str) -> Option<TimeZone> {
     let text = text.trim();
-    if let Some(zone) = by_name(text) {
-        return Some(TimeZone::Named(zone));
-    }
-    if let Some(seconds) = abbreviation(&text.to_ascii_lowercase()) {
-        return Some(TimeZone::Fixed(seconds, text.to_owned()));
+    if let Some(zone) = named(text) {
+        return Some(zone);
     }
     if let Ok(hours) = text.parse::<f64>() {
         let seconds = (hours * 3600.0).round();
         return (seconds.abs() <= 604_800.0).then(|| TimeZone::Fixed(seconds as i32, text.to_owned()));
     }
     posix(text)
+}
+
+/// A zone of the IANA database or an abbreviation.
+fn named(text: &str) -> Option<TimeZone> {
+    if let Some(zone) = by_name(text) {
+        return Some(TimeZone::Named(zone));
+    }
+    let seconds = abbreviation(&text.to_ascii_lowercase())?;
+    Some(TimeZone::Fixed(seconds, text.to_ascii_uppercase()))
+}
+
+/// A zone as AT TIME ZONE takes it: a name, an abbreviation or a POSIX offset.
+pub fn of_function(text: &str) -> Option<TimeZone> {
+    named(text).or_else(|| posix(text))
 }
 
 /// `NAME±h[:m[:s]]`, where `NAME` says nothing and the sign counts west.
