@@ -75,6 +75,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "plan",
             "reply",
             "system",
+            "depend",
             "index",
             "check",
             "relation",

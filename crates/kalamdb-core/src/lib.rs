@@ -8,7 +8,8 @@
 
 mod check;
 pub mod database;
-pub mod error;
+pub mod depend;
+mod error;
 mod hall;
 mod index;
 mod jobs;

@@ -16,7 +16,7 @@ use kalamdb_store::codec::index::{IndexOrder, range as index_range};
 use kalamdb_store::codec::key;
 use kalamdb_store::{
     Change, ColdSegment, Entries, IndexEntry, Isolation, KeyRange, LockStrength, LockWait, Locked, Partition, ReadView,
-    RowVersion, StoreError, TableDef, Transaction,
+    RowVersion, StoreError, TableDef, Transaction, ViewDef,
 };
 use std::ops::Bound;
 use std::sync::Arc;
@@ -33,6 +33,8 @@ enum Place {
     Stored { partition: Partition, with_deleted: bool, _granted: Granted },
     /// Computed rows; who may see which is decided where they are computed.
     Computed(TableId),
+    /// A view, which has no rows of its own: its query's relations have.
+    View { view: Arc<ViewDef>, _granted: Granted },
 }
 
 impl Relation {
@@ -46,10 +48,16 @@ impl Relation {
         Self { place: Place::Computed(table) }
     }
 
+    /// A view, for whoever may read it.
+    pub fn view(view: Arc<ViewDef>, granted: Granted) -> Self {
+        Self { place: Place::View { view, _granted: granted } }
+    }
+
     /// Its name.
     pub fn name(&self) -> String {
         match &self.place {
             Place::Stored { partition, .. } => partition.table.name.to_string(),
+            Place::View { view, .. } => view.name.to_string(),
             Place::Computed(table) => {
                 system::relations().by_oid(*table).map_or_else(|| table.to_string(), |shape| shape.name.clone())
             }
@@ -60,6 +68,7 @@ impl Relation {
         match &self.place {
             Place::Stored { partition, .. } => Ok(partition),
             Place::Computed(_) => Err(SqlError::internal("a computed relation has no rows in the store")),
+            Place::View { .. } => Err(SqlError::internal("a view has no rows in the store")),
         }
     }
 
@@ -79,6 +88,7 @@ impl Relation {
         match &self.place {
             Place::Stored { partition, .. } => Ok((partition.table.clone(), partition.scope)),
             Place::Computed(_) => Err(SqlError::unsupported("a live query over a system relation")),
+            Place::View { .. } => Err(SqlError::unsupported("a live query over a view")),
         }
     }
 
@@ -92,6 +102,8 @@ impl Relation {
                 indexes,
             }),
             Place::Computed(table) => Arc::new(ComputedRows { table: *table, facts: facts.clone() }),
+            // No scan leads here.
+            Place::View { view, .. } => Arc::new(ComputedRows { table: view.id, facts: facts.clone() }),
         }
     }
 

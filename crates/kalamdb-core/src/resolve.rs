@@ -6,12 +6,12 @@
 use crate::error;
 use crate::relation::Relation;
 use crate::system;
-use crate::system::names::facts_of;
+use crate::system::names::{facts_of, facts_of_view};
 use kalamdb_auth::Identity;
 use kalamdb_auth::authorize::{
     AdminAction, Granted, ObjectFacts, RowAction, authorize, authorize_admin, authorize_constraint,
 };
-use kalamdb_commons::{Result, Scope, SqlError, SqlState, TableType};
+use kalamdb_commons::{Result, Role, Scope, SqlError, SqlState, TableType, UserId, UserName};
 use kalamdb_live::MayRead;
 use kalamdb_sql::bind::bound::{Action, Need};
 use kalamdb_store::{Catalog, Partition, TableDef};
@@ -36,6 +36,22 @@ pub(crate) fn relation(catalog: &Arc<Catalog>, identity: &Arc<Identity>, need: &
         }
         return Ok(Resolved::Relation(Relation::computed(need.table)));
     }
+    let judged;
+    let judge = match need.judged_as {
+        None => identity,
+        Some(user) => {
+            judged = identity_of(catalog, user);
+            &judged
+        }
+    };
+    if let Some(view) = catalog.view(need.table) {
+        if view.schema_version != need.schema_version {
+            return Ok(Resolved::Stale);
+        }
+        let granted = authorize(judge, RowAction::Select, &facts_of_view(view, judge))
+            .map_err(|_| error::denied(format!("view {}", view.name)))?;
+        return Ok(Resolved::Relation(Relation::view(view.clone(), granted)));
+    }
     let Some(table) = catalog.table(need.table) else { return Ok(Resolved::Stale) };
     if table.schema_version != need.schema_version {
         return Ok(Resolved::Stale);
@@ -47,14 +63,21 @@ pub(crate) fn relation(catalog: &Arc<Catalog>, identity: &Arc<Identity>, need: &
         Action::Delete => RowAction::Delete,
         Action::Truncate => RowAction::Truncate,
     };
-    let facts = facts_of(table, identity);
-    let granted = authorize(identity, action, &facts).map_err(|_| error::denied(format!("table {}", table.name)))?;
+    let facts = facts_of(table, judge);
+    let granted = authorize(judge, action, &facts).map_err(|_| error::denied(format!("table {}", table.name)))?;
     if table.kind == TableType::Stream && matches!(need.action, Action::Update | Action::Lock) {
         return Err(SqlError::unsupported("UPDATE of a STREAM table"));
     }
     let scope = if table.is_per_user() { Scope::User(identity.user) } else { Scope::Shared };
     let partition = Partition { table: table.clone(), scope };
     Ok(Resolved::Relation(Relation::stored(partition, granted, need.with_deleted)))
+}
+
+/// The owner of a view, by whose rights it reads. One who was dropped has none.
+fn identity_of(catalog: &Catalog, user: UserId) -> Arc<Identity> {
+    let nobody = || Identity { user: UserId(0), name: UserName::from(""), role: Role::User };
+    let owner = catalog.user(user).filter(|def| def.deleted_at.is_none());
+    Arc::new(owner.map_or_else(nobody, |def| Identity { user, name: def.name.clone(), role: def.role }))
 }
 
 /// Asks for a right that is not one on rows.

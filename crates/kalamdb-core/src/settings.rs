@@ -467,15 +467,29 @@ impl Settings {
         Style {
             time_zone: time_zone(&get("TimeZone")).unwrap_or(TimeZone::Named(chrono_tz::UTC)),
             date_style: date_style(&get("DateStyle"), ISO_MDY).unwrap_or(ISO_MDY),
-            interval_style: match get("IntervalStyle").as_str() {
-                "postgres_verbose" => IntervalStyle::PostgresVerbose,
-                "sql_standard" => IntervalStyle::SqlStandard,
-                "iso_8601" => IntervalStyle::Iso8601,
-                _ => IntervalStyle::Postgres,
-            },
+            interval_style: interval_style(&get("IntervalStyle")),
             bytea_escape: get("bytea_output") == "escape",
             extra_float_digits: get("extra_float_digits").parse().unwrap_or(1),
         }
+    }
+}
+
+/// How values are read under these: TimeZone, DateStyle, IntervalStyle.
+pub fn style_of([zone, date, interval]: &[String; 3]) -> Style {
+    Style {
+        time_zone: time_zone(zone).unwrap_or(TimeZone::Named(chrono_tz::UTC)),
+        date_style: date_style(date, ISO_MDY).unwrap_or(ISO_MDY),
+        interval_style: interval_style(interval),
+        ..Style::default()
+    }
+}
+
+fn interval_style(text: &str) -> IntervalStyle {
+    match text {
+        "postgres_verbose" => IntervalStyle::PostgresVerbose,
+        "sql_standard" => IntervalStyle::SqlStandard,
+        "iso_8601" => IntervalStyle::Iso8601,
+        _ => IntervalStyle::Postgres,
     }
 }
 

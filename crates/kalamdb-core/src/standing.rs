@@ -17,7 +17,7 @@ use arrow_array::RecordBatch;
 use kalamdb_auth::Identity;
 use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType, TableId, clock};
 use kalamdb_live::{LiveId, Outbox};
-use kalamdb_sql::bind::bound::Bound;
+use kalamdb_sql::bind::bound::{Bound, Need};
 use kalamdb_sql::parse::Parsed;
 use kalamdb_sql::statement::{IsolationLevel, TransactionModes};
 use kalamdb_store::{Catalog, Durability, Isolation, Mark, ReadView, Transaction, UserDef};
@@ -163,6 +163,21 @@ pub(crate) struct Portal {
     pub state: PortalState,
     /// A SQL cursor's text, and whether it outlives the transaction.
     pub cursor: Option<CursorFacts>,
+}
+
+impl Portal {
+    /// Whether it still reads, or will.
+    pub fn is_open(&self) -> bool {
+        match &self.cursor {
+            Some(cursor) => !cursor.hold,
+            None => matches!(self.state, PortalState::Suspended(..) | PortalState::Running),
+        }
+    }
+
+    /// What its statement touches.
+    pub fn needs(&self) -> &[Need] {
+        self.prepared.bound.as_ref().map_or(&[][..], |bound| &bound.needs)
+    }
 }
 
 /// What is known of a cursor.
@@ -797,6 +812,11 @@ impl Standing {
         if self.prepared.contains_key(name) {
             Arc::make_mut(&mut self.prepared).remove(name);
         }
+    }
+
+    /// A NOTICE with a detail or a hint.
+    pub fn notice_of(&mut self, notice: SqlError) {
+        self.notices.push(notice);
     }
 
     /// Keeps a prepared statement.

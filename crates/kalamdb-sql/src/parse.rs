@@ -16,6 +16,7 @@ mod table;
 mod token;
 mod types;
 mod user;
+mod view;
 
 pub use cursor::is_reserved;
 pub(crate) use index::{ELEMENT_QUOTE, conflict_element};
@@ -108,6 +109,19 @@ pub fn expression(sql: &str) -> Result<ast::Expr> {
     check_chains(&lexemes)?;
     let mut cursor = Cursor::new(sql, &lexemes, None);
     cursor.expression().and_then(|expr| cursor.end(expr)).map_err(|fault| match fault {
+        Fault::Error(error) => error,
+        Fault::Unsupported(subject) => SqlError::unsupported(subject),
+    })
+}
+
+/// Parses a query that was stored.
+///
+/// # Errors
+/// As [`parse`].
+pub fn stored_query(sql: &str) -> Result<Box<ast::Query>> {
+    let lexemes = token::lex(sql)?;
+    check_chains(&lexemes)?;
+    query::select(&mut Cursor::new(sql, &lexemes, None)).map_err(|fault| match fault {
         Fault::Error(error) => error,
         Fault::Unsupported(subject) => SqlError::unsupported(subject),
     })
@@ -319,6 +333,9 @@ fn create(cursor: &mut Cursor<'_>) -> Read<Statement> {
     if cursor.is("INDEX") || cursor.are("UNIQUE INDEX") {
         return index::create(cursor);
     }
+    if view::begins(cursor) {
+        return view::create(cursor);
+    }
     cursor.accept("OR REPLACE");
     for words in ["TRUSTED", "PROCEDURAL", "CONSTRAINT", "DEFAULT", "TEMP", "TEMPORARY"] {
         if !cursor.are("DEFAULT PRIVILEGES") {
@@ -336,6 +353,9 @@ fn alter(cursor: &mut Cursor<'_>) -> Read<Statement> {
     if cursor.is("INDEX") {
         return index::alter(cursor);
     }
+    if cursor.is("VIEW") {
+        return view::alter(cursor);
+    }
     if cursor.is("NAMESPACE") || cursor.is("SCHEMA") {
         return table::alter_namespace(cursor);
     }
@@ -352,6 +372,9 @@ fn drop(cursor: &mut Cursor<'_>) -> Read<Statement> {
     }
     if cursor.is("INDEX") {
         return index::drop(cursor);
+    }
+    if cursor.is("VIEW") {
+        return view::drop(cursor);
     }
     if cursor.is("NAMESPACE") || cursor.is("SCHEMA") {
         return table::drop_namespace(cursor);

@@ -107,6 +107,26 @@ pub enum Statement {
     },
     /// REINDEX
     Reindex(Reindexed),
+    /// CREATE VIEW
+    CreateView(Box<CreateView>),
+    /// DROP VIEW
+    DropView {
+        /// Which.
+        names: Vec<Name>,
+        /// IF EXISTS
+        if_exists: bool,
+        /// CASCADE
+        cascade: bool,
+    },
+    /// ALTER VIEW
+    AlterView {
+        /// Which.
+        name: Name,
+        /// IF EXISTS
+        if_exists: bool,
+        /// What.
+        action: AlterViewAction,
+    },
     /// TRUNCATE
     Truncate {
         /// Which.
@@ -301,6 +321,45 @@ pub enum Statement {
     Unsupported(String),
     /// An empty statement between semicolons.
     Empty,
+}
+
+/// CREATE VIEW
+#[derive(Debug, Clone)]
+pub struct CreateView {
+    /// Its name.
+    pub name: Name,
+    /// OR REPLACE
+    pub or_replace: bool,
+    /// The names of its first columns.
+    pub columns: Vec<String>,
+    /// WITH ( … )
+    pub options: Vec<(String, String)>,
+    /// The query. Its places count from the statement's text.
+    pub query: Box<ast::Query>,
+    /// The query's own text.
+    pub text: String,
+}
+
+/// What ALTER VIEW does.
+#[derive(Debug, Clone)]
+pub enum AlterViewAction {
+    /// RENAME TO
+    Rename(String),
+    /// RENAME [COLUMN] … TO
+    RenameColumn {
+        /// Which.
+        column: String,
+        /// Its new name.
+        to: String,
+    },
+    /// SET ( … )
+    Set(Vec<(String, String)>),
+    /// RESET ( … )
+    Reset(Vec<String>),
+    /// OWNER TO
+    Owner(String),
+    /// SET SCHEMA
+    SetSchema(String),
 }
 
 /// COPY.
@@ -712,6 +771,28 @@ pub enum AlterAction {
     SetOptions(Vec<(String, String)>),
     /// Understood, and not supported: the subject for 0A000.
     Unsupported(String),
+}
+
+impl AlterAction {
+    /// What errors call it.
+    pub fn words(&self) -> &'static str {
+        match self {
+            AlterAction::AddPrimaryKey { .. } | AlterAction::AddUnique(_) | AlterAction::AddPrimaryKeyUsing { .. } => {
+                "ADD CONSTRAINT"
+            }
+            AlterAction::AddColumn { .. } => "ADD COLUMN",
+            AlterAction::DropColumn { .. } => "DROP COLUMN",
+            AlterAction::DropConstraint { .. } => "DROP CONSTRAINT",
+            AlterAction::SetDefault { .. } => "ALTER COLUMN ... SET DEFAULT",
+            AlterAction::SetNotNull { .. } => "ALTER COLUMN ... SET NOT NULL",
+            AlterAction::DropNotNull { .. } => "ALTER COLUMN ... DROP NOT NULL",
+            AlterAction::RenameColumn { .. } | AlterAction::RenameConstraint { .. } | AlterAction::Rename { .. } => {
+                "RENAME"
+            }
+            AlterAction::SetOptions(_) => "SET",
+            AlterAction::Unsupported(_) => "",
+        }
+    }
 }
 
 /// The modes of BEGIN and SET TRANSACTION.

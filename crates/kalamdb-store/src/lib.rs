@@ -19,8 +19,8 @@ pub use codec::key::KeyRange;
 pub use definition::{
     Change, CheckDef, ColumnDef, ConstraintTiming, Described, DomainCheck, EnumLabel, FlushPolicy, ForeignKeyDef,
     Identity, IndexDef, IndexKey, IndexKeyPart, IndexMethod, IndexState, JobRecord, KeyDef, Login, NamespaceDef,
-    Partition, ReferentialAction, SequenceDef, TableDef, TableOptions, TypeDef, TypeKind, Use, UserDef, ViewColumn,
-    ViewDef,
+    Partition, ReferentialAction, SeenName, SequenceDef, TableDef, TableOptions, TypeDef, TypeKind, Use, UserDef,
+    ViewColumn, ViewDef,
 };
 pub use error::StoreError;
 pub use kv::Durability;

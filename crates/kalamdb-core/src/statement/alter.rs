@@ -11,13 +11,16 @@ use super::table::{
     not_in_use, owned, set_key, shown,
 };
 use super::{Outcome, constraint, foreign_key, index, query, references, rewrite};
+use crate::depend::Object;
 use crate::error;
 use crate::standing::Standing;
 use kalamdb_auth::authorize::AdminAction;
 use kalamdb_commons::{ColumnId, ColumnName, Datum, Oid, Result, SqlError, SqlState, TableName, TableType, clock};
 use kalamdb_sql::bind::walk;
 use kalamdb_sql::function::CatalogNames;
-use kalamdb_sql::statement::{AlterAction, AlterIndexAction, AlterTable, ColumnSpec, ConstraintSpec};
+use kalamdb_sql::statement::{
+    AlterAction, AlterIndexAction, AlterTable, AlterViewAction, ColumnSpec, ConstraintSpec,
+};
 use kalamdb_store::catalog::Named;
 use kalamdb_store::{Change, ColumnDef, ConstraintTiming, ForeignKeyDef, KeyDef, TableDef};
 use std::sync::Arc;
@@ -35,6 +38,9 @@ pub(super) async fn run(standing: &mut Standing, alter: &AlterTable) -> Result<O
             let rename = AlterIndexAction::Rename(to.clone());
             index::alter(standing, &alter.name, alter.if_exists, &rename).await?;
             return done();
+        }
+        if let Some(Named::View(_)) = index::find(standing, &alter.name) {
+            return of_view(standing, alter).await;
         }
         if alter.if_exists {
             standing.notice(format!("relation \"{}\" does not exist, skipping", alter.name.name));
@@ -67,6 +73,26 @@ pub(super) async fn run(standing: &mut Standing, alter: &AlterTable) -> Result<O
     rewrite::check_filled(standing, &table, &work.must_hold).await?;
     constraint::validate_checks(standing, &table, &work.to_validate).await?;
     references::validate(standing, &table, &work.to_validate).await?;
+    done()
+}
+
+/// ALTER TABLE of a view: what ALTER VIEW does, too.
+async fn of_view(standing: &mut Standing, alter: &AlterTable) -> Result<Outcome> {
+    let action = match alter.actions.as_slice() {
+        [AlterAction::Rename { to }] => AlterViewAction::Rename(to.clone()),
+        [AlterAction::RenameColumn { name, to }] => {
+            AlterViewAction::RenameColumn { column: name.clone(), to: to.clone() }
+        }
+        [AlterAction::SetOptions(options)] => AlterViewAction::Set(options.clone()),
+        [AlterAction::Unsupported(subject), ..] => return Err(SqlError::unsupported(subject)),
+        actions => {
+            let action = actions.first().map_or("", AlterAction::words);
+            let message = format!("ALTER action {action} cannot be performed on relation \"{}\"", alter.name.name);
+            return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message)
+                .with_detail("This operation is not supported for views."));
+        }
+    };
+    super::view::alter(standing, &alter.name, alter.if_exists, &action).await?;
     done()
 }
 
@@ -266,6 +292,7 @@ impl Work {
             }
             return Err(missing);
         };
+        super::drop::dependents(standing, &[Object::Column(self.table.id, id)], cascade).await?;
         self.table.foreign_keys.retain(|key| !key.columns.contains(&id));
         let what = format!("column {name} of table {}", self.shown_name(standing));
         let test = |key: &ForeignKeyDef| {

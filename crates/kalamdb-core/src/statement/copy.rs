@@ -23,6 +23,7 @@ use kalamdb_sql::predicate::RowProgram;
 use kalamdb_sql::statement::{Copy, CopyDirection, CopyFormat, CopyOptions, CopySubject, Name};
 use kalamdb_sql::types::copy::{CopyReader, CopyRow, CopyWriter};
 use kalamdb_sql::types::{self, Format, Style};
+use kalamdb_store::catalog::Named;
 use std::sync::Arc;
 
 /// The rows gathered before they are written together.
@@ -45,6 +46,11 @@ pub(super) async fn run(standing: &mut Standing, copy: &Copy, guard: &Guard) -> 
         }
         (_, CopyDirection::In) => Err(SqlError::new(SqlState::SYNTAX_ERROR, "COPY FROM takes a table")),
         (CopySubject::Table { name, columns }, CopyDirection::Out) => {
+            if let Some(Named::View(_)) = super::index::find(standing, name) {
+                let message = format!("cannot copy from view \"{}\"", name.name);
+                return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message)
+                    .with_hint("Try the COPY (SELECT ...) TO variant."));
+            }
             let sql = select(name, columns);
             let parsed = parse::parse(&sql)?.pop().ok_or_else(|| SqlError::internal("no SELECT for COPY"))?;
             out(standing, parsed, &copy.options, guard).await
@@ -222,6 +228,11 @@ impl CopyIn {
         standing.begin_statement()?;
         standing.referential.begin_statement();
         let wait = query::lock_wait(standing);
+        if let Some(Named::View(_)) = super::index::find(standing, name) {
+            let message = format!("cannot copy to view \"{}\"", name.name);
+            return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message)
+                .with_hint("To enable copying to a view, provide an INSTEAD OF INSERT trigger."));
+        }
         let found = super::table::find(standing, name)?;
         standing.transaction().table_lock(found.id, kalamdb_store::TableLockMode::RowExclusive, wait).await?;
         standing.begin_statement()?;

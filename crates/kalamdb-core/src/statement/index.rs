@@ -64,10 +64,14 @@ pub(super) async fn create(standing: &mut Standing, create: &CreateIndex, single
     }
     // Readers go on; writers and other changes of the definition wait.
     let Some(table) = lock_with(standing, &create.table, TableLockMode::ShareRowExclusive).await? else {
-        if let Some(Named::Index(..)) = find(standing, &create.table) {
-            return Err(not_indexable(&create.table.name, "This operation is not supported for indexes."));
-        }
-        return Err(error::no_relation(shown(&create.table)).at(create.table.position));
+        let what = match find(standing, &create.table) {
+            Some(Named::Index(..)) => "indexes",
+            Some(Named::View(_)) => "views",
+            Some(Named::Sequence(_)) => "sequences",
+            _ => return Err(error::no_relation(shown(&create.table)).at(create.table.position)),
+        };
+        let detail = format!("This operation is not supported for {what}.");
+        return Err(not_indexable(&create.table.name, &detail));
     };
     owned(standing, &table, |is_owner| AdminAction::AlterTable { is_owner })?;
     if let Some(name) = &create.name

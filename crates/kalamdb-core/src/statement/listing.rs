@@ -118,6 +118,7 @@ pub(super) async fn describe(standing: &mut Standing, name: &Name, history: bool
         action: Action::Select,
         columns: Default::default(),
         with_deleted: false,
+        judged_as: None,
     };
     let is_owner = table.owner == standing.identity.user;
     if permit(&standing.identity, AdminAction::AlterTable { is_owner }, "DESCRIBE").is_err() {

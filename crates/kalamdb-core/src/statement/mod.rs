@@ -12,6 +12,7 @@ mod constraint;
 pub(crate) mod copy;
 mod cursor;
 mod delete;
+mod drop;
 mod entries;
 mod explain;
 mod foreign_key;
@@ -31,6 +32,7 @@ mod transaction;
 mod update;
 mod user;
 mod valid;
+mod view;
 mod write;
 
 pub(crate) use cursor::execute as run_cursor;
@@ -200,6 +202,13 @@ async fn carry_out(
         Statement::CreateTable(create) => guard.watch(table::create(standing, create)).await,
         Statement::DropTable { names, if_exists, cascade } => {
             guard.watch(table::drop(standing, names, *if_exists, *cascade)).await
+        }
+        Statement::CreateView(create) => guard.watch(view::create(standing, create, &prepared.parsed.text)).await,
+        Statement::DropView { names, if_exists, cascade } => {
+            guard.watch(view::drop(standing, names, *if_exists, *cascade)).await
+        }
+        Statement::AlterView { name, if_exists, action } => {
+            guard.watch(view::alter(standing, name, *if_exists, action)).await
         }
         Statement::AlterTable(alter) => guard.watch(alter::run(standing, alter)).await,
         Statement::CreateIndex(create) => guard.watch(index::create(standing, create, single)).await,

@@ -1,6 +1,7 @@
 //! CREATE, ALTER and DROP NAMESPACE (= SCHEMA).
 
 use super::{Outcome, query::lock_wait};
+use crate::depend::Object;
 use crate::resolve::permit;
 use crate::standing::Standing;
 use kalamdb_auth::authorize::AdminAction;
@@ -104,19 +105,9 @@ pub(super) async fn drop(standing: &mut Standing, names: &[String], if_exists: b
                 format!("cannot drop schema {name} because it is required by the database system"),
             ));
         }
-        let tables: Vec<_> = catalog.tables_of(namespace.id).cloned().collect();
-        if !tables.is_empty() && !cascade {
-            return Err(SqlError::new(
-                SqlState::DEPENDENT_OBJECTS_STILL_EXIST,
-                format!("cannot drop schema {name} because other objects depend on it"),
-            )
-            .with_detail(format!("It holds {} tables.", tables.len()))
-            .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
-        }
-        for table in tables {
-            super::table::drop_one(standing, &table).await?;
-        }
-        standing.transaction().define(Change::DropNamespace(namespace.id))?;
+        let namespace = namespace.id;
+        super::drop::dependents(standing, &[Object::Namespace(namespace)], cascade).await?;
+        standing.transaction().define(Change::DropNamespace(namespace))?;
     }
     done("DROP SCHEMA")
 }

@@ -6,14 +6,14 @@ use crate::reply::OutputColumn;
 use crate::settings::Derived;
 use crate::standing::{Prepared, Standing};
 use crate::system;
-use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState, SqlType};
+pub(super) use crate::system::binding::shape_of;
+use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType, TableId};
 use kalamdb_sql::Statement;
 use kalamdb_sql::bind::bound::{Bound, BoundKind, Output};
-use kalamdb_sql::bind::{self, ColumnShape, Names, RelationKind, RelationShape, UniqueShape};
+use kalamdb_sql::bind::{self, Names, RelationShape};
 use kalamdb_sql::function::CatalogNames;
 use kalamdb_sql::parse::Parsed;
 use kalamdb_sql::types::Style;
-use kalamdb_store::{Catalog, IndexKeyPart, TableDef};
 use sqlparser_ast::Expr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -87,7 +87,7 @@ pub(crate) fn refresh(standing: &mut Standing, prepared: &Arc<Prepared>) -> Resu
     let catalog = standing.catalog();
     let current = |need: &bind::bound::Need| {
         system::relations().by_oid(need.table).is_some()
-            || catalog.table(need.table).is_some_and(|table| table.schema_version == need.schema_version)
+            || catalog.schema_version(need.table) == Some(need.schema_version)
     };
     if bound.needs.iter().all(current) && prepared.basis == standing.derived().basis {
         return Ok(prepared.clone());
@@ -204,7 +204,6 @@ pub(super) fn deallocate(standing: &mut Standing, name: Option<&str>) -> Result<
 
 /// The binder's questions, answered from one catalog and one search path.
 pub(crate) struct BindingNames {
-    catalog: Arc<Catalog>,
     settings: Arc<Derived>,
     names: system::names::CatalogView,
 }
@@ -212,68 +211,21 @@ pub(crate) struct BindingNames {
 impl BindingNames {
     /// As the session sees names now.
     pub fn new(standing: &Standing) -> Self {
-        Self { catalog: standing.catalog(), settings: standing.derived(), names: standing.names() }
+        Self { settings: standing.derived(), names: standing.names() }
     }
-
-    fn in_namespace(&self, namespace: &str, name: &str) -> Option<RelationShape> {
-        if let Some(shape) = system::relations().by_name(namespace, name) {
-            return Some(shape.clone());
-        }
-        let namespace = self.catalog.namespace_by_name(namespace)?;
-        let table = self.catalog.table_by_name(namespace.id, name)?;
-        Some(shape_of(table, namespace.name.as_str()))
-    }
-}
-
-/// A table in the binder's words.
-pub(super) fn shape_of(table: &TableDef, namespace: &str) -> RelationShape {
-    let column = |column: &kalamdb_store::ColumnDef| ColumnShape {
-        id: column.id,
-        name: column.name.to_string(),
-        ty: column.ty,
-        not_null: column.not_null,
-        default: column.default.clone(),
-    };
-    let key = |key: &kalamdb_store::KeyDef| (key.name.clone(), key.columns.clone());
-    let primary_key: Option<(String, Vec<ColumnId>)> = table.primary_key.as_ref().map(key);
-    RelationShape {
-        table: table.id,
-        namespace: namespace.to_string(),
-        name: table.name.to_string(),
-        schema_version: table.schema_version,
-        kind: RelationKind::Table(table.kind),
-        columns: table.live_columns().map(column).collect(),
-        primary_key,
-        uniques: table.indexes.iter().filter(|index| index.unique).map(unique_shape).collect(),
-    }
-}
-
-fn unique_shape(index: &kalamdb_store::IndexDef) -> UniqueShape {
-    let (mut columns, mut expressions) = (Vec::new(), Vec::new());
-    for key in &index.keys {
-        match &key.what {
-            IndexKeyPart::Column(id) => columns.push(*id),
-            IndexKeyPart::Expression { text, .. } => expressions.push(text.clone()),
-        }
-    }
-    let constraint = index.constraint.map(|_| index.name.clone());
-    UniqueShape { id: index.id, constraint, columns, expressions, predicate: index.predicate.clone() }
 }
 
 impl Names for BindingNames {
     fn relation(&self, namespace: Option<&str>, name: &str) -> Result<Option<RelationShape>> {
-        if let Some(namespace) = namespace {
-            return Ok(self.in_namespace(namespace, name));
-        }
-        // PostgreSQL manual 5.9.5: pg_catalog is searched first unless the path names it.
-        let path = &self.settings.basis.search_path;
-        let implicit = (!path.iter().any(|name| name == "pg_catalog")).then_some("pg_catalog");
-        let mut path = implicit.into_iter().chain(path.iter().map(String::as_str));
-        Ok(path.find_map(|namespace| self.in_namespace(namespace, name)))
+        self.names.relation(namespace, name)
+    }
+
+    fn relation_by_id(&self, id: TableId) -> Option<RelationShape> {
+        self.names.relation_by_id(id)
     }
 
     fn namespace(&self, name: &str) -> Option<kalamdb_commons::NamespaceId> {
-        self.catalog.namespace_by_name(name).map(|namespace| namespace.id)
+        self.names.namespace(name)
     }
 
     fn style(&self) -> &Style {

@@ -2,9 +2,10 @@
 
 use super::prepared::BindingNames;
 use super::{Guard, Outcome, constraint, foreign_key, query::lock_wait, references};
+use crate::depend::Object;
 use crate::error;
 use crate::resolve::{self, Resolved, permit};
-use crate::standing::{Portal, PortalState, Standing};
+use crate::standing::{Portal, Standing};
 use crate::system;
 use kalamdb_auth::authorize::AdminAction;
 use kalamdb_commons::{
@@ -13,9 +14,7 @@ use kalamdb_commons::{
 };
 use kalamdb_sql::bind;
 use kalamdb_sql::bind::bound::{Action, Need, Scalar};
-use kalamdb_sql::function::CatalogNames;
 use kalamdb_sql::statement::{ColumnSpec, ConstraintSpec, CreateTable, Name};
-use kalamdb_store::catalog::Named;
 use kalamdb_store::{
     Catalog, Change, ColumnDef, FlushPolicy, KeyDef, LockWait, NamespaceDef, StoreError, TableDef, TableLockMode,
     TableOptions,
@@ -84,7 +83,7 @@ pub(super) async fn create(standing: &mut Standing, create: &CreateTable) -> Res
 }
 
 /// Where a new relation goes: the named namespace, or the first of the search path that exists.
-fn creation_namespace(standing: &Standing, name: &Name) -> Result<Arc<NamespaceDef>> {
+pub(super) fn creation_namespace(standing: &Standing, name: &Name) -> Result<Arc<NamespaceDef>> {
     let catalog = standing.catalog();
     let missing =
         |name: &str| SqlError::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist"));
@@ -403,7 +402,15 @@ fn flush_policy(text: &str) -> Result<FlushPolicy> {
 /// 42P01; 42809 for a computed relation.
 pub(super) fn find(standing: &Standing, name: &Name) -> Result<Arc<TableDef>> {
     let catalog = standing.catalog();
-    lookup(standing, &catalog, name)?.ok_or_else(|| error::no_relation(shown(name)).at(name.position))
+    lookup(standing, &catalog, name)?.ok_or_else(|| no_table(standing, name))
+}
+
+/// 42809 for what is no table, 42P01 for what is not there.
+pub(super) fn no_table(standing: &Standing, name: &Name) -> SqlError {
+    match super::index::find(standing, name) {
+        Some(_) => SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", name.name)),
+        None => error::no_relation(shown(name)).at(name.position),
+    }
 }
 
 /// A name as errors show it.
@@ -496,14 +503,7 @@ pub(super) fn owned(standing: &Standing, table: &TableDef, action: fn(bool) -> A
 /// # Errors
 /// 55006
 pub(super) fn not_in_use(standing: &Standing, table: &TableDef, command: &str) -> Result<()> {
-    let reads = |portal: &Portal| {
-        let is_open = match &portal.cursor {
-            Some(cursor) => !cursor.hold,
-            None => matches!(portal.state, PortalState::Suspended(..) | PortalState::Running),
-        };
-        let needs = portal.prepared.bound.as_ref().map_or(&[][..], |bound| &bound.needs);
-        is_open && needs.iter().any(|need| need.table == table.id)
-    };
+    let reads = |portal: &Portal| portal.is_open() && portal.needs().iter().any(|need| need.table == table.id);
     if standing.referential.waits_on(table.id) {
         return Err(SqlError::new(
             SqlState::OBJECT_IN_USE,
@@ -525,64 +525,48 @@ pub(super) fn not_in_use(standing: &Standing, table: &TableDef, command: &str) -
 /// 42501, 42P01, 55006, 2BP01
 pub(super) async fn drop(standing: &mut Standing, names: &[Name], if_exists: bool, cascade: bool) -> Result<Outcome> {
     standing.writable("DROP TABLE")?;
-    let mut dropped: Vec<Arc<TableDef>> = Vec::with_capacity(names.len());
+    let mut tables: Vec<Arc<TableDef>> = Vec::with_capacity(names.len());
     for name in names {
         match lock_for_change(standing, name).await? {
             Some(table) => {
                 owned(standing, &table, |is_owner| AdminAction::DropTable { is_owner })?;
                 not_in_use(standing, &table, "DROP TABLE")?;
-                if dropped.iter().all(|known| known.id != table.id) {
-                    dropped.push(table);
+                if tables.iter().all(|other| other.id != table.id) {
+                    tables.push(table);
                 }
             }
-            None if matches!(super::index::find(standing, name), Some(Named::Index(..))) => {
-                let message = format!("\"{}\" is not a table", name.name);
-                return Err(
-                    SqlError::new(SqlState::WRONG_OBJECT_TYPE, message).with_hint("Use DROP INDEX to remove an index.")
-                );
-            }
-            None if if_exists => {
-                standing.notice(format!("table \"{}\" does not exist, skipping", name.name));
-            }
-            None => {
-                return Err(SqlError::new(
-                    SqlState::UNDEFINED_TABLE,
-                    format!("table \"{}\" does not exist", shown(name)),
-                ));
-            }
+            None => missing_to_drop(standing, name, "table", if_exists)?,
         }
     }
-    let going: Vec<TableId> = dropped.iter().map(|table| table.id).collect();
-    let mut found = Vec::new();
-    // PostgreSQL tells of what depends on the last one first.
-    for table in dropped.iter().rev() {
-        let on = format!("table {}", standing.names().relation_name(table.id.0).unwrap_or_default());
-        let dependents = foreign_key::dependents(standing, table.id, &going, |_| true);
-        found.extend(dependents.into_iter().map(|dependent| (dependent, on.clone())));
-    }
-    let what = match dropped.as_slice() {
-        [table] => Some(format!("table {}", standing.names().relation_name(table.id.0).unwrap_or_default())),
-        _ => None,
-    };
-    foreign_key::drop_dependents(standing, what.as_deref(), found, cascade, None).await?;
-    for table in dropped {
+    let roots: Vec<Object> = tables.iter().map(|table| Object::Table(table.id)).collect();
+    super::drop::dependents(standing, &roots, cascade).await?;
+    for table in tables {
         standing.transaction().define(Change::DropTable(table.id))?;
     }
     done("DROP TABLE")
 }
 
-/// Drops a table of a namespace that goes.
+/// What DROP says of a name that is none of its kind.
 ///
 /// # Errors
-/// 42501, and those of locks.
-pub(super) async fn drop_one(standing: &mut Standing, table: &Arc<TableDef>) -> Result<()> {
-    owned(standing, table, |is_owner| AdminAction::DropTable { is_owner })?;
-    let wait = lock_wait(standing);
-    standing.transaction().table_lock(table.id, TableLockMode::AccessExclusive, wait).await?;
-    for dependent in foreign_key::dependents(standing, table.id, &[table.id], |_| true) {
-        foreign_key::remove(standing, &dependent).await?;
+/// 42P01, 3F000, 42809
+pub(super) fn missing_to_drop(standing: &mut Standing, name: &Name, kind: &str, if_exists: bool) -> Result<()> {
+    if let Some(named) = super::index::find(standing, name) {
+        return Err(super::drop::wrong_kind(named, &name.name, &format!("a {kind}")));
     }
-    Ok(standing.transaction().define(Change::DropTable(table.id))?)
+    let space = name.namespace.as_ref().filter(|space| standing.catalog().namespace_by_name(space).is_none());
+    if if_exists {
+        let what = match space {
+            Some(space) => format!("schema \"{space}\""),
+            None => format!("{kind} \"{}\"", name.name),
+        };
+        standing.notice(format!("{what} does not exist, skipping"));
+        return Ok(());
+    }
+    Err(match space {
+        Some(space) => SqlError::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{space}\" does not exist")),
+        None => SqlError::new(SqlState::UNDEFINED_TABLE, format!("{kind} \"{}\" does not exist", shown(name))),
+    })
 }
 
 /// TRUNCATE
@@ -595,7 +579,7 @@ pub(super) async fn truncate(standing: &mut Standing, names: &[Name], cascade: b
     let mut tables: Vec<Arc<TableDef>> = Vec::with_capacity(names.len());
     for name in names {
         let Some(table) = lock_for_change(standing, name).await? else {
-            return Err(error::no_relation(shown(name)).at(name.position));
+            return Err(no_table(standing, name));
         };
         if tables.iter().all(|known| known.id != table.id) {
             not_in_use(standing, &table, "TRUNCATE")?;
@@ -669,6 +653,7 @@ async fn empty(standing: &mut Standing, table: &Arc<TableDef>, guard: &Guard) ->
         action: Action::Truncate,
         columns: Default::default(),
         with_deleted: false,
+        judged_as: None,
     };
     match resolve::relation(&standing.catalog(), &standing.identity, &need)? {
         Resolved::Relation(relation) => relation.truncate(standing.transaction()),
@@ -710,6 +695,7 @@ pub(super) async fn lock(standing: &mut Standing, names: &[Name], mode: &str, no
             action,
             columns: Default::default(),
             with_deleted: false,
+            judged_as: None,
         };
         resolve::relation(&standing.catalog(), &standing.identity, &need)?;
         standing.transaction().table_lock(table.id, mode, wait).await?;

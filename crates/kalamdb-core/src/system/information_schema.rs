@@ -47,6 +47,12 @@ fn tables(facts: &Facts, rows: &mut Rows) {
             table_name: table.name.as_str(), table_type: "BASE TABLE", is_insertable_into: "YES", is_typed: "NO",
         ]);
     }
+    for view in facts.catalog.views().filter(|view| facts.sees_view(view)) {
+        rows.push(cells![
+            table_catalog: DATABASE_NAME, table_schema: namespace_name(facts, view.namespace),
+            table_name: view.name.as_str(), table_type: "VIEW", is_insertable_into: "NO", is_typed: "NO",
+        ]);
+    }
 }
 
 fn schemata(facts: &Facts, rows: &mut Rows) {
@@ -125,6 +131,24 @@ fn columns(facts: &Facts, rows: &mut Rows) {
                     default: None,
                     not_null: *not_null,
                     ty: PgType::new(*ty),
+                    updatable: false,
+                },
+            );
+        }
+    }
+    for view in facts.catalog.views().filter(|view| facts.sees_view(view)) {
+        let namespace = namespace_name(facts, view.namespace);
+        for (at, column) in view.columns.iter().enumerate() {
+            push_column(
+                rows,
+                &Column {
+                    namespace: &namespace,
+                    table: view.name.as_str(),
+                    name: column.name.as_str(),
+                    position: at as i32 + 1,
+                    default: None,
+                    not_null: false,
+                    ty: column.ty,
                     updatable: false,
                 },
             );

@@ -4,7 +4,9 @@
 //! own), the registry, the store's records. Who may see which row is decided here, beside the rows. A relation that has
 //! no function is one whose things KalamDB does not have: it is empty, with PostgreSQL's columns.
 
+pub mod binding;
 mod constraint;
+mod depend;
 pub mod index;
 mod information_schema;
 pub mod names;
@@ -14,6 +16,7 @@ mod own;
 mod relational;
 mod server;
 mod shape;
+mod view;
 
 use crate::plan::Keys;
 use crate::registry::SessionFacts;
@@ -181,6 +184,7 @@ fn binding_shape(shape: &Shape) -> RelationShape {
         columns: shape.columns.iter().enumerate().map(column).collect(),
         primary_key: None,
         uniques: Vec::new(),
+        view: None,
     }
 }
 
@@ -264,10 +268,14 @@ fn make(shape: &Shape, facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
     match shape.namespace {
         "pg_catalog" => {
             relational::make(shape.name, facts, wanted, rows)
+                || view::make(shape.name, facts, rows)
+                || depend::make(shape.name, facts, rows)
                 || objects::make(shape.name, facts, wanted, rows)
                 || server::make(shape.name, facts, rows)
         }
-        "information_schema" => information_schema::make(shape.name, facts, rows),
+        "information_schema" => {
+            information_schema::make(shape.name, facts, rows) || view::make_standard(shape.name, facts, rows)
+        }
         _ => own::make(shape.name, facts, rows),
     };
 }

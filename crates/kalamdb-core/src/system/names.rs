@@ -5,10 +5,10 @@ use super::relational::{index_definition, quoted};
 use super::{constraint, index, relations, shape_of};
 use kalamdb_auth::Identity;
 use kalamdb_auth::authorize::{ObjectFacts, RowAction};
-use kalamdb_commons::{NamespaceId, Oid, Result, Role, SqlError, SqlState, TableId, UserId};
+use kalamdb_commons::{NamespaceId, Oid, Result, Role, SqlError, SqlState, TableId, TableType, UserId};
 use kalamdb_sql::function::{CatalogNames, PrivilegeObject};
 use kalamdb_store::catalog::Named;
-use kalamdb_store::{Catalog, Store, TableDef};
+use kalamdb_store::{Catalog, Store, TableDef, ViewDef};
 use std::sync::Arc;
 
 /// One catalog, one search path, one identity.
@@ -26,6 +26,16 @@ pub(crate) fn facts_of(table: &TableDef, identity: &Identity) -> ObjectFacts {
     ObjectFacts { kind: table.kind, access: table.access, is_owner: table.owner == identity.user, is_granted: false }
 }
 
+/// What the rules want to know of a view: it is judged as a SHARED table is.
+pub(crate) fn facts_of_view(view: &ViewDef, identity: &Identity) -> ObjectFacts {
+    ObjectFacts {
+        kind: TableType::Shared,
+        access: view.access,
+        is_owner: view.owner == identity.user,
+        is_granted: false,
+    }
+}
+
 /// Answers `has_table_privilege`: what `resolve` would decide.
 pub type Judge = fn(&Identity, RowAction, &ObjectFacts) -> bool;
 
@@ -35,8 +45,13 @@ impl CatalogView {
         Self { catalog, path, identity, store, judge }
     }
 
+    /// The definitions.
+    pub(super) fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
     /// The namespaces that are searched, in order, pg_catalog included; only those that exist.
-    fn searched(&self) -> Vec<String> {
+    pub(super) fn searched(&self) -> Vec<String> {
         let implicit = (!self.path.iter().any(|name| name == "pg_catalog")).then(|| "pg_catalog".to_string());
         let known = self.path.iter().filter(|name| self.catalog.namespace_by_name(name).is_some());
         implicit.into_iter().chain(known.cloned()).collect()
@@ -61,6 +76,9 @@ impl CatalogView {
         if let Some(table) = self.catalog.table(TableId(oid)) {
             return Some((self.namespace(table.namespace)?, table.name.to_string()));
         }
+        if let Some(view) = self.catalog.view(TableId(oid)) {
+            return Some((self.namespace(view.namespace)?, view.name.to_string()));
+        }
         let table = self.catalog.table_of_part(oid)?;
         let (name, _) = table.index_names().find(|(_, id)| *id == oid)?;
         Some((self.namespace(table.namespace)?, name.to_string()))
@@ -76,13 +94,13 @@ impl CatalogView {
         self.identity.role >= Role::Dba || !table.is_per_user() && may_read
     }
 
-    fn may(&self, user: Oid, table: &TableDef, privilege: &str) -> Result<bool> {
+    fn may(&self, user: Oid, of: impl Fn(&Identity) -> ObjectFacts, privilege: &str) -> Result<bool> {
         let identity = match self.catalog.user(UserId(user)) {
             Some(_) if user == self.identity.user.0 => (*self.identity).clone(),
             Some(user) => Identity { user: user.id, name: user.name.clone(), role: user.role },
             None => return Ok(false),
         };
-        let facts = facts_of(table, &identity);
+        let facts = of(&identity);
         let mut granted = false;
         for word in privilege.split(',').map(|word| word.trim().to_ascii_uppercase()) {
             let action = match word.trim_end_matches(" WITH GRANT OPTION") {
@@ -169,8 +187,8 @@ impl CatalogNames for CatalogView {
         constraint::definition(table, oid, pretty, &parent)
     }
 
-    fn view_definition(&self, _oid: Oid) -> Option<String> {
-        None
+    fn view_definition(&self, oid: Oid, _pretty: bool) -> Option<String> {
+        self.catalog.view(TableId(oid)).map(|view| format!(" {};", view.query))
     }
 
     fn description(&self, oid: Oid, catalog: &str, column: i32) -> Option<String> {
@@ -202,8 +220,11 @@ impl CatalogNames for CatalogView {
                 if shape_of(TableId(oid)).is_some() {
                     return Ok(Some(privilege.to_ascii_uppercase().contains("SELECT")));
                 }
+                if let Some(view) = self.catalog.view(TableId(oid)) {
+                    return self.may(user, |identity| facts_of_view(view, identity), privilege).map(Some);
+                }
                 match self.catalog.table(TableId(oid)) {
-                    Some(table) => self.may(user, table, privilege).map(Some),
+                    Some(table) => self.may(user, |identity| facts_of(table, identity), privilege).map(Some),
                     None => Ok(None),
                 }
             }

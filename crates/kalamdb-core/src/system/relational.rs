@@ -92,8 +92,8 @@ fn push_class(rows: &mut Rows, class: Class<'_>) {
         relowner: class.owner, relam: class.method, relfilenode: class.oid, reltablespace: 0u32,
         relpages: (class.rows / 64.0).ceil() as i32, reltuples: class.rows, relallvisible: 0i32, reltoastrelid: 0u32,
         relhasindex: class.has_index, relisshared: false, relpersistence: 'p', relkind: class.kind,
-        relnatts: class.columns as i16, relchecks: class.checks as i16, relhasrules: false,
-        relhastriggers: class.has_triggers,
+        relnatts: class.columns as i16, relchecks: class.checks as i16,
+        relhasrules: class.kind == 'v' && class.row_type != 0, relhastriggers: class.has_triggers,
         relhassubclass: false, relrowsecurity: false, relforcerowsecurity: false, relispopulated: true,
         relreplident: if class.kind == 'r' { 'd' } else { 'n' }, relispartition: false, relrewrite: 0u32,
         relfrozenxid: 0u32, relminmxid: 0u32, reloptions: class.options,
@@ -118,6 +118,24 @@ fn classes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
                 checks: 0,
                 has_triggers: false,
                 options: Datum::Null,
+            },
+        );
+    }
+    for view in facts.catalog.views().filter(|view| wants(wanted, view.id.0)) {
+        push_class(
+            rows,
+            Class {
+                oid: view.id.0,
+                name: view.name.as_str(),
+                namespace: view.namespace.0,
+                row_type: view.row_type,
+                owner: view.owner.0,
+                method: 0,
+                kind: 'v',
+                columns: view.columns.len(),
+                rows: -1.0,
+                has_index: false,
+                options: options_of(&view.options),
             },
         );
     }
@@ -242,6 +260,21 @@ fn attributes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
             push_attribute(rows, &attribute);
         }
     }
+    for view in facts.catalog.views().filter(|view| wants(wanted, view.id.0)) {
+        for (at, column) in view.columns.iter().enumerate() {
+            let attribute = Attribute {
+                relation: view.id.0,
+                name: column.name.as_str(),
+                ty: column.ty,
+                number: at as i16 + 1,
+                not_null: false,
+                has_default: false,
+                dropped: false,
+                collation: None,
+            };
+            push_attribute(rows, &attribute);
+        }
+    }
     for table in facts.catalog.tables() {
         if wants(wanted, table.id.0) {
             table.columns.iter().for_each(|column| push_column(rows, table.id, column, column.id.0));
@@ -311,7 +344,7 @@ fn push_column(rows: &mut Rows, relation: TableId, column: &ColumnDef, number: i
 
 /// The OID of a column's default: derived, since a default has no other life than its column's. Defaults' OIDs are
 /// only compared with each other.
-fn default_oid(table: &TableDef, column: ColumnId) -> u32 {
+pub(super) fn default_oid(table: &TableDef, column: ColumnId) -> u32 {
     table.id.0.wrapping_mul(1600).wrapping_add(column.0 as u32)
 }
 
@@ -435,11 +468,14 @@ fn push_type(rows: &mut Rows, facts: &TypeFacts) {
 
 fn types(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
     TYPES.iter().filter(|ty| wants(wanted, ty.oid)).for_each(|ty| push_type(rows, ty));
-    for table in facts.catalog.tables().filter(|table| wants(wanted, table.row_type)) {
+    let tables =
+        facts.catalog.tables().map(|table| (table.row_type, table.id, &table.name, table.namespace, table.owner));
+    let views = facts.catalog.views().map(|view| (view.row_type, view.id, &view.name, view.namespace, view.owner));
+    for (oid, relation, name, namespace, owner) in tables.chain(views).filter(|(oid, ..)| wants(wanted, *oid)) {
         rows.push(cells![
-            oid: table.row_type, typname: table.name.as_str(), typnamespace: table.namespace.0,
-            typowner: table.owner.0, typlen: -1i16, typbyval: false, typtype: 'c', typcategory: 'C',
-            typispreferred: false, typisdefined: true, typdelim: ',', typrelid: table.id.0, typsubscript: 0u32,
+            oid: oid, typname: name.as_str(), typnamespace: namespace.0,
+            typowner: owner.0, typlen: -1i16, typbyval: false, typtype: 'c', typcategory: 'C',
+            typispreferred: false, typisdefined: true, typdelim: ',', typrelid: relation.0, typsubscript: 0u32,
             typelem: 0u32, typarray: 0u32, typinput: 2290u32, typoutput: 2291u32, typreceive: 2402u32,
             typsend: 2403u32, typmodin: 0u32, typmodout: 0u32, typanalyze: 0u32, typalign: 'd', typstorage: 'x',
             typnotnull: false, typbasetype: 0u32, typtypmod: -1i32, typndims: 0i32, typcollation: 0u32,

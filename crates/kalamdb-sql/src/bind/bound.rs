@@ -5,7 +5,7 @@
 //! ambiguities and no positions left to get wrong. Lowering names the columns `c<number>`.
 
 use crate::function::{Function, SessionValue};
-use kalamdb_commons::{ColumnId, Datum, Oid, PgType, TableId};
+use kalamdb_commons::{ColumnId, Datum, Oid, PgType, TableId, UserId};
 use std::collections::BTreeSet;
 
 /// A statement after binding.
@@ -86,6 +86,9 @@ pub struct Need {
     pub columns: BTreeSet<ColumnId>,
     /// Whether `_deleted` is named: then tombstones are read too.
     pub with_deleted: bool,
+    /// By whose rights it is judged, where that is not the asker: a view reads by its owner's. The rows are the
+    /// asker's all the same.
+    pub judged_as: Option<UserId>,
 }
 
 /// What a statement does to a relation.

@@ -141,7 +141,14 @@ impl Binder<'_> {
             return Ok(part);
         }
         let shape = self.relation(namespace.as_deref(), &relation, position)?;
+        if shape.kind == RelationKind::View {
+            return self.view(&shape, alias, position);
+        }
         let (rel, mut item) = self.scan(&shape, Action::Select);
+        self.name_relation(
+            shape.table,
+            item.columns.iter().filter_map(|column| Some((column.origin?.1, column.col.id))),
+        );
         match alias {
             Some(alias) => {
                 item.name = parse::fold(&alias.name);
@@ -510,6 +517,7 @@ impl Binder<'_> {
         for (name, position) in names {
             let l = using_column(&left.visible, &name, "left", position)?;
             let r = using_column(&right.visible, &name, "right", position)?;
+            self.seen.extend([l.col.id, r.col.id]);
             let (left, right) = (Scalar::Column(l.col), Scalar::Column(r.col));
             let test = self.equals(left, right, position)?;
             tests.push(test);

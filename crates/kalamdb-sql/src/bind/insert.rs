@@ -141,6 +141,7 @@ impl Binder<'_> {
         let (namespace, relation) = name_parts(name)?;
         let shape = self.relation(namespace.as_deref(), &relation, position)?;
         refuse_system(&shape).map_err(|error| error.at(position))?;
+        super::view::refuse_view(&shape, "INSERT")?;
         let mut names = Vec::with_capacity(insert.columns.len());
         for column in &insert.columns {
             match column.0.as_slice() {

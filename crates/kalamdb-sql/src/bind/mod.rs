@@ -31,6 +31,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod update;
+mod view;
 pub mod walk;
 mod window;
 
@@ -38,20 +39,24 @@ pub use deparse::Purpose;
 pub use stored::{
     RowExpression, assigned, bind_row, canonical_conjuncts, canonical_default, canonical_row, expression_name,
 };
+pub use view::{QueryToStore, SeenRelation, StoredQuery, bind_view};
 
 use crate::statement::{Name, Statement};
 use bound::{Bound, BoundCopy, BoundKind, Col, ColId, Need, NeedId, Output, Scalar, Step};
-use kalamdb_commons::{ColumnId, NamespaceId, Oid, PgType, Result, SqlError, SqlType, TableId, TableType};
+use kalamdb_commons::{ColumnId, NamespaceId, Oid, PgType, Result, SqlError, SqlType, TableId, TableType, UserId};
 use param::Params;
 use scope::{Clause, Level};
 use sqlparser::ast::{self, Spanned};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// What the binder may ask about names. Core implements it over one catalog and one search path.
 pub trait Names {
     /// The relation that a name means: `None` as the namespace means the search path (pg_catalog first unless the
     /// path says otherwise). `Ok(None)`: there is none (42P01 is the binder's); 3F000 for a missing namespace.
     fn relation(&self, namespace: Option<&str>, name: &str) -> Result<Option<RelationShape>>;
+    /// A relation by its id: what a stored query's names mean.
+    fn relation_by_id(&self, id: TableId) -> Option<RelationShape>;
     /// Whether a namespace exists (for better errors).
     fn namespace(&self, name: &str) -> Option<NamespaceId>;
     /// `kalam.*` and other settings that change binding, e.g. `TimeZone`, `DateStyle` for literals.
@@ -80,6 +85,8 @@ pub struct RelationShape {
     pub primary_key: Option<(String, Vec<ColumnId>)>,
     /// Its unique indexes: what ON CONFLICT may go by.
     pub uniques: Vec<UniqueShape>,
+    /// A view's query.
+    pub view: Option<Arc<StoredQuery>>,
 }
 
 /// A unique index as the binder sees it.
@@ -104,6 +111,8 @@ pub enum RelationKind {
     Table(TableType),
     /// Computed from the catalog and the running server; read-only.
     System,
+    /// A query with a name.
+    View,
 }
 
 /// A column as the binder sees it.
@@ -220,6 +229,14 @@ pub(crate) struct Binder<'a> {
     records: HashMap<ColId, record::Shape>,
     /// Where whole rows of which relations were named, for the name in 42803.
     whole_rows: HashMap<usize, String>,
+    /// The columns that were named.
+    seen: view::Seen,
+    /// The relations that were named, with the numbers of their columns.
+    named: Vec<(TableId, Vec<(ColumnId, ColId)>)>,
+    /// The views around, whose queries are being bound.
+    expanding: Vec<TableId>,
+    /// By whose rights the needs are judged: inside a view, its owner's.
+    judged_as: Option<UserId>,
 }
 
 fn line_starts(text: &str) -> Vec<usize> {
@@ -254,6 +271,10 @@ impl<'a> Binder<'a> {
             labels: HashMap::new(),
             records: HashMap::new(),
             whole_rows: HashMap::new(),
+            seen: view::Seen::new(),
+            named: Vec::new(),
+            expanding: Vec::new(),
+            judged_as: None,
         }
     }
 
@@ -289,6 +310,7 @@ impl<'a> Binder<'a> {
             action,
             columns: Default::default(),
             with_deleted: false,
+            judged_as: self.judged_as,
         });
         NeedId(self.needs.len() - 1)
     }

@@ -365,6 +365,7 @@ impl Binder<'_> {
     }
 
     pub(super) fn mention(&mut self, depth: usize, id: ColId, position: Position) {
+        self.seen.insert(id);
         let inside = self.levels[depth..].iter().any(|level| level.clause == Clause::AggregateArgument);
         if !inside {
             self.levels[depth].mentions.push((id, position));

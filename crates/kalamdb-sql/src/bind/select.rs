@@ -104,8 +104,9 @@ impl Binder<'_> {
         self.levels.push(Level::new(Clause::From));
         let rel = self.from_clause(&[ast::TableWithJoins { relation: factor, joins: Vec::new() }])?;
         let level = self.levels.pop();
-        let columns =
+        let columns: Vec<ItemColumn> =
             level.iter().flat_map(|level| &level.visible).flat_map(|v| v.item.columns.iter().cloned()).collect();
+        self.seen.extend(columns.iter().map(|column| column.col.id));
         Ok(Derived { rel, columns })
     }
 

@@ -96,6 +96,7 @@ impl Binder<'_> {
 
     fn star(&mut self, item: &Item, position: Position, targets: &mut Vec<Target>) {
         for column in &item.columns {
+            self.seen.insert(column.col.id);
             self.level().mentions.push((column.col.id, position));
             targets.push(Target {
                 name: column.name.clone(),

@@ -42,6 +42,7 @@ fn relation(oid: Oid, namespace: &str, name: &str, columns: &str, key: &[i16]) -
         kind: if system { RelationKind::System } else { RelationKind::Table(TableType::Shared) },
         columns: columns.collect(),
         uniques: Vec::new(),
+        view: None,
         primary_key: (!key.is_empty()).then(|| (format!("{name}_pkey"), key.iter().map(|id| ColumnId(*id)).collect())),
     }
 }
@@ -89,6 +90,9 @@ impl Names for Scene {
         };
         Ok(self.relations.iter().find(fits).cloned())
     }
+    fn relation_by_id(&self, id: TableId) -> Option<RelationShape> {
+        self.relations.iter().find(|shape| shape.table == id).cloned()
+    }
     fn namespace(&self, name: &str) -> Option<NamespaceId> {
         matches!(name, "bindtest" | "public" | "pg_catalog").then_some(NamespaceId(1))
     }
@@ -129,7 +133,7 @@ impl CatalogNames for Scene {
     fn constraint_definition(&self, _: Oid, _: bool) -> Option<String> {
         None
     }
-    fn view_definition(&self, _: Oid) -> Option<String> {
+    fn view_definition(&self, _: Oid, _: bool) -> Option<String> {
         None
     }
     fn description(&self, _: Oid, _: &str, _: i32) -> Option<String> {

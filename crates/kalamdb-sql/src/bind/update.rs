@@ -109,6 +109,7 @@ impl Binder<'_> {
         let (namespace, relation) = name_parts(name)?;
         let shape = self.relation(namespace.as_deref(), &relation, position)?;
         refuse_system(&shape).map_err(|error| error.at(position))?;
+        super::view::refuse_view(&shape, if action == Action::Update { "UPDATE" } else { "DELETE" })?;
         let (rel, mut item) = self.scan(&shape, action);
         let alias = alias.as_ref().map(|alias| parse::fold(&alias.name));
         item.namespace = alias.is_none().then(|| shape.namespace.clone());

@@ -293,7 +293,7 @@ pub trait CatalogNames: Send + Sync {
     /// `pg_get_constraintdef(oid, pretty)`
     fn constraint_definition(&self, oid: Oid, pretty: bool) -> Option<String>;
     /// `pg_get_viewdef(oid)`
-    fn view_definition(&self, oid: Oid) -> Option<String>;
+    fn view_definition(&self, oid: Oid, pretty: bool) -> Option<String>;
     /// `obj_description` / `col_description` (column 0 for the object itself)
     fn description(&self, oid: Oid, catalog: &str, column: i32) -> Option<String>;
     /// `pg_table_size` and kin: bytes.

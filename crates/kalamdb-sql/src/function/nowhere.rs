@@ -92,7 +92,7 @@ impl CatalogNames for Nowhere {
     fn constraint_definition(&self, _: Oid, _: bool) -> Option<String> {
         None
     }
-    fn view_definition(&self, _: Oid) -> Option<String> {
+    fn view_definition(&self, _: Oid, _: bool) -> Option<String> {
         None
     }
     fn description(&self, _: Oid, _: &str, _: i32) -> Option<String> {

@@ -38,7 +38,7 @@ impl CatalogNames for Nobody {
     fn constraint_definition(&self, _: u32, _: bool) -> Option<String> {
         None
     }
-    fn view_definition(&self, _: u32) -> Option<String> {
+    fn view_definition(&self, _: u32, _: bool) -> Option<String> {
         None
     }
     fn description(&self, _: u32, _: &str, _: i32) -> Option<String> {

@@ -20,6 +20,8 @@ pub struct Catalog {
     namespace_names: HashMap<NamespaceName, NamespaceId>,
     tables: HashMap<TableId, Arc<TableDef>>,
     views: HashMap<TableId, Arc<ViewDef>>,
+    /// Which views a relation is used by.
+    viewed: HashMap<TableId, HashSet<TableId>>,
     sequences: HashMap<TableId, Arc<SequenceDef>>,
     /// Tables, views, sequences and indexes share their names. By namespace first, so that a look-up needs no key to
     /// be made and a namespace's relations are together.
@@ -133,6 +135,11 @@ impl Catalog {
     pub fn table(&self, id: TableId) -> Option<&Arc<TableDef>> {
         self.tables.get(&id)
     }
+    /// The schema version of a table or a view.
+    pub fn schema_version(&self, id: TableId) -> Option<u32> {
+        let table = self.tables.get(&id).map(|def| def.schema_version);
+        table.or_else(|| self.views.get(&id).map(|def| def.schema_version))
+    }
     /// What a relation's name means.
     pub fn relation_by_name(&self, namespace: NamespaceId, name: &str) -> Option<Named> {
         self.relation_names.get(&namespace)?.get(name).copied()
@@ -171,6 +178,11 @@ impl Catalog {
     /// A view by its id.
     pub fn view(&self, id: TableId) -> Option<&Arc<ViewDef>> {
         self.views.get(&id)
+    }
+    /// The views whose queries name this relation.
+    pub fn views_over(&self, relation: TableId) -> impl Iterator<Item = &Arc<ViewDef>> {
+        let ids = self.viewed.get(&relation).into_iter().flatten();
+        ids.filter_map(|id| self.views.get(id))
     }
     /// All views, in no order.
     pub fn views(&self) -> impl Iterator<Item = &Arc<ViewDef>> {
@@ -283,14 +295,17 @@ impl Catalog {
             Change::PutUser(def) => self.put_user(def.clone()),
             Change::PutView(def) => {
                 if let Some(old) = self.views.get(&def.id).cloned() {
-                    self.forget_name(old.namespace, &old.name, Named::View(def.id));
+                    self.forget_view(&old);
                 }
                 self.give_name(def.namespace, def.name.clone(), Named::View(def.id));
+                for seen in &def.names {
+                    self.viewed.entry(seen.relation).or_default().insert(def.id);
+                }
                 self.views.insert(def.id, Arc::new(def.clone()));
             }
             Change::DropView(id) => {
                 if let Some(def) = self.views.remove(id) {
-                    self.forget_name(def.namespace, &def.name, Named::View(*id));
+                    self.forget_view(&def);
                 }
             }
             Change::PutSequence(def) => {
@@ -362,6 +377,15 @@ impl Catalog {
         for key in &def.foreign_keys {
             if let Some(tables) = self.referencing.get_mut(&key.parent) {
                 tables.remove(&def.id);
+            }
+        }
+    }
+
+    fn forget_view(&mut self, def: &ViewDef) {
+        self.forget_name(def.namespace, &def.name, Named::View(def.id));
+        for seen in &def.names {
+            if let Some(views) = self.viewed.get_mut(&seen.relation) {
+                views.remove(&def.id);
             }
         }
     }

@@ -11,7 +11,7 @@ pub use constraint::{CheckDef, ConstraintTiming, ForeignKeyDef, ReferentialActio
 pub use data_type::{DomainCheck, EnumLabel, TypeDef, TypeKind};
 pub use index::{IndexDef, IndexKey, IndexKeyPart, IndexMethod, IndexState};
 pub use sequence::{Identity, SequenceDef};
-pub use view::{Use, ViewColumn, ViewDef};
+pub use view::{SeenName, Use, ViewColumn, ViewDef};
 
 use kalamdb_commons::{
     AccessLevel, ColumnId, ColumnName, Datum, NamespaceId, NamespaceName, Oid, PgType, Role, Scope, StorageId, TableId,

@@ -195,7 +195,9 @@ impl Transaction {
     /// Whether the statement sees a table's definition as it is now: under its lock only REPEATABLE READ may not.
     /// What stands on an older one must not be written back.
     pub fn sees_newest(&self, table: TableId) -> bool {
-        self.published.catalog.table(table) == self.engine.published().catalog.table(table)
+        let newest = self.engine.published();
+        let (known, newest) = (&self.published.catalog, &newest.catalog);
+        known.table(table) == newest.table(table) && known.view(table) == newest.view(table)
     }
 
     /// Whether a relation's name that was locked is taken: in the transaction's own definitions, or by somebody whose commit its

@@ -1,0 +1,157 @@
+//! Who depends on whom: the one walk that DROP, ALTER and pg_depend ask.
+//!
+//! A kind of dependence is one arm of [`dependents`]. Nothing is stored beside the definitions themselves: what a view
+//! uses, a foreign key refers to or a sequence is owned by says it already.
+
+use crate::system::names::CatalogView;
+use kalamdb_commons::{ColumnId, NamespaceId, Oid, TableId};
+use kalamdb_sql::function::CatalogNames;
+use kalamdb_store::catalog::Named;
+use kalamdb_store::{Catalog, Use};
+
+/// Something that can be dropped or depended on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Object {
+    /// A namespace.
+    Namespace(NamespaceId),
+    /// A table.
+    Table(TableId),
+    /// A table's column.
+    Column(TableId, ColumnId),
+    /// A view.
+    View(TableId),
+    /// A sequence.
+    Sequence(TableId),
+    /// A user's type.
+    Type(Oid),
+    /// A table's constraint.
+    Constraint(TableId, Oid),
+}
+
+/// How something depends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bond {
+    /// It keeps the other from being dropped, unless CASCADE takes it along.
+    Normal,
+    /// It goes along without a word.
+    Automatic,
+}
+
+/// Something that goes, because of something else.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fallen {
+    /// What goes.
+    pub object: Object,
+    /// What it depends on.
+    pub because: Object,
+    /// How.
+    pub bond: Bond,
+}
+
+impl Object {
+    /// Its OID, a column's being its table's.
+    pub fn oid(self) -> Oid {
+        match self {
+            Object::Namespace(id) => id.0,
+            Object::Table(id) | Object::Column(id, _) | Object::View(id) | Object::Sequence(id) => id.0,
+            Object::Type(oid) | Object::Constraint(_, oid) => oid,
+        }
+    }
+
+    /// What messages call it, the relations by the path of who asks.
+    pub fn description(self, catalog: &Catalog, names: &CatalogView) -> String {
+        let relation = |id: TableId| names.relation_name(id.0).unwrap_or_else(|| id.to_string());
+        match self {
+            Object::Namespace(id) => format!("schema {}", names.namespace_name(id.0).unwrap_or_default()),
+            Object::Table(id) => format!("table {}", relation(id)),
+            Object::Column(id, column) => {
+                let table = catalog.table(id).and_then(|table| table.column(column));
+                let name = table.map(|column| column.name.to_string()).unwrap_or_default();
+                format!("column {} of table {}", kalamdb_sql::bind::deparse::quoted(&name), relation(id))
+            }
+            Object::Constraint(id, oid) => {
+                let key = catalog.table(id).and_then(|table| table.foreign_keys.iter().find(|key| key.id == oid));
+                let name = key.map(|key| kalamdb_sql::bind::deparse::quoted(&key.name)).unwrap_or_default();
+                format!("constraint {name} on table {}", relation(id))
+            }
+            Object::View(id) => format!("view {}", relation(id)),
+            Object::Sequence(id) => format!("sequence {}", relation(id)),
+            Object::Type(oid) => {
+                format!("type {}", catalog.data_type(oid).map(|def| def.name.clone()).unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// What depends on something directly.
+pub(crate) fn dependents(catalog: &Catalog, on: Object) -> Vec<(Object, Bond)> {
+    let mut found: Vec<(Object, Bond)> = Vec::new();
+    match on {
+        Object::Namespace(id) => {
+            found.extend(catalog.relations_of(id).filter_map(|(_, named)| {
+                let object = match named {
+                    Named::Table(id) => Object::Table(id),
+                    Named::View(id) => Object::View(id),
+                    Named::Sequence(id) => Object::Sequence(id),
+                    Named::Index(..) => return None,
+                };
+                Some((object, Bond::Normal))
+            }));
+            let types = catalog.data_types().filter(|def| def.namespace == id);
+            found.extend(types.map(|def| (Object::Type(def.id), Bond::Normal)));
+        }
+        Object::Table(id) | Object::View(id) => {
+            found.extend(catalog.views_over(id).map(|view| (Object::View(view.id), Bond::Normal)));
+            for child in catalog.referencing(id).filter(|child| child.id != id) {
+                let keys = child.foreign_keys.iter().filter(|key| key.parent == id);
+                found.extend(keys.map(|key| (Object::Constraint(child.id, key.id), Bond::Normal)));
+            }
+            let owned = catalog.sequences().filter(|sequence| sequence.owned_by.is_some_and(|(table, _)| table == id));
+            found.extend(owned.map(|sequence| (Object::Sequence(sequence.id), Bond::Automatic)));
+        }
+        Object::Column(table, column) => {
+            let using = catalog.views_over(table).filter(|view| view.uses.contains(&Use::Column(table, column)));
+            found.extend(using.map(|view| (Object::View(view.id), Bond::Normal)));
+            let owned = catalog.sequences().filter(|sequence| sequence.owned_by == Some((table, column)));
+            found.extend(owned.map(|sequence| (Object::Sequence(sequence.id), Bond::Automatic)));
+        }
+        Object::Sequence(_) | Object::Type(_) | Object::Constraint(..) => {}
+    }
+    found
+}
+
+/// All that goes with these, in the order in which PostgreSQL tells of it. Whatever depends on something stands behind
+/// it: from the end on they can be dropped.
+pub(crate) fn falling(catalog: &Catalog, roots: &[Object]) -> Vec<Fallen> {
+    let mut walk = Walk { catalog, met: roots.to_vec(), fallen: Vec::new() };
+    // PostgreSQL tells of what depends on the last one first.
+    for root in roots {
+        walk.go(*root);
+    }
+    walk.fallen.reverse();
+    walk.fallen
+}
+
+struct Walk<'c> {
+    catalog: &'c Catalog,
+    met: Vec<Object>,
+    fallen: Vec<Fallen>,
+}
+
+impl Walk<'_> {
+    /// The newest first, what depends before what it depends on.
+    fn go(&mut self, on: Object) {
+        let mut next = dependents(self.catalog, on);
+        next.sort_by_key(|(object, _)| std::cmp::Reverse(object.oid()));
+        for (object, bond) in next {
+            // A constraint goes with its table.
+            let with_table = matches!(object, Object::Constraint(table, _) if self.met.contains(&Object::Table(table)));
+            if with_table || self.met.contains(&object) {
+                continue;
+            }
+            self.met.push(object);
+            self.go(object);
+            self.fallen.push(Fallen { object, because: on, bond });
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! pg_depend: what the definitions say of each other, as clients look it up.
+
+use super::relational::default_oid;
+use super::{Facts, Rows, cells};
+use kalamdb_store::{TableDef, Use, ViewDef};
+
+/// The OIDs of the system relations that list what depends.
+const CLASS: u32 = 1259;
+const TYPE: u32 = 1247;
+const NAMESPACE: u32 = 2615;
+const REWRITE: u32 = 2618;
+const CONSTRAINT: u32 = 2606;
+const DEFAULT: u32 = 2604;
+
+/// One end: class, object, column.
+type End = (u32, u32, i32);
+
+fn push(rows: &mut Rows, from: End, to: End, kind: char) {
+    rows.push(cells![
+        classid: from.0, objid: from.1, objsubid: from.2, refclassid: to.0, refobjid: to.1, refobjsubid: to.2,
+        deptype: kind,
+    ]);
+}
+
+/// Makes the rows of pg_depend; `false` for another relation.
+pub(super) fn make(name: &str, facts: &Facts, rows: &mut Rows) -> bool {
+    if name != "pg_depend" {
+        return false;
+    }
+    facts.catalog.tables().for_each(|table| of_table(rows, table));
+    facts.catalog.views().for_each(|view| of_view(rows, view));
+    true
+}
+
+fn of_table(rows: &mut Rows, table: &TableDef) {
+    let own = (CLASS, table.id.0, 0);
+    push(rows, own, (NAMESPACE, table.namespace.0, 0), 'n');
+    push(rows, (TYPE, table.row_type, 0), own, 'i');
+    for column in table.live_columns().filter(|column| column.default.is_some()) {
+        let of_column = (CLASS, table.id.0, i32::from(column.id.0));
+        push(rows, (DEFAULT, default_oid(table, column.id), 0), of_column, 'a');
+    }
+    let column = |id: &kalamdb_commons::ColumnId| (CLASS, table.id.0, i32::from(id.0));
+    if let Some(key) = &table.primary_key {
+        key.columns.iter().for_each(|id| push(rows, (CONSTRAINT, key.constraint, 0), column(id), 'a'));
+        push(rows, (CLASS, key.index, 0), (CONSTRAINT, key.constraint, 0), 'i');
+    }
+    for index in &table.indexes {
+        let columns = index.columns().unwrap_or_default();
+        let from = match index.constraint {
+            Some(constraint) => {
+                push(rows, (CLASS, index.id, 0), (CONSTRAINT, constraint, 0), 'i');
+                (CONSTRAINT, constraint, 0)
+            }
+            None => (CLASS, index.id, 0),
+        };
+        columns.iter().for_each(|id| push(rows, from, column(id), 'a'));
+        if columns.is_empty() {
+            push(rows, from, own, 'a');
+        }
+    }
+}
+
+fn of_view(rows: &mut Rows, view: &ViewDef) {
+    let own = (CLASS, view.id.0, 0);
+    push(rows, own, (NAMESPACE, view.namespace.0, 0), 'n');
+    push(rows, (TYPE, view.row_type, 0), own, 'i');
+    let rule = (REWRITE, view.rule, 0);
+    push(rows, rule, own, 'i');
+    push(rows, rule, own, 'n');
+    for using in &view.uses {
+        let to = match using {
+            // As in PostgreSQL, the columns say it where there are any.
+            Use::Relation(id) if view.uses.iter().any(|other| matches!(other, Use::Column(of, _) if of == id)) => {
+                continue;
+            }
+            Use::Relation(id) => (CLASS, id.0, 0),
+            Use::Column(id, column) => (CLASS, id.0, i32::from(column.0)),
+            Use::Type(oid) => (TYPE, *oid, 0),
+        };
+        push(rows, rule, to, 'n');
+    }
+}
