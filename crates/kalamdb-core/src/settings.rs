@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The OID of the one database: PostgreSQL's of `postgres`.
+pub const DATABASE_OID: u32 = 5;
 /// The one database's name.
 pub const DATABASE_NAME: &str = "kalamdb";
 /// The name that tools connect to by default; it means the same database.

@@ -6,6 +6,7 @@
 //! the sentence is PostgreSQL's.
 
 mod alter;
+mod comment;
 mod constraint;
 mod copy;
 mod cursor;
@@ -249,6 +250,7 @@ fn read(mut cursor: Cursor<'_>) -> Read<Statement> {
         "ALTER" => alter(cursor),
         "ANALYZE" | "ANALYSE" | "VACUUM" => table::maintain(cursor),
         "CLOSE" | "DECLARE" | "FETCH" | "MOVE" => session::cursor(cursor),
+        "COMMENT" => comment::comment(cursor),
         "COPY" => copy::copy(cursor),
         "CREATE" => create(cursor),
         "DEALLOCATE" | "PREPARE" | "EXECUTE" => session::prepared(cursor),
@@ -280,7 +282,6 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ("CHECKPOINT", "CHECKPOINT"),
     ("CLEAR", "CLEAR TOPIC"),
     ("CLUSTER", "CLUSTER"),
-    ("COMMENT", "COMMENT ON"),
     ("CONSUME", "CONSUME"),
     ("DO", "DO"),
     ("EXPORT", "EXPORT USER DATA"),

@@ -127,6 +127,13 @@ pub enum Statement {
         /// What.
         action: AlterViewAction,
     },
+    /// COMMENT ON
+    Comment {
+        /// What about.
+        about: Commented,
+        /// The text; `None` takes it away.
+        text: Option<String>,
+    },
     /// TRUNCATE
     Truncate {
         /// Which.
@@ -321,6 +328,50 @@ pub enum Statement {
     Unsupported(String),
     /// An empty statement between semicolons.
     Empty,
+}
+
+/// What COMMENT ON is about.
+#[derive(Debug, Clone)]
+pub enum Commented {
+    /// A relation, called so.
+    Relation(RelationWord, Name),
+    /// A column of a table or view.
+    Column {
+        /// The relation.
+        relation: Name,
+        /// The column.
+        column: String,
+    },
+    /// A table's constraint.
+    Constraint {
+        /// Its name.
+        name: String,
+        /// The table.
+        table: Name,
+    },
+    /// SCHEMA, NAMESPACE
+    Namespace(String),
+    /// DATABASE
+    Database(String),
+    /// ROLE, USER
+    Role(String),
+    /// TYPE
+    Type(Name),
+    /// DOMAIN
+    Domain(Name),
+}
+
+/// What a statement calls a relation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelationWord {
+    /// TABLE
+    Table,
+    /// VIEW
+    View,
+    /// INDEX
+    Index,
+    /// SEQUENCE
+    Sequence,
 }
 
 /// CREATE VIEW

@@ -307,6 +307,7 @@ impl Work {
         }
         index::drop_with_column(standing, &mut self.table, id)?;
         self.table.checks.retain(|check| !check.columns.contains(&id));
+        super::comment::forget_column(standing, self.table.id, id)?;
         if let Some(column) = self.table.columns.iter_mut().find(|column| column.id == id) {
             column.dropped = true;
             column.not_null = false;

@@ -8,6 +8,7 @@ mod alter;
 pub(crate) mod around;
 mod carry_out;
 mod channel;
+mod comment;
 mod constraint;
 pub(crate) mod copy;
 mod cursor;
@@ -219,6 +220,7 @@ async fn carry_out(
             guard.watch(index::alter(standing, name, *if_exists, action)).await
         }
         Statement::Reindex(what) => index::reindex(standing, what),
+        Statement::Comment { about, text } => guard.watch(comment::comment(standing, about, text.as_deref())).await,
         Statement::Truncate { names, cascade, .. } => {
             guard.watch(table::truncate(standing, names, *cascade, guard)).await
         }

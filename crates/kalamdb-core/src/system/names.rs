@@ -1,14 +1,16 @@
 //! Names and definitions by OID and back, as one session sees them: what functions such as `format_type` and casts to
 //! `regclass` ask.
 
+use super::binding::stored_query;
 use super::relational::{index_definition, quoted};
 use super::{constraint, index, relations, shape_of};
 use kalamdb_auth::Identity;
 use kalamdb_auth::authorize::{ObjectFacts, RowAction};
 use kalamdb_commons::{NamespaceId, Oid, Result, Role, SqlError, SqlState, TableId, TableType, UserId};
+use kalamdb_sql::bind::print_view;
 use kalamdb_sql::function::{CatalogNames, PrivilegeObject};
 use kalamdb_store::catalog::Named;
-use kalamdb_store::{Catalog, Store, TableDef, ViewDef};
+use kalamdb_store::{Catalog, Described, Store, TableDef, ViewDef};
 use std::sync::Arc;
 
 /// One catalog, one search path, one identity.
@@ -187,14 +189,22 @@ impl CatalogNames for CatalogView {
         constraint::definition(table, oid, pretty, &parent)
     }
 
-    fn view_definition(&self, oid: Oid, _pretty: bool) -> Option<String> {
-        self.catalog.view(TableId(oid)).map(|view| format!(" {};", view.query))
+    fn view_definition(&self, oid: Oid, pretty: bool) -> Option<String> {
+        let view = self.catalog.view(TableId(oid))?;
+        let columns: Vec<String> = view.columns.iter().map(|column| column.name.to_string()).collect();
+        let printed = print_view(&stored_query(view), &columns, pretty, self);
+        // What cannot be printed yet is shown as it was written.
+        Some(printed.unwrap_or_else(|_| format!(" {};", view.query)))
     }
 
     fn description(&self, oid: Oid, catalog: &str, column: i32) -> Option<String> {
-        let namespace =
-            self.catalog.namespace(NamespaceId(oid)).filter(|_| catalog == "pg_namespace" && column == 0)?;
-        namespace.description.clone()
+        if catalog == "pg_namespace" {
+            let namespace = self.catalog.namespace(NamespaceId(oid)).filter(|_| column == 0)?;
+            return namespace.description.clone();
+        }
+        let class = relations().by_name("pg_catalog", catalog)?.table.0;
+        let about = Described { object: oid, class, column: i16::try_from(column).ok()? };
+        self.catalog.comment(about).map(|text| text.to_string())
     }
 
     fn relation_size(&self, oid: Oid) -> Option<i64> {

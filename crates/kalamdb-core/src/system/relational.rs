@@ -30,6 +30,7 @@ pub(super) fn make(name: &str, facts: &Facts, wanted: &Wanted, rows: &mut Rows) 
         "pg_constraint" => constraints(facts, wanted, rows),
         "pg_type" => types(facts, wanted, rows),
         "pg_description" => descriptions(facts, rows),
+        "pg_shdescription" => shared_descriptions(facts, rows),
         "pg_tables" => tables(facts, rows),
         "pg_indexes" => index_list(facts, rows),
         _ => return false,
@@ -489,6 +490,20 @@ fn descriptions(facts: &Facts, rows: &mut Rows) {
             // 2615 is pg_namespace's own OID.
             rows.push(cells![objoid: namespace.id.0, classoid: 2615u32, objsubid: 0i32, description: text.as_str()]);
         }
+    }
+    for (about, text) in facts.catalog.comments().filter(|(about, _)| !SHARED_CLASSES.contains(&about.class)) {
+        rows.push(cells![
+            objoid: about.object, classoid: about.class, objsubid: i32::from(about.column), description: &**text,
+        ]);
+    }
+}
+
+/// pg_authid and pg_database: what is about their rows stands in pg_shdescription.
+const SHARED_CLASSES: [u32; 2] = [1260, 1262];
+
+fn shared_descriptions(facts: &Facts, rows: &mut Rows) {
+    for (about, text) in facts.catalog.comments().filter(|(about, _)| SHARED_CLASSES.contains(&about.class)) {
+        rows.push(cells![objoid: about.object, classoid: about.class, description: &**text]);
     }
 }
 

@@ -1,15 +1,12 @@
 //! What pg_catalog says of the server: databases, roles, settings, sessions, statistics.
 
 use super::{Facts, Rows, at, at_maybe, cells, list};
-use crate::settings::DATABASE_NAME;
+use crate::settings::{DATABASE_NAME, DATABASE_OID};
 use crate::settings::{Effect, SETTINGS, SettingKind, Unit};
 use kalamdb_commons::ids::ROOT;
 use kalamdb_commons::{Datum, Interval, Role, SqlType};
 use kalamdb_sql::types::datetime::zone;
 use kalamdb_store::UserDef;
-
-/// The database's OID: PostgreSQL's first database that users make.
-pub(super) const DATABASE_OID: u32 = 5;
 
 /// Makes the rows of one of them; `false` when it is not among them.
 pub(super) fn make(name: &str, facts: &Facts, rows: &mut Rows) -> bool {

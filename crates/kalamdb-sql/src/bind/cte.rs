@@ -184,6 +184,11 @@ impl Binder<'_> {
         }
     }
 
+    /// Whether a WITH query has this name here.
+    pub(super) fn has_cte(&self, name: &str) -> bool {
+        self.levels.iter().any(|level| level.ctes.iter().any(|cte| cte.name == name))
+    }
+
     /// A FROM item that names a WITH query.
     pub(super) fn cte_table(
         &mut self,

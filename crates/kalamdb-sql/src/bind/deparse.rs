@@ -9,10 +9,12 @@ use super::scope::Clause;
 use super::syntax::{self, arguments};
 use super::{Binder, coerce, expr, literal, operator};
 use crate::bind::bound::{ColId, Scalar};
+use crate::function::{self, Kind};
 use crate::parse;
 use crate::types::{Style, to_text};
 use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlType};
 use sqlparser::ast::{self, AccessExpr, BinaryOperator, Expr, Subscript, UnaryOperator};
+use std::collections::HashMap;
 
 /// How much a CASE's branches stand in.
 const INDENT: usize = 4;
@@ -47,29 +49,102 @@ fn quoted_text(text: &str) -> String {
 }
 
 /// A printed part.
-struct Shown {
-    text: String,
-    ty: PgType,
+pub(super) struct Shown {
+    pub(super) text: String,
+    pub(super) ty: PgType,
     /// A string (or NULL, `None`) that has no type yet.
     unknown: Option<Option<String>>,
+    node: Node,
+}
+
+/// What a part is, for the pretty form, which leaves out the brackets that nobody needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Node {
+    /// Needs none anywhere.
+    Simple,
+    /// An operator's call; of two operands where the operator is a single character.
+    Operator(Option<char>),
+    /// AND
+    And,
+    /// OR
+    Or,
+    /// NOT
+    Not,
+    /// A test or a subquery.
+    Test,
+    /// Needs them always.
+    Other,
+}
+
+/// What stands around a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Around {
+    /// An operator, on the left side of it or not.
+    Operator(Option<char>, bool),
+    /// AND, OR
+    Junction,
+    /// NOT
+    Not,
+    /// A cast or something else without brackets of its own.
+    Other,
+}
+
+fn needs_brackets(node: Node, around: Around) -> bool {
+    let strength = |op: Option<char>| op.and_then(|op| "+-*/%".find(op)).map(|at| at > 1);
+    match (node, around) {
+        (Node::Simple, _) => false,
+        (Node::Operator(op), Around::Operator(outer, first)) => match (strength(op), strength(outer)) {
+            (Some(inner), Some(outer)) if inner == outer => !first,
+            (Some(inner), Some(_)) => !inner,
+            _ => true,
+        },
+        (Node::And | Node::Not, Around::Junction) => false,
+        (Node::Operator(_) | Node::Test, Around::Junction | Around::Not) => false,
+        _ => true,
+    }
+}
+
+fn single(name: &str) -> Option<char> {
+    let mut chars = name.chars();
+    chars.next().filter(|_| chars.next().is_none())
 }
 
 impl Shown {
-    fn new(text: impl Into<String>, ty: impl Into<PgType>) -> Shown {
-        Shown { text: text.into(), ty: ty.into(), unknown: None }
+    pub(super) fn new(text: impl Into<String>, ty: impl Into<PgType>) -> Shown {
+        Shown { text: text.into(), ty: ty.into(), unknown: None, node: Node::Simple }
     }
 
     fn boolean(text: impl Into<String>) -> Shown {
         Shown::new(text, SqlType::Bool)
     }
 
+    pub(super) fn of(self, node: Node) -> Shown {
+        Shown { node, ..self }
+    }
+
+    /// Whether it is a string or NULL without a type.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.unknown.is_some()
+    }
+
+    /// That string.
+    pub(super) fn unknown_text(&self) -> Option<Option<&str>> {
+        self.unknown.as_ref().map(Option::as_deref)
+    }
+
     /// Something of this type for the search among operators and functions.
-    fn stand_in(&self) -> Scalar {
+    pub(super) fn stand_in(&self) -> Scalar {
         match &self.unknown {
             Some(Some(text)) => literal::unknown(Datum::text(text.as_str())),
             _ => Scalar::Const(Datum::Null, self.ty),
         }
     }
+}
+
+/// How far a clause or a branch stands in: from 40 on it begins anew, in smaller steps.
+pub(super) fn margin(level: usize) -> usize {
+    const FULL: usize = 40;
+    if level < FULL { level } else { (FULL + (level - FULL) / 4) % FULL }
 }
 
 /// Prints expressions of one binder's scope.
@@ -78,16 +153,48 @@ pub(super) struct Printer<'p, 'a> {
     pub binder: &'p mut Binder<'a>,
     /// What a column is called.
     pub names: &'p dyn Fn(ColId) -> Option<String>,
-    /// How deep the CASEs around are.
+    /// How deep the clauses and CASEs around are.
     pub indent: usize,
+    /// Only the brackets that are needed.
+    pub pretty: bool,
+    /// A query's columns as they are printed.
+    pub columns: HashMap<ColId, String>,
+    /// Their names alone.
+    pub plain: HashMap<ColId, String>,
+    /// Their relations' names.
+    pub rows: HashMap<ColId, String>,
+    /// The types that the next arm's columns have where they have none of their own.
+    pub wanted: Option<Vec<SqlType>>,
+    /// The relations' names of the queries around, outermost first.
+    pub taken: Vec<Vec<String>>,
+    /// Whether it prints a query, in which subqueries and aggregates may stand.
+    pub query: bool,
 }
 
-fn foreign<T>(what: &str) -> Result<T> {
+impl<'p, 'a> Printer<'p, 'a> {
+    /// Prints an expression over one row, whose columns have these names.
+    pub fn new(binder: &'p mut Binder<'a>, names: &'p dyn Fn(ColId) -> Option<String>) -> Self {
+        Printer {
+            binder,
+            names,
+            indent: 0,
+            pretty: false,
+            columns: HashMap::new(),
+            plain: HashMap::new(),
+            rows: HashMap::new(),
+            wanted: None,
+            taken: Vec::new(),
+            query: false,
+        }
+    }
+}
+
+pub(super) fn foreign<T>(what: &str) -> Result<T> {
     Err(SqlError::unsupported(format!("{what} in a stored expression")))
 }
 
 /// Parts put together: a CASE begins on a line of its own, and no blank stands before the line's end.
-fn glue(parts: &[&str]) -> String {
+pub(super) fn glue(parts: &[&str]) -> String {
     let mut out = String::new();
     for part in parts {
         if part.starts_with('\n') {
@@ -98,7 +205,7 @@ fn glue(parts: &[&str]) -> String {
     out
 }
 
-fn joined(items: Vec<String>, by: &str) -> String {
+pub(super) fn joined(items: Vec<String>, by: &str) -> String {
     let mut parts: Vec<&str> = Vec::with_capacity(items.len() * 2);
     for (at, item) in items.iter().enumerate() {
         if at > 0 {
@@ -120,12 +227,26 @@ impl Printer<'_, '_> {
         Ok(self.typed(shown, ty)?.text)
     }
 
-    fn show(&mut self, expr: &Expr) -> Result<Shown> {
+    /// Around a part that has brackets in the plain form.
+    pub(super) fn outer(&self, parts: &[&str]) -> String {
+        let text = glue(parts);
+        if self.pretty { text } else { glue(&["(", &text, ")"]) }
+    }
+
+    /// A part where others stand around it.
+    pub(super) fn inner(&self, shown: &Shown, around: Around) -> String {
+        if self.pretty && needs_brackets(shown.node, around) {
+            return glue(&["(", &shown.text, ")"]);
+        }
+        shown.text.clone()
+    }
+
+    pub(super) fn show(&mut self, expr: &Expr) -> Result<Shown> {
         stacker::maybe_grow(256 * 1024, 4 * 1024 * 1024, || self.show_one(expr))
     }
 
     /// A part where this type is needed: the cast is written.
-    fn typed(&mut self, shown: Shown, to: SqlType) -> Result<Shown> {
+    pub(super) fn typed(&mut self, shown: Shown, to: SqlType) -> Result<Shown> {
         let to = if to == SqlType::Unknown { SqlType::Text } else { to };
         match &shown.unknown {
             Some(None) => return Ok(Shown::new(format!("NULL::{}", PgType::new(to)), to)),
@@ -141,7 +262,14 @@ impl Printer<'_, '_> {
         if shown.ty.ty == to || to == SqlType::Any || coerce::is_polymorphic(to) {
             return Ok(shown);
         }
-        Ok(Shown::new(glue(&["(", &shown.text, &format!(")::{}", PgType::new(to))]), to))
+        Ok(self.written_cast(&shown, to.into()))
+    }
+
+    fn written_cast(&self, shown: &Shown, to: PgType) -> Shown {
+        let simple = shown.node == Node::Simple;
+        let arg = self.inner(shown, Around::Other);
+        let arg = self.outer(&[&arg]);
+        Shown::new(glue(&[&arg, &format!("::{to}")]), to).of(if simple { Node::Simple } else { Node::Other })
     }
 
     /// A constant that has its type.
@@ -159,7 +287,7 @@ impl Printer<'_, '_> {
         Ok(if bare { text } else { format!("{}::{ty}", quoted_text(&text)) })
     }
 
-    fn all<'e>(&mut self, exprs: impl IntoIterator<Item = &'e Expr>) -> Result<Vec<Shown>> {
+    pub(super) fn all<'e>(&mut self, exprs: impl IntoIterator<Item = &'e Expr>) -> Result<Vec<Shown>> {
         exprs.into_iter().map(|expr| self.show(expr)).collect()
     }
 
@@ -181,11 +309,11 @@ impl Printer<'_, '_> {
             Expr::Nested(inner) => self.show(inner),
             Expr::Value(value) => match self.binder.value(value)? {
                 Scalar::Const(Datum::Null, PgType { ty: SqlType::Unknown, .. }) => {
-                    Ok(Shown { text: String::new(), ty: SqlType::Unknown.into(), unknown: Some(None) })
+                    Ok(Shown { unknown: Some(None), ..Shown::new("", SqlType::Unknown) })
                 }
                 Scalar::Const(Datum::Text(text), PgType { ty: SqlType::Unknown, .. }) => {
                     let unknown = Some(Some(text.to_string()));
-                    Ok(Shown { text: String::new(), ty: SqlType::Unknown.into(), unknown })
+                    Ok(Shown { unknown, ..Shown::new("", SqlType::Unknown) })
                 }
                 Scalar::Const(datum, ty) => Ok(Shown::new(self.constant(&datum, ty)?, ty)),
                 _ => foreign("a parameter"),
@@ -223,10 +351,12 @@ impl Printer<'_, '_> {
             Expr::IsNotUnknown(inner) => self.test(inner, "IS NOT UNKNOWN"),
             Expr::IsNull(inner) => self.null_test(inner, "IS NULL"),
             Expr::IsNotNull(inner) => self.null_test(inner, "IS NOT NULL"),
-            Expr::IsDistinctFrom(left, right) => self.operator_as(left, "=", "IS DISTINCT FROM", right),
+            Expr::IsDistinctFrom(left, right) => {
+                self.operator_as(left, "=", "IS DISTINCT FROM", right).map(|shown| shown.of(Node::Test))
+            }
             Expr::IsNotDistinctFrom(left, right) => {
-                let inner = self.operator_as(left, "=", "IS DISTINCT FROM", right)?;
-                Ok(Shown::boolean(format!("(NOT {})", inner.text)))
+                let inner = self.operator_as(left, "=", "IS DISTINCT FROM", right)?.of(Node::Test);
+                Ok(self.negated(&inner))
             }
             Expr::In { expr: operand, target: ast::InTarget::List(items), negated, .. } => {
                 self.in_list(operand, items, *negated)
@@ -235,7 +365,9 @@ impl Printer<'_, '_> {
                 let (first, word, second) = if *negated { ("<", "OR", ">") } else { (">=", "AND", "<=") };
                 let first = self.operator_as(operand, first, first, low)?;
                 let second = self.operator_as(operand, second, second, high)?;
-                Ok(Shown::boolean(glue(&["(", &first.text, " ", word, " ", &second.text, ")"])))
+                let (first, second) = (self.inner(&first, Around::Junction), self.inner(&second, Around::Junction));
+                let node = if *negated { Node::Or } else { Node::And };
+                Ok(Shown::boolean(self.outer(&[&first, " ", word, " ", &second])).of(node))
             }
             Expr::Like { negated, any: false, expr: operand, pattern, escape_char } => {
                 self.like(operand, if *negated { "!~~" } else { "~~" }, pattern, escape_char.as_deref())
@@ -266,7 +398,9 @@ impl Printer<'_, '_> {
                 let shown = self.show(operand)?;
                 let shown = self.known(shown)?;
                 let name = collation.0.last().and_then(|part| part.as_ident()).map(parse::fold).unwrap_or_default();
-                Ok(Shown::new(glue(&["(", &shown.text, &format!(" COLLATE {})", quoted(&name))]), shown.ty))
+                let arg = self.inner(&shown, Around::Other);
+                let text = self.outer(&[&arg, &format!(" COLLATE {}", quoted(&name))]);
+                Ok(Shown::new(text, shown.ty).of(Node::Other))
             }
             Expr::AtTimeZone { timestamp, time_zone } => {
                 let args = self.all([time_zone.as_ref(), timestamp.as_ref()])?;
@@ -281,6 +415,9 @@ impl Printer<'_, '_> {
     }
 
     fn column(&mut self, id: ColId, ty: PgType) -> Result<Shown> {
+        if let Some(text) = self.columns.get(&id) {
+            return Ok(Shown::new(text.clone(), ty));
+        }
         match (self.names)(id) {
             Some(name) => Ok(Shown::new(quoted(&name), ty)),
             None => foreign("such a column"),
@@ -295,11 +432,11 @@ impl Printer<'_, '_> {
         }
         match self.binder.find_column(&parse::fold(ident), None)? {
             Some(found) => self.column(found.col.id, found.col.ty),
-            None => foreign("a whole row"),
+            None => self.whole_row(&parse::fold(ident)),
         }
     }
 
-    fn known(&mut self, shown: Shown) -> Result<Shown> {
+    pub(super) fn known(&mut self, shown: Shown) -> Result<Shown> {
         let ty = shown.ty.ty;
         self.typed(shown, ty)
     }
@@ -321,7 +458,7 @@ impl Printer<'_, '_> {
         if shown.ty == to || (shown.ty.ty == to.ty && to.typmod < 0) {
             return Ok(Shown { ty: to, ..shown });
         }
-        Ok(Shown::new(glue(&["(", &shown.text, &format!(")::{to}")]), to))
+        Ok(self.written_cast(&shown, to))
     }
 
     fn unary(&mut self, op: &UnaryOperator, operand: &Expr) -> Result<Shown> {
@@ -329,7 +466,7 @@ impl Printer<'_, '_> {
             UnaryOperator::Not => {
                 let inner = self.show(operand)?;
                 let inner = self.typed(inner, SqlType::Bool)?;
-                Ok(Shown::boolean(glue(&["(NOT ", &inner.text, ")"])))
+                Ok(self.negated(&inner))
             }
             UnaryOperator::Minus if matches!(operand, Expr::Value(value) if matches!(value.value, ast::Value::Number(..))) =>
             {
@@ -349,9 +486,15 @@ impl Printer<'_, '_> {
                     _ => inner.ty.ty,
                 };
                 let inner = self.typed(inner, wanted)?;
-                Ok(Shown::new(glue(&["(", &name, " ", &inner.text, ")"]), scalar.ty()))
+                let arg = self.inner(&inner, Around::Operator(None, true));
+                Ok(Shown::new(self.outer(&[&name, " ", &arg]), scalar.ty()).of(Node::Operator(None)))
             }
         }
+    }
+
+    pub(super) fn negated(&self, inner: &Shown) -> Shown {
+        let inner = self.inner(inner, Around::Not);
+        Shown::boolean(self.outer(&["NOT ", &inner])).of(Node::Not)
     }
 
     fn binary_op(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<Shown> {
@@ -369,10 +512,11 @@ impl Printer<'_, '_> {
             let mut texts = Vec::with_capacity(sides.len());
             for side in sides.into_iter().rev() {
                 let side = self.show(side)?;
-                texts.push(self.typed(side, SqlType::Bool)?.text);
+                let side = self.typed(side, SqlType::Bool)?;
+                let is_same = side.node == Node::Or && *op == BinaryOperator::Or;
+                texts.push(if is_same { side.text } else { self.inner(&side, Around::Junction) });
             }
-            let word = if *op == BinaryOperator::And { " AND " } else { " OR " };
-            return Ok(Shown::boolean(format!("({})", joined(texts, word))));
+            return Ok(self.junction(texts, *op == BinaryOperator::And));
         }
         let name = expr::symbol(op)?;
         if let (Some(left), Some(right)) = (expr::row_items(left), expr::row_items(right)) {
@@ -381,24 +525,31 @@ impl Printer<'_, '_> {
         self.operator_as(left, &name, &name, right)
     }
 
+    /// Parts with AND or OR between.
+    fn junction(&self, texts: Vec<String>, and: bool) -> Shown {
+        let (word, node) = if and { (" AND ", Node::And) } else { (" OR ", Node::Or) };
+        Shown::boolean(self.outer(&[&joined(texts, word)])).of(node)
+    }
+
     fn rows(&mut self, left: &[&Expr], name: &str, right: &[&Expr]) -> Result<Shown> {
         let pairs: Vec<_> = left.iter().zip(right).collect();
         match name {
             "=" | "<>" => {
                 let tests = pairs.into_iter().map(|(left, right)| self.operator_as(left, name, name, right));
-                let tests = tests.map(|test| test.map(|test| test.text)).collect::<Result<Vec<_>>>()?;
-                Ok(Shown::boolean(format!("({})", joined(tests, if name == "=" { " AND " } else { " OR " }))))
+                let tests = tests.collect::<Result<Vec<_>>>()?;
+                let tests = tests.iter().map(|test| self.inner(test, Around::Junction)).collect();
+                Ok(self.junction(tests, name == "="))
             }
             _ => {
                 let (mut lefts, mut rights) = (Vec::new(), Vec::new());
                 for (left, right) in pairs {
                     let (left, right) = (self.show(left)?, self.show(right)?);
                     let (left, right, _) = self.sides(left, name, right)?;
-                    lefts.push(left);
-                    rights.push(right);
+                    lefts.push(left.text);
+                    rights.push(right.text);
                 }
                 let text = format!("(ROW({}) {name} ROW({}))", joined(lefts, ", "), joined(rights, ", "));
-                Ok(Shown::boolean(text))
+                Ok(Shown::boolean(text).of(Node::Other))
             }
         }
     }
@@ -412,11 +563,14 @@ impl Printer<'_, '_> {
     fn operation(&mut self, left: Shown, name: &str, word: &str, right: Shown) -> Result<Shown> {
         let (left, right, ty) = self.sides(left, name, right)?;
         let word = if word == "!=" { "<>" } else { word };
-        Ok(Shown::new(glue(&["(", &left, " ", word, " ", &right, ")"]), ty))
+        let op = single(word);
+        let left = self.inner(&left, Around::Operator(op, true));
+        let right = self.inner(&right, Around::Operator(op, false));
+        Ok(Shown::new(self.outer(&[&left, " ", word, " ", &right]), ty).of(Node::Operator(op)))
     }
 
     /// Two operands as an operator takes them, and what it gives.
-    fn sides(&mut self, left: Shown, name: &str, right: Shown) -> Result<(String, String, SqlType)> {
+    pub(super) fn sides(&mut self, left: Shown, name: &str, right: Shown) -> Result<(Shown, Shown, SqlType)> {
         let (l, r) = (left.ty.ty, right.ty.ty);
         let found = match operator::resolve(name, l, r) {
             Resolution::One(found) => found,
@@ -428,31 +582,35 @@ impl Printer<'_, '_> {
         };
         let left = self.typed(left, actual.args[0])?;
         let right = self.typed(right, actual.args[1])?;
-        Ok((left.text, right.text, actual.returns))
+        Ok((left, right, actual.returns))
     }
 
     fn test(&mut self, inner: &Expr, word: &str) -> Result<Shown> {
         let inner = self.show(inner)?;
         let inner = self.typed(inner, SqlType::Bool)?;
-        Ok(Shown::boolean(glue(&["(", &inner.text, " ", word, ")"])))
+        let inner = self.inner(&inner, Around::Other);
+        Ok(Shown::boolean(self.outer(&[&inner, " ", word])).of(Node::Test))
     }
 
     fn null_test(&mut self, inner: &Expr, word: &str) -> Result<Shown> {
         let inner = self.show(inner)?;
         let inner = self.known(inner)?;
-        Ok(Shown::boolean(glue(&["(", &inner.text, " ", word, ")"])))
+        let inner = self.inner(&inner, Around::Other);
+        Ok(Shown::boolean(self.outer(&[&inner, " ", word])).of(Node::Test))
     }
 
     fn in_list(&mut self, operand: &Expr, items: &[Expr], negated: bool) -> Result<Shown> {
-        let (name, quantifier, word) = if negated { ("<>", "ALL", " AND ") } else { ("=", "ANY", " OR ") };
+        let (name, quantifier) = if negated { ("<>", "ALL") } else { ("=", "ANY") };
         if expr::row_items(operand).is_some() {
             let tests = items.iter().map(|item| {
                 let (Some(left), Some(right)) = (expr::row_items(operand), expr::row_items(item)) else {
                     return foreign("such a list");
                 };
-                self.rows(&left, name, &right).map(|test| test.text)
+                self.rows(&left, name, &right)
             });
-            return Ok(Shown::boolean(format!("({})", joined(tests.collect::<Result<Vec<_>>>()?, word))));
+            let tests = tests.collect::<Result<Vec<_>>>()?;
+            let tests = tests.iter().map(|test| self.inner(test, Around::Junction)).collect();
+            return Ok(self.junction(tests, negated));
         }
         let mut fixed = Vec::new();
         let mut moving = Vec::new();
@@ -470,18 +628,20 @@ impl Printer<'_, '_> {
             Some(shared) => {
                 let texts = fixed.into_iter().map(|item| self.typed(item, shared).map(|item| item.text));
                 let array = format!("ARRAY[{}]", joined(texts.collect::<Result<Vec<_>>>()?, ", "));
-                tests.push(self.over_array(operand, name, Shown::new(array, shared), quantifier)?);
+                let test = self.over_array(operand, name, Shown::new(array, shared), quantifier)?;
+                tests.push(Shown::boolean(test).of(Node::Other));
             }
             None => moving = fixed.into_iter().chain(moving).collect(),
         }
         for item in moving {
             let left = self.show(operand)?;
-            tests.push(self.operation(left, name, name, item)?.text);
+            tests.push(self.operation(left, name, name, item)?);
         }
         if tests.len() == 1 {
-            return Ok(Shown::boolean(tests.remove(0)));
+            return Ok(tests.remove(0));
         }
-        Ok(Shown::boolean(format!("({})", joined(tests, word))))
+        let tests = tests.iter().map(|test| self.inner(test, Around::Junction)).collect();
+        Ok(self.junction(tests, negated))
     }
 
     /// `(operand name ANY (array))`; the array is shown with its *element's* type.
@@ -496,22 +656,31 @@ impl Printer<'_, '_> {
         let Some(actual) = actual_types(&wanted, &[left.ty.ty, element], found.returns) else {
             return foreign("such an operator");
         };
-        let left = self.typed(left, actual.args[0])?.text;
+        let left = self.typed(left, actual.args[0])?;
+        let left = self.inner(&left, Around::Other);
         let array = match (&array.unknown, actual.args[1].array()) {
-            (Some(_), Some(ty)) => self.typed(array, ty)?.text,
-            (None, Some(ty)) if element != actual.args[1] => format!("({})::{}", array.text, PgType::new(ty)),
-            _ => array.text,
+            (Some(_), Some(ty)) => self.typed(array, ty)?,
+            (None, Some(ty)) if element != actual.args[1] => self.written_cast(&array, ty.into()),
+            _ => array,
         };
-        Ok(glue(&["(", &left, " ", name, " ", quantifier, " (", &array, "))"]))
+        let array = self.inner(&array, Around::Other);
+        Ok(self.outer(&[&left, " ", name, " ", quantifier, " (", &array, ")"]))
     }
 
     fn quantified(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr, quantifier: &str) -> Result<Shown> {
         let name = expr::symbol(op)?;
+        if let (true, Expr::Subquery(query)) = (self.query, expr::bare(right)) {
+            let word = match (name.as_str(), quantifier) {
+                ("=", "ANY") => " IN ".to_owned(),
+                _ => format!(" {name} {quantifier} "),
+            };
+            return self.over_query(left, &word, &name, query);
+        }
         let mut array = self.show(right)?;
         if array.unknown.is_none() {
             array.ty = array.ty.ty.element().unwrap_or(SqlType::Text).into();
         }
-        Ok(Shown::boolean(self.over_array(left, &name, array, quantifier)?))
+        Ok(Shown::boolean(self.over_array(left, &name, array, quantifier)?).of(Node::Other))
     }
 
     fn like(&mut self, operand: &Expr, name: &str, pattern: &Expr, escape: Option<&Expr>) -> Result<Shown> {
@@ -527,13 +696,13 @@ impl Printer<'_, '_> {
     }
 
     fn case(&mut self, operand: Option<&Expr>, whens: &[ast::CaseWhen], otherwise: Option<&Expr>) -> Result<Shown> {
-        let margin = " ".repeat(self.indent);
+        let margin = " ".repeat(margin(self.indent));
         self.indent += INDENT;
-        let inner = " ".repeat(self.indent);
+        let inner = " ".repeat(self::margin(self.indent));
         let operand_shown = operand.map(|operand| self.show(operand)).transpose()?;
         let mut results = vec![match otherwise {
             Some(otherwise) => self.show(otherwise)?,
-            None => Shown { text: String::new(), ty: SqlType::Unknown.into(), unknown: Some(None) },
+            None => Shown { unknown: Some(None), ..Shown::new("", SqlType::Unknown) },
         }];
         let mut conditions = Vec::with_capacity(whens.len());
         for when in whens {
@@ -593,7 +762,7 @@ impl Printer<'_, '_> {
     }
 
     /// The arguments of a function by name, as it takes them, and what it gives.
-    fn arguments(&mut self, name: &str, args: Vec<Shown>) -> Result<(Vec<String>, SqlType)> {
+    pub(super) fn arguments(&mut self, name: &str, args: Vec<Shown>) -> Result<(Vec<String>, SqlType)> {
         let stand_ins = args.iter().map(|arg| (arg.stand_in(), None)).collect();
         let chosen = self.binder.resolve_call(name, stand_ins, None)?;
         let types: Vec<SqlType> = chosen.args.iter().map(|arg| arg.ty().ty).collect();
@@ -601,13 +770,18 @@ impl Printer<'_, '_> {
         Ok((texts.collect::<Result<_>>()?, chosen.returns.ty))
     }
 
-    fn call(&mut self, name: &str, args: Vec<Shown>) -> Result<Shown> {
+    pub(super) fn call(&mut self, name: &str, args: Vec<Shown>) -> Result<Shown> {
         let (args, ty) = self.arguments(name, args)?;
         Ok(Shown::new(format!("{}({})", quoted(name), joined(args, ", ")), ty))
     }
 
     fn function(&mut self, call: &ast::Function) -> Result<Shown> {
         let (name, plain) = self.binder.function_name(call)?;
+        if self.query
+            && (call.over.is_some() || call.filter.is_some() || !call.within_group.is_empty() || is_aggregate(&name))
+        {
+            return self.aggregate(&name, call);
+        }
         if call.over.is_some() || call.filter.is_some() {
             return foreign("such a call");
         }
@@ -617,7 +791,14 @@ impl Printer<'_, '_> {
                 None => foreign("such a call"),
             };
         }
+        if let (true, ast::FunctionArguments::Subquery(query)) = (self.query, &call.args) {
+            return self.array_query(query);
+        }
         let given = self.all(arguments(call)?)?;
+        if plain && self.query && name == "grouping" {
+            let texts = given.into_iter().map(|item| item.text).collect();
+            return Ok(Shown::new(format!("GROUPING({})", joined(texts, ", ")), SqlType::Int4));
+        }
         if plain {
             match name.as_str() {
                 "coalesce" | "greatest" | "least" => {
@@ -629,7 +810,7 @@ impl Printer<'_, '_> {
                     let (Some(right), Some(left)) = (given.pop(), given.pop()) else { return foreign("such a call") };
                     let ty = left.ty;
                     let (left, right, _) = self.sides(left, "=", right)?;
-                    return Ok(Shown::new(format!("NULLIF({left}, {right})"), ty));
+                    return Ok(Shown::new(format!("NULLIF({}, {})", left.text, right.text), ty));
                 }
                 "row" => {
                     let items = given.into_iter().map(|item| self.known(item).map(|item| item.text));
@@ -674,7 +855,7 @@ impl Printer<'_, '_> {
                     other => other.to_string().to_ascii_lowercase(),
                 };
                 let unknown = Some(Some(field.clone()));
-                let word = Shown { text: String::new(), ty: SqlType::Unknown.into(), unknown };
+                let word = Shown { unknown, ..Shown::new("", SqlType::Unknown) };
                 let operand = self.show(operand)?;
                 let (args, ty) = self.worded("extract", vec![word, operand])?;
                 Ok(Shown::new(format!("EXTRACT({field} FROM {})", args[1]), ty))
@@ -726,9 +907,15 @@ impl Printer<'_, '_> {
                 let what = args.get(1).map(|what| format!(" {what}")).unwrap_or_default();
                 Ok(Shown::new(format!("TRIM({place}{what} FROM {})", args[0]), ty))
             }
+            _ if self.query => self.in_query(expr),
             _ => foreign("such an expression"),
         }
     }
+}
+
+fn is_aggregate(name: &str) -> bool {
+    let functions = function::by_name(name);
+    !functions.is_empty() && functions.iter().all(|function| matches!(function.kind, Kind::Aggregate(_)))
 }
 
 /// What a stored expression is for: it decides what may stand in it, and what errors call it.

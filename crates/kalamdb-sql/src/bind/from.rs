@@ -100,7 +100,7 @@ impl Binder<'_> {
         Ok(left)
     }
 
-    fn table_factor(&mut self, factor: &TableFactor) -> Result<Part> {
+    pub(super) fn table_factor(&mut self, factor: &TableFactor) -> Result<Part> {
         match factor {
             TableFactor::Table {
                 name, alias, args: None, sample: None, with_ordinality: false, version: None, ..
@@ -388,7 +388,7 @@ impl Binder<'_> {
     }
 
     /// `(a JOIN b …) AS alias`: one relation of all columns.
-    fn aliased_join(&mut self, part: Part, alias: &ast::TableAlias) -> Result<Part> {
+    pub(super) fn aliased_join(&mut self, part: Part, alias: &ast::TableAlias) -> Result<Part> {
         // As a whole it is a row of its columns, never NULL.
         let mut item = Item { name: parse::fold(&alias.name), ..Item::default() };
         for visible in part.visible.iter().filter(|v| v.columns) {
@@ -402,7 +402,7 @@ impl Binder<'_> {
         Ok(Part { rel: part.rel, visible })
     }
 
-    fn join(&mut self, left: Part, right: Part, operator: &JoinOperator) -> Result<Part> {
+    pub(super) fn join(&mut self, left: Part, right: Part, operator: &JoinOperator) -> Result<Part> {
         let (kind, constraint) = match operator {
             JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => (JoinKind::Inner, constraint),
             JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (JoinKind::Left, constraint),

@@ -18,6 +18,7 @@ mod lock;
 mod operator;
 mod output_name;
 mod param;
+mod print;
 mod prune;
 mod record;
 mod scope;
@@ -39,7 +40,7 @@ pub use deparse::Purpose;
 pub use stored::{
     RowExpression, assigned, bind_row, canonical_conjuncts, canonical_default, canonical_row, expression_name,
 };
-pub use view::{QueryToStore, SeenRelation, StoredQuery, bind_view};
+pub use view::{QueryToStore, SeenRelation, StoredQuery, bind_view, print_view};
 
 use crate::statement::{Name, Statement};
 use bound::{Bound, BoundCopy, BoundKind, Col, ColId, Need, NeedId, Output, Scalar, Step};

@@ -59,7 +59,7 @@ pub fn canonical_row(
         name_of(*id)
     };
     let wanted = bound.scalar.ty().ty;
-    Printer { binder: &mut binder, names: &called, indent: 0 }.print(&expr, Some(wanted))
+    Printer::new(&mut binder, &called).print(&expr, Some(wanted))
 }
 
 /// The conditions that an AND is made of, each as PostgreSQL prints it.
@@ -82,7 +82,7 @@ pub fn canonical_conjuncts(
             shape.columns.iter().find(|column| column.id == *id).map(|column| column.name.clone())
         };
         let wanted = bound.scalar.ty().ty;
-        Printer { binder: &mut binder, names: &called, indent: 0 }.print(expr, Some(wanted))
+        Printer::new(&mut binder, &called).print(expr, Some(wanted))
     };
     parts.iter().map(print).collect()
 }
@@ -126,7 +126,7 @@ pub fn canonical_default(text: &str, column: &str, ty: PgType, names: &dyn Names
     binder.default_scalar(&expr, column, ty)?;
     binder.no_parameters()?;
     binder.levels.push(Level::new(super::scope::Clause::Default));
-    Printer { binder: &mut binder, names: &|_| None, indent: 0 }.print(&expr, Some(ty.ty))
+    Printer::new(&mut binder, &|_| None).print(&expr, Some(ty.ty))
 }
 
 impl Binder<'_> {

@@ -3,7 +3,8 @@
 //! With the text the catalog keeps which relation each name meant, with the columns and their names of then. So no
 //! rename changes a view, `SELECT *` is what it was, and a relation of the same name that comes later is another one.
 
-use super::bound::{ColId, Need};
+use super::bound::{BoundKind, ColId, Need};
+use super::deparse::Printer;
 use super::from::Part;
 use super::scope::{Item, ItemColumn, Visible};
 use super::{Binder, ColumnShape, Names, Position, RelationKind, RelationShape};
@@ -64,6 +65,10 @@ pub fn bind_view(query: &ast::Query, text: &str, names: &dyn Names) -> Result<Qu
     let mut binder = Binder::new(text, &[], &recorder);
     let derived = binder.query(query, true)?;
     binder.no_parameters()?;
+    if binder.steps.iter().any(|step| !matches!(step.kind, BoundKind::Query(_))) {
+        let message = "views must not contain data-modifying statements in WITH";
+        return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+    }
     let columns = derived.columns.iter().map(|column| (column.name.clone(), column.col.ty)).collect();
     let mut used: Vec<(TableId, ColumnId)> = Vec::new();
     for (table, named) in &binder.named {
@@ -73,6 +78,18 @@ pub fn bind_view(query: &ast::Query, text: &str, names: &dyn Names) -> Result<Qu
     used.sort_unstable_by_key(|(table, column)| (table.0, column.0));
     used.dedup();
     Ok(QueryToStore { columns, names: recorder.seen.into_inner(), used, needs })
+}
+
+/// A stored query as PostgreSQL prints it (`pg_get_viewdef`), with the relations' and columns' names of now. `columns`
+/// are the view's own names.
+///
+/// # Errors
+/// The binder's; 0A000 for what cannot be printed yet.
+pub fn print_view(stored: &StoredQuery, columns: &[String], pretty: bool, names: &dyn Names) -> Result<String> {
+    let query = parse::stored_query(&stored.text)?;
+    let known = StoredNames { inner: names, stored };
+    let mut binder = Binder::new("", &[], &known);
+    Printer::of_query(&mut binder, pretty).view(&query, columns)
 }
 
 /// Remembers what was asked.
