@@ -72,6 +72,8 @@ pub enum Statement {
     },
     /// CREATE TABLE in its kinds.
     CreateTable(Box<CreateTable>),
+    /// CREATE TABLE … AS, SELECT … INTO
+    CreateTableAs(Box<CreateTableAs>),
     /// DROP TABLE
     DropTable {
         /// Which.
@@ -352,7 +354,7 @@ pub enum Commented {
     /// SCHEMA, NAMESPACE
     Namespace(String),
     /// DATABASE
-    Database(String),
+    WholeDatabase(String),
     /// ROLE, USER
     Role(String),
     /// TYPE
@@ -534,6 +536,60 @@ pub struct CreateTable {
     pub constraints: Vec<ConstraintSpec>,
     /// WITH ( … ), names lower case.
     pub options: Vec<(String, String)>,
+    /// LIKE, in order.
+    pub likes: Vec<TableLike>,
+}
+
+/// LIKE in CREATE TABLE: another relation's columns.
+#[derive(Debug, Clone)]
+pub struct TableLike {
+    /// Before how many of the table's own columns they stand.
+    pub at: usize,
+    /// Whose.
+    pub source: Name,
+    /// What comes along besides names, types and NOT NULL.
+    pub including: Vec<Included>,
+}
+
+/// What LIKE takes along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "PostgreSQL's words")]
+pub enum Included {
+    Comments,
+    Constraints,
+    Defaults,
+    Generated,
+    Identity,
+    Indexes,
+    /// STATISTICS, STORAGE, COMPRESSION: there is none.
+    Other,
+}
+
+/// CREATE TABLE … AS, SELECT … INTO.
+#[derive(Debug, Clone)]
+pub struct CreateTableAs {
+    /// The table, without columns.
+    pub table: CreateTable,
+    /// The names of its first columns.
+    pub columns: Vec<String>,
+    /// Where its columns and rows come from.
+    pub query: SourceQuery,
+    /// WITH DATA (the default)
+    pub with_data: bool,
+}
+
+/// A query, or a prepared one.
+#[derive(Debug, Clone)]
+pub enum SourceQuery {
+    /// The query. Its places count from the statement's text.
+    Query(Box<ast::Query>),
+    /// EXECUTE
+    Execute {
+        /// The prepared statement's name.
+        name: String,
+        /// Its arguments.
+        arguments: Vec<ast::Expr>,
+    },
 }
 
 /// CREATE INDEX.
@@ -641,6 +697,13 @@ pub struct ColumnSpec {
     pub not_null: bool,
     /// DEFAULT: the parser's tree and its SQL text.
     pub default: Option<(ast::Expr, String)>,
+}
+
+impl ColumnSpec {
+    /// A column of a name and a type.
+    pub fn plain(name: String, ty: PgType) -> ColumnSpec {
+        ColumnSpec { name, ty, not_null: false, default: None }
+    }
 }
 
 /// CHECK or FOREIGN KEY.

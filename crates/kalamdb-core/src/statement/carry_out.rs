@@ -50,8 +50,23 @@ pub(super) async fn run(
     values: Arc<Vec<Datum>>,
     guard: &Guard,
 ) -> Result<Outcome> {
+    run_as(standing, prepared, relations, values, guard, None).await
+}
+
+/// The same; what is written is told of by another verb.
+///
+/// # Errors
+/// As [`run`].
+pub(super) async fn run_as(
+    standing: &mut Standing,
+    prepared: &Prepared,
+    relations: &Relations,
+    values: Arc<Vec<Datum>>,
+    guard: &Guard,
+    verb: Option<&str>,
+) -> Result<Outcome> {
     for _ in 0..RESTARTS_MAX {
-        if let Some(outcome) = attempt(standing, prepared, relations, &values, guard).await? {
+        if let Some(outcome) = attempt(standing, prepared, relations, &values, guard, verb).await? {
             return Ok(outcome);
         }
         standing.restart_statement()?;
@@ -66,6 +81,7 @@ async fn attempt(
     relations: &Relations,
     values: &Arc<Vec<Datum>>,
     guard: &Guard,
+    told: Option<&str>,
 ) -> Result<Option<Outcome>> {
     let bound = prepared.query()?.clone();
     let columns = prepared.columns.clone();
@@ -110,7 +126,7 @@ async fn attempt(
         };
         relations = with_returned(&relations, at, step, &written.returned)?;
     }
-    Ok(Some(main.outcome(verb, columns)))
+    Ok(Some(main.outcome(told.unwrap_or(verb), columns)))
 }
 
 /// Whether a step has effects: it is carried out though nobody reads what it returns.

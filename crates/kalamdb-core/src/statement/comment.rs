@@ -23,7 +23,7 @@ fn class(name: &str) -> Oid {
 /// COMMENT ON
 ///
 /// # Errors
-/// 42501, 42P01, 42703, 42704, 42809, 3D000, 3F000
+/// 42501, 42P01, 42703, 42704, 42809, 3F000
 pub(super) async fn comment(standing: &mut Standing, about: &Commented, text: Option<&str>) -> Result<Outcome> {
     standing.writable("COMMENT")?;
     standing.begin_statement()?;
@@ -43,10 +43,11 @@ pub(super) async fn comment(standing: &mut Standing, about: &Commented, text: Op
         }
         Commented::Constraint { name, table } => constraint(standing, name, table).await?,
         Commented::Namespace(name) => return namespace(standing, name, text),
-        Commented::Database(name) => {
+        Commented::WholeDatabase(name) => {
             if name != DATABASE_NAME && name != "postgres" {
-                let message = format!("database \"{name}\" does not exist");
-                return Err(SqlError::new(SqlState::UNDEFINED_DATABASE, message));
+                // As in PostgreSQL, so that a dump can be read into a database of another name.
+                standing.warn(SqlState::UNDEFINED_DATABASE, &format!("database \"{name}\" does not exist"));
+                return done("COMMENT");
             }
             permit(&standing.identity, AdminAction::Settings, &format!("database {name}"))?;
             Described { object: DATABASE_OID, class: class("pg_database"), column: 0 }
@@ -79,7 +80,7 @@ pub(super) fn forget_column(standing: &mut Standing, table: TableId, column: Col
 async fn relation(standing: &mut Standing, name: &Name) -> Result<Named> {
     loop {
         let named = super::index::find(standing, name);
-        let named = named.ok_or_else(|| error::no_relation(shown(name)).at(name.position))?;
+        let named = named.ok_or_else(|| error::no_relation(shown(name)))?;
         let id = match named {
             Named::Table(id) | Named::View(id) | Named::Sequence(id) | Named::Index(id, _) => id,
         };

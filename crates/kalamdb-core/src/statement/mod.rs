@@ -11,6 +11,7 @@ mod channel;
 mod comment;
 mod constraint;
 pub(crate) mod copy;
+mod create_as;
 mod cursor;
 mod delete;
 mod drop;
@@ -20,6 +21,7 @@ mod foreign_key;
 mod index;
 mod insert;
 mod key_match;
+mod like;
 mod listing;
 mod namespace;
 mod prepared;
@@ -203,6 +205,9 @@ async fn carry_out(
         Statement::CreateTable(create) => guard.watch(table::create(standing, create)).await,
         Statement::DropTable { names, if_exists, cascade } => {
             guard.watch(table::drop(standing, names, *if_exists, *cascade)).await
+        }
+        Statement::CreateTableAs(create) => {
+            guard.watch(create_as::create(standing, create, &prepared.parsed.text, guard)).await
         }
         Statement::CreateView(create) => guard.watch(view::create(standing, create, &prepared.parsed.text)).await,
         Statement::DropView { names, if_exists, cascade } => {

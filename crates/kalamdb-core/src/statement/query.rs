@@ -30,6 +30,11 @@ pub(super) struct Relations {
 }
 
 impl Relations {
+    /// One more need's relation.
+    pub fn add(&mut self, relation: Arc<Relation>) {
+        self.list.push(relation);
+    }
+
     /// With what stands behind each `Rel::Made`.
     pub fn with_made(&self, made: Vec<Arc<dyn Source>>) -> Self {
         Self { list: self.list.clone(), made }

@@ -50,6 +50,8 @@ pub(super) async fn create(standing: &mut Standing, create: &CreateTable) -> Res
         return Err(SqlError::new(SqlState::DUPLICATE_TABLE, message));
     }
     let mut table = definition(standing, create, &namespace)?;
+    let likes = super::like::sources(standing, create).await?;
+    super::like::columns(&mut table, create, &likes)?;
     for constraint in &create.constraints {
         match constraint {
             ConstraintSpec::Check(check) => {
@@ -72,6 +74,7 @@ pub(super) async fn create(standing: &mut Standing, create: &CreateTable) -> Res
     for unique in &create.uniques {
         super::index::add_unique(standing, &mut table, unique, true).await?;
     }
+    super::like::parts(standing, &mut table, create, &likes).await?;
     standing.transaction().define(Change::PutTable(table.clone()))?;
     for constraint in &create.constraints {
         if let ConstraintSpec::ForeignKey(key) = constraint {
@@ -79,6 +82,7 @@ pub(super) async fn create(standing: &mut Standing, create: &CreateTable) -> Res
             standing.transaction().define(Change::PutTable(table.clone()))?;
         }
     }
+    super::like::comments(standing, &table, create, &likes)?;
     done("CREATE TABLE")
 }
 
@@ -88,7 +92,7 @@ pub(super) fn creation_namespace(standing: &Standing, name: &Name) -> Result<Arc
     let missing =
         |name: &str| SqlError::new(SqlState::INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist"));
     let namespace = match &name.namespace {
-        Some(namespace) => catalog.namespace_by_name(namespace).ok_or_else(|| missing(namespace).at(name.position))?,
+        Some(namespace) => catalog.namespace_by_name(namespace).ok_or_else(|| missing(namespace))?,
         None => {
             let path = standing.derived().basis.search_path.clone();
             path.iter().find_map(|name| catalog.namespace_by_name(name)).ok_or_else(|| {
@@ -270,7 +274,7 @@ pub(super) fn set_key(standing: &Standing, table: &mut TableDef, name: String, c
 }
 
 /// Reads `WITH (…)`: what kind of table, who may, where segments go, and the rest.
-fn options_of(
+pub(super) fn options_of(
     kind: Option<TableType>,
     given: &[(String, String)],
 ) -> Result<(TableType, AccessLevel, StorageId, TableOptions)> {

@@ -14,7 +14,7 @@ use crate::parse;
 use crate::types::{Style, to_text};
 use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlType};
 use sqlparser::ast::{self, AccessExpr, BinaryOperator, Expr, Subscript, UnaryOperator};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 /// How much a CASE's branches stand in.
 const INDENT: usize = 4;
@@ -163,6 +163,10 @@ pub(super) struct Printer<'p, 'a> {
     pub plain: HashMap<ColId, String>,
     /// Their relations' names.
     pub rows: HashMap<ColId, String>,
+    /// The names that the next SELECT's relations have.
+    pub refs: Option<VecDeque<String>>,
+    /// Whether somebody reads the names of the next SELECT's columns.
+    pub named: bool,
     /// The types that the next arm's columns have where they have none of their own.
     pub wanted: Option<Vec<SqlType>>,
     /// The relations' names of the queries around, outermost first.
@@ -182,6 +186,8 @@ impl<'p, 'a> Printer<'p, 'a> {
             columns: HashMap::new(),
             plain: HashMap::new(),
             rows: HashMap::new(),
+            refs: None,
+            named: true,
             wanted: None,
             taken: Vec::new(),
             query: false,
@@ -404,7 +410,7 @@ impl Printer<'_, '_> {
             }
             Expr::AtTimeZone { timestamp, time_zone } => {
                 let args = self.all([time_zone.as_ref(), timestamp.as_ref()])?;
-                let (mut args, ty) = self.arguments("timezone", args)?;
+                let (mut args, ty) = self.worded("timezone", args)?;
                 let (timestamp, zone) = (args.pop().unwrap_or_default(), args.pop().unwrap_or_default());
                 Ok(Shown::new(glue(&["(", &timestamp, " AT TIME ZONE ", &zone, ")"]), ty))
             }

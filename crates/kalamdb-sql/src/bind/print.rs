@@ -8,7 +8,7 @@ use super::bound::{Col, ColId};
 use super::deparse::{Node, Printer, Shown, foreign, glue, joined, margin, quoted};
 use super::from::{Part, name_parts};
 use super::output_name::output_name;
-use super::scope::{Clause, Item, Level};
+use super::scope::{Clause, Item, ItemColumn, Level};
 use super::{Binder, expr, syntax, walk};
 use crate::parse;
 use kalamdb_commons::{ColumnId, Result, SqlError, SqlType, TableId};
@@ -74,15 +74,22 @@ impl<'p, 'a> Printer<'p, 'a> {
     /// A view's query; its columns have these names.
     pub fn view(&mut self, query: &Query, columns: &[String]) -> Result<String> {
         self.binder.levels.clear();
-        let text = self.statement(query, Some(columns), 0)?;
+        let text = self.statement(query, Some(columns), true, 0)?;
         Ok(format!("{text};"))
     }
 
     /// A query that begins at a level.
-    fn statement(&mut self, query: &Query, names: Option<&[String]>, level: usize) -> Result<String> {
+    fn statement(
+        &mut self,
+        query: &Query,
+        names: Option<&[String]>,
+        named: bool,
+        level: usize,
+    ) -> Result<String> {
         stacker::maybe_grow(256 * 1024, 4 * 1024 * 1024, || {
             let mut out = Out { text: String::new(), level };
             let indent = std::mem::replace(&mut self.indent, level);
+            self.named = named;
             self.whole(query, names, &mut out)?;
             self.indent = indent;
             Ok(out.text)
@@ -92,6 +99,13 @@ impl<'p, 'a> Printer<'p, 'a> {
     fn whole(&mut self, query: &Query, names: Option<&[String]>, out: &mut Out) -> Result<()> {
         let Some(with) = &query.with else { return self.body(query, names, out) };
         self.binder.levels.push(Level::new(Clause::Select));
+        // The names of the query itself come before those inside its WITH.
+        if let SetExpr::Select(select) = query.body.as_ref() {
+            let names = with.cte_tables.iter().map(|cte| parse::fold(&cte.alias.name)).collect::<Vec<_>>();
+            self.refs = Some(self.name_relations(&select.from, &names)?);
+        }
+        let refs = self.refs.take();
+        let named = self.named;
         out.level += STEP;
         out.push(" ");
         for (at, cte) in with.cte_tables.iter().enumerate() {
@@ -104,6 +118,8 @@ impl<'p, 'a> Printer<'p, 'a> {
         }
         out.level -= STEP;
         out.line("", 0);
+        self.refs = refs;
+        self.named = named;
         self.body(query, names, out)?;
         self.binder.levels.pop();
         Ok(())
@@ -130,7 +146,7 @@ impl<'p, 'a> Printer<'p, 'a> {
         if recursive {
             self.binder.with_clause(&with)?;
         }
-        let text = self.statement(&cte.query, None, out.level)?;
+        let text = self.statement(&cte.query, None, true, out.level)?;
         if !recursive {
             self.binder.with_clause(&with)?;
         }
@@ -250,7 +266,9 @@ impl<'p, 'a> Printer<'p, 'a> {
             out.level += STEP;
             out.line("", 0);
         }
+        let named = self.named;
         self.set_operation(nested(left).unwrap_or(left), names, types, out)?;
+        self.named = named;
         if wraps {
             out.line(") ", 0);
             out.level -= STEP;
@@ -272,7 +290,9 @@ impl<'p, 'a> Printer<'p, 'a> {
             out.level += STEP;
         }
         out.line("", 0);
+        let named = std::mem::replace(&mut self.named, false);
         self.set_operation(nested(right).unwrap_or(right), names, types, out)?;
+        self.named = named;
         if wraps {
             out.level -= STEP;
             out.line(")", 0);
@@ -286,7 +306,8 @@ impl<'p, 'a> Printer<'p, 'a> {
         match body {
             SetExpr::Query(inner) => {
                 out.push("(");
-                let text = self.statement(inner, names, out.level)?;
+                let named = self.named;
+                let text = self.statement(inner, names, named, out.level)?;
                 out.push(&text);
                 out.push(")");
             }
@@ -397,11 +418,15 @@ impl<'p, 'a> Printer<'p, 'a> {
 
     fn select(&mut self, select: &ast::Select, query: &Query, names: Option<&[String]>, out: &mut Out) -> Result<()> {
         let wanted = self.wanted.take();
+        let named = std::mem::replace(&mut self.named, true);
         out.level += STEP;
         let indent = std::mem::replace(&mut self.indent, out.level);
         out.push(" SELECT ");
         self.binder.levels.push(Level::new(Clause::From));
-        let mut refs = self.name_relations(&select.from)?;
+        let mut refs = match self.refs.take() {
+            Some(refs) => refs,
+            None => self.name_relations(&select.from, &[])?,
+        };
         let from = self.from(&select.from, &mut refs, out.level)?;
         self.binder.level().clause = Clause::Select;
         self.binder.named_windows(&select.named_window)?;
@@ -418,7 +443,7 @@ impl<'p, 'a> Printer<'p, 'a> {
             _ => {}
         }
         out.text.truncate(out.text.trim_end_matches(' ').len());
-        self.print_targets(&targets, names, wanted.as_deref(), out)?;
+        self.print_targets(&targets, names, named, wanted.as_deref(), out)?;
         out.push(&from);
         if let Some(selection) = &select.selection {
             self.condition(" WHERE ", 1, selection, Clause::Where, out)?;
@@ -494,6 +519,7 @@ impl<'p, 'a> Printer<'p, 'a> {
         &mut self,
         targets: &[Target<'_>],
         names: Option<&[String]>,
+        named: bool,
         wanted: Option<&[SqlType]>,
         out: &mut Out,
     ) -> Result<()> {
@@ -518,7 +544,11 @@ impl<'p, 'a> Printer<'p, 'a> {
                 }
             }
             let name = names.and_then(|names| names.get(at)).unwrap_or(&target.name);
-            if own.as_deref().unwrap_or("?column?") != name {
+            let shows = match &own {
+                Some(own) => own != name,
+                None => named || name != "?column?",
+            };
+            if shows {
                 text = format!("{text} AS {}", quoted(name));
             }
             if at > 0 {
@@ -829,11 +859,11 @@ impl<'p, 'a> Printer<'p, 'a> {
         match expr {
             Expr::Subquery(query) => {
                 let ty = self.types_of(query)?.first().copied().unwrap_or(SqlType::Text);
-                let text = self.statement(query, None, self.indent)?;
+                let text = self.statement(query, None, false, self.indent)?;
                 Ok(Shown::new(format!("({text})"), ty).of(Node::Test))
             }
             Expr::Exists { subquery, negated } => {
-                let text = self.statement(subquery, None, self.indent)?;
+                let text = self.statement(subquery, None, false, self.indent)?;
                 let test = Shown::new(format!("(EXISTS ({text}))"), SqlType::Bool).of(Node::Test);
                 Ok(if *negated { self.negated(&test) } else { test })
             }
@@ -864,7 +894,7 @@ impl<'p, 'a> Printer<'p, 'a> {
                 self.sides(shown, op, right)?.0.text
             }
         };
-        let text = self.statement(query, None, self.indent)?;
+        let text = self.statement(query, None, false, self.indent)?;
         Ok(Shown::new(glue(&["(", &left, word, "(", &text, "))"]), SqlType::Bool).of(Node::Test))
     }
 
@@ -880,16 +910,16 @@ impl<'p, 'a> Printer<'p, 'a> {
     /// ARRAY(query)
     pub(super) fn array_query(&mut self, query: &Query) -> Result<Shown> {
         let ty = self.types_of(query)?.first().and_then(|ty| ty.array()).unwrap_or(SqlType::TextArray);
-        let text = self.statement(query, None, self.indent)?;
+        let text = self.statement(query, None, false, self.indent)?;
         Ok(Shown::new(format!("ARRAY({text})"), ty).of(Node::Test))
     }
 
     // FROM.
 
     /// The names of a level's relations, in order; none is one of a relation around.
-    fn name_relations(&mut self, from: &[ast::TableWithJoins]) -> Result<VecDeque<String>> {
+    fn name_relations(&mut self, from: &[ast::TableWithJoins], ctes: &[String]) -> Result<VecDeque<String>> {
         let mut wanted = Vec::new();
-        from.iter().try_for_each(|table| self.wanted_names(table, &mut wanted))?;
+        from.iter().try_for_each(|table| self.wanted_names(table, ctes, &mut wanted))?;
         let mut own: Vec<String> = Vec::new();
         for name in wanted {
             let is_taken = |name: &String| own.contains(name) || self.taken.iter().any(|level| level.contains(name));
@@ -905,15 +935,20 @@ impl<'p, 'a> Printer<'p, 'a> {
         Ok(own.into())
     }
 
-    fn wanted_names(&mut self, table: &ast::TableWithJoins, names: &mut Vec<String>) -> Result<()> {
-        self.wanted_name(&table.relation, names)?;
-        table.joins.iter().try_for_each(|join| self.wanted_name(&join.relation, names))
+    fn wanted_names(
+        &mut self,
+        table: &ast::TableWithJoins,
+        ctes: &[String],
+        names: &mut Vec<String>,
+    ) -> Result<()> {
+        self.wanted_name(&table.relation, ctes, names)?;
+        table.joins.iter().try_for_each(|join| self.wanted_name(&join.relation, ctes, names))
     }
 
-    fn wanted_name(&mut self, factor: &TableFactor, names: &mut Vec<String>) -> Result<()> {
+    fn wanted_name(&mut self, factor: &TableFactor, ctes: &[String], names: &mut Vec<String>) -> Result<()> {
         match factor {
             TableFactor::NestedJoin { table_with_joins, alias } => {
-                self.wanted_names(table_with_joins, names)?;
+                self.wanted_names(table_with_joins, ctes, names)?;
                 names.extend(alias.iter().map(|alias| parse::fold(&alias.name)));
                 return Ok(());
             }
@@ -923,6 +958,10 @@ impl<'p, 'a> Printer<'p, 'a> {
             | TableFactor::UNNEST { alias: Some(alias), .. } => names.push(parse::fold(&alias.name)),
             TableFactor::Table { name, args: None, .. } => {
                 let (namespace, relation) = name_parts(name)?;
+                if namespace.is_none() && ctes.contains(&relation) {
+                    names.push(relation);
+                    return Ok(());
+                }
                 names.push(match self.table_named(namespace.as_deref(), &relation)? {
                     Some(shape) => shape.name,
                     None => relation,
@@ -1031,8 +1070,8 @@ impl<'p, 'a> Printer<'p, 'a> {
             let name = refs.pop_front().unwrap_or_default();
             let part = self.binder.aliased_join(part, alias)?;
             let item = part.visible.last().map(|v| v.item.clone()).unwrap_or_default();
-            self.name_columns(&item, &name, None);
-            let list = alias_list(&alias.columns, &item);
+            let renamed = self.name_columns(&item, &name, None);
+            let list = self.alias_list(renamed || !alias.columns.is_empty(), &item);
             let text = if self.pretty { format!("({text})") } else { text };
             return Ok((format!("{text} {}{list}", quoted(&name)), part));
         }
@@ -1046,26 +1085,28 @@ impl<'p, 'a> Printer<'p, 'a> {
                     Some(now) => {
                         let aliases = alias.as_ref().map_or(&[][..], |alias| &alias.columns);
                         let renamed = self.name_columns(&item, &name, Some((&now, aliases.len())));
-                        let list = if renamed { alias_list(aliases, &item) } else { String::new() };
+                        let list = self.alias_list(renamed, &item);
                         let table = self.relation_text(now.table, &now.namespace, &now.name);
                         let shows = alias.is_some() || renamed || name != now.name;
                         if shows { format!("{table} {}{list}", quoted(&name)) } else { table }
                     }
                     None => {
-                        self.name_columns(&item, &name, None);
-                        let list = alias.as_ref().map(|alias| alias_list(&alias.columns, &item)).unwrap_or_default();
+                        let renamed = self.name_columns(&item, &name, None);
+                        let has_aliases = alias.as_ref().is_some_and(|alias| !alias.columns.is_empty());
+                        let list = self.alias_list(renamed || has_aliases, &item);
                         let cte = quoted(&relation);
-                        let shows = alias.is_some() || name != relation;
+                        let shows = alias.is_some() || name != relation || !list.is_empty();
                         if shows { format!("{cte} {}{list}", quoted(&name)) } else { cte }
                     }
                 }
             }
             TableFactor::Derived { lateral, subquery, alias, .. } => {
                 let hidden = std::mem::replace(&mut self.binder.level().hidden, !lateral);
-                let text = self.statement(subquery, None, level)?;
+                let text = self.statement(subquery, None, true, level)?;
                 self.binder.level().hidden = hidden;
-                self.name_columns(&item, &name, None);
-                let list = alias.as_ref().map(|alias| alias_list(&alias.columns, &item)).unwrap_or_default();
+                let renamed = self.name_columns(&item, &name, None);
+                let has_aliases = alias.as_ref().is_some_and(|alias| !alias.columns.is_empty());
+                let list = self.alias_list(renamed || has_aliases, &item);
                 let lateral = if *lateral { "LATERAL " } else { "" };
                 format!("{lateral}({text}) {}{list}", quoted(&name))
             }
@@ -1120,6 +1161,15 @@ impl<'p, 'a> Printer<'p, 'a> {
         let mut renamed = false;
         for (at, column) in item.columns.iter().enumerate() {
             let mut shown = column.name.clone();
+            let mut number = 0;
+            let taken = |name: &String, printer: &Self| {
+                item.columns[..at].iter().any(|other| printer.plain.get(&other.col.id) == Some(name))
+            };
+            while table.is_none() && taken(&shown, self) {
+                number += 1;
+                shown = format!("{}_{number}", column.name);
+                renamed = true;
+            }
             if let Some((now, aliases)) = table {
                 let own = column.origin.and_then(|(_, id)| now.columns.iter().find(|other| other.id == id));
                 if let Some(own) = own {
@@ -1140,6 +1190,16 @@ impl<'p, 'a> Printer<'p, 'a> {
             }
         }
         renamed
+    }
+
+    /// `(a, b)`, of all columns, where they are told.
+    fn alias_list(&self, told: bool, item: &Item) -> String {
+        if !told {
+            return String::new();
+        }
+        let name = |column: &ItemColumn| self.plain.get(&column.col.id).unwrap_or(&column.name).clone();
+        let names: Vec<String> = item.columns.iter().map(|column| quoted(&name(column))).collect();
+        format!("({})", names.join(", "))
     }
 
     /// A relation's name, with its namespace where the search path does not lead to it.
@@ -1207,13 +1267,4 @@ fn shared_columns(constraint: &JoinConstraint, left: &Part, right: &Part) -> Res
         }
         _ => Ok(Vec::new()),
     }
-}
-
-/// `(a, b)`, of all columns, where there are aliases.
-fn alias_list(aliases: &[ast::TableAliasColumnDef], item: &Item) -> String {
-    if aliases.is_empty() {
-        return String::new();
-    }
-    let names: Vec<String> = item.columns.iter().map(|column| quoted(&column.name)).collect();
-    format!("({})", names.join(", "))
 }

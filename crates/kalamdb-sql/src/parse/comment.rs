@@ -1,8 +1,9 @@
 //! COMMENT ON.
 
 use super::cursor::Cursor;
-use super::{Read, unsupported};
+use super::{Fault, Read, unsupported};
 use crate::statement::{Commented, Name, RelationWord, Statement};
+use kalamdb_commons::{SqlError, SqlState};
 
 /// COMMENT ON what IS 'text' | NULL
 pub(super) fn comment(cursor: &mut Cursor<'_>) -> Read<Statement> {
@@ -33,7 +34,7 @@ fn about(cursor: &mut Cursor<'_>) -> Read<Commented> {
         return cursor.ident().map(Commented::Namespace);
     }
     if cursor.accept("DATABASE") {
-        return cursor.ident().map(Commented::Database);
+        return cursor.ident().map(Commented::WholeDatabase);
     }
     if cursor.accept_one(&["ROLE", "USER"]).is_some() {
         return cursor.user().map(Commented::Role);
@@ -63,7 +64,8 @@ fn column(cursor: &mut Cursor<'_>) -> Read<Commented> {
         parts.push(cursor.label()?);
     }
     let (Some(column), Some(relation)) = (parts.pop(), parts.pop()) else {
-        return Err(cursor.error(kalamdb_commons::SqlState::SYNTAX_ERROR, "column name must be qualified"));
+        let message = "column name must be qualified";
+        return Err(Fault::Error(SqlError::new(SqlState::SYNTAX_ERROR, message)));
     };
     Ok(Commented::Column { relation: Name { namespace: parts.pop(), name: relation, position }, column })
 }

@@ -133,8 +133,19 @@ fn from_query(mut query: ast::Query) -> Read<Statement> {
         SetExpr::Update(_) => unsupported("WITH before such an UPDATE"),
         SetExpr::Delete(_) => unsupported("WITH before such a DELETE"),
         SetExpr::Merge(_) => unsupported("MERGE"),
-        SetExpr::Select(select) if select.into.is_some() => unsupported("SELECT INTO"),
-        body => Ok(Statement::Query(Box::new(ast::Query { with, body: Box::new(body), ..query }))),
+        mut body => match into_of(&mut body) {
+            Some(into) => super::table::select_into(into, ast::Query { with, body: Box::new(body), ..query }),
+            None => Ok(Statement::Query(Box::new(ast::Query { with, body: Box::new(body), ..query }))),
+        },
+    }
+}
+
+/// INTO of the first SELECT.
+fn into_of(body: &mut SetExpr) -> Option<ast::SelectInto> {
+    match body {
+        SetExpr::Select(select) => select.into.take(),
+        SetExpr::SetOperation { left, .. } => into_of(left),
+        _ => None,
     }
 }
 

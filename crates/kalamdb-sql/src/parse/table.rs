@@ -2,9 +2,12 @@
 
 use super::constraint::{Of, TableConstraint, check, references, table_constraint, timing};
 use super::cursor::Cursor;
-use super::index;
+use super::{index, query};
 use super::{Fault, Read, unsupported};
-use crate::statement::{ColumnSpec, ConstraintSpec, CreateTable, Statement, UniqueSpec};
+use crate::statement::{
+    ColumnSpec, ConstraintSpec, CreateTable, CreateTableAs, Included, Name, SourceQuery, Statement, TableLike,
+    UniqueSpec,
+};
 use kalamdb_commons::{SqlError, SqlState, TableType};
 use sqlparser::ast;
 use sqlparser::tokenizer::Token;
@@ -177,7 +180,7 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Read<Statement> {
     cursor.expect("TABLE")?;
     let if_not_exists = cursor.if_not_exists();
     let name = cursor.name()?;
-    if let Some(what) = cursor.accept_one(&["AS", "OF", "PARTITION OF"]) {
+    if let Some(what) = cursor.accept_one(&["OF", "PARTITION OF"]) {
         return unsupported(format!("CREATE TABLE {what}"));
     }
     let mut table = CreateTable {
@@ -189,7 +192,12 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Read<Statement> {
         uniques: Vec::new(),
         constraints: Vec::new(),
         options: Vec::new(),
+        likes: Vec::new(),
     };
+    if let Some(columns) = column_names(cursor) {
+        table_tail(cursor, &mut table)?;
+        return table_as(cursor, table, columns);
+    }
     cursor.expect_token(&Token::LParen)?;
     if !cursor.accept_token(&Token::RParen) {
         cursor.list(|cursor| element(cursor, &mut table))?;
@@ -197,6 +205,76 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Read<Statement> {
     }
     table_tail(cursor, &mut table)?;
     cursor.end(Statement::CreateTable(Box::new(table)))
+}
+
+/// The names before AS; `None` for the columns of a plain table.
+fn column_names(cursor: &mut Cursor<'_>) -> Option<Vec<String>> {
+    if cursor.peek() != Some(&Token::LParen) {
+        return Some(Vec::new());
+    }
+    let mut ahead = cursor.clone();
+    let names = ahead.parenthesised(Cursor::ident).ok()?;
+    *cursor = ahead;
+    Some(names)
+}
+
+/// AS query [WITH [NO] DATA]
+fn table_as(cursor: &mut Cursor<'_>, table: CreateTable, columns: Vec<String>) -> Read<Statement> {
+    cursor.expect("AS")?;
+    let all = cursor.lexemes.len();
+    let ends = |words: &str| {
+        let length = words.split(' ').count();
+        all >= cursor.at + length && Cursor { at: all - length, ..cursor.clone() }.are(words)
+    };
+    let (length, with_data) = match () {
+        () if ends("WITH NO DATA") => (3, false),
+        () if ends("WITH DATA") => (2, true),
+        () => (0, true),
+    };
+    let base = cursor.base;
+    let part = Cursor { at: cursor.at, base, ..cursor.part(0, all - length) };
+    let mut part = part;
+    let query = if part.accept("EXECUTE") {
+        let name = part.ident()?;
+        let arguments = match part.peek() {
+            Some(Token::LParen) => part.parenthesised(Cursor::expression)?,
+            _ => Vec::new(),
+        };
+        part.end(SourceQuery::Execute { name, arguments })?
+    } else {
+        SourceQuery::Query(query::select(&mut part)?)
+    };
+    Ok(Statement::CreateTableAs(Box::new(CreateTableAs { table, columns, query, with_data })))
+}
+
+/// SELECT … INTO: the same as CREATE TABLE … AS.
+pub(super) fn select_into(into: ast::SelectInto, query: ast::Query) -> Read<Statement> {
+    if into.temporary {
+        return unsupported("a temporary table");
+    }
+    if into.unlogged {
+        return unsupported("an unlogged table");
+    }
+    let parts: Vec<String> = match into.targets.as_slice() {
+        [ast::Expr::Identifier(ident)] => vec![super::fold(ident)],
+        [ast::Expr::CompoundIdentifier(parts)] if parts.len() == 2 => parts.iter().map(super::fold).collect(),
+        _ => return unsupported("SELECT … INTO several targets"),
+    };
+    let mut parts = parts.into_iter().rev();
+    let name = Name { name: parts.next().unwrap_or_default(), namespace: parts.next(), position: None };
+    let table = CreateTable {
+        name,
+        kind: None,
+        if_not_exists: false,
+        columns: Vec::new(),
+        primary_key: None,
+        uniques: Vec::new(),
+        constraints: Vec::new(),
+        options: Vec::new(),
+        likes: Vec::new(),
+    };
+    let query = SourceQuery::Query(Box::new(query));
+    Ok(Statement::CreateTableAs(Box::new(CreateTableAs { table, columns: Vec::new(), query, with_data: true })))
 }
 
 fn table_kind(cursor: &mut Cursor<'_>) -> Read<Option<TableType>> {
@@ -226,7 +304,7 @@ fn table_tail(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Read<()> {
     } else if cursor.accept("WITH") {
         table.options = options(cursor)?;
     }
-    match cursor.accept_one(&["INHERITS", "PARTITION BY", "ON COMMIT", "TABLESPACE", "AS"]) {
+    match cursor.accept_one(&["INHERITS", "PARTITION BY", "ON COMMIT", "TABLESPACE"]) {
         Some(what) => unsupported(format!("CREATE TABLE … {what}")),
         None => Ok(()),
     }
@@ -254,8 +332,10 @@ pub(super) fn options(cursor: &mut Cursor<'_>) -> Read<Vec<(String, String)>> {
 
 /// A column or a table constraint.
 fn element(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Read<()> {
-    if cursor.is("LIKE") {
-        return unsupported("CREATE TABLE … LIKE");
+    if cursor.accept("LIKE") {
+        let at = table.columns.len();
+        table.likes.push(like(cursor, at)?);
+        return Ok(());
     }
     match table_constraint(cursor)? {
         Some(TableConstraint::Key(key)) => return set_key(table, key),
@@ -278,6 +358,37 @@ fn element(cursor: &mut Cursor<'_>, table: &mut CreateTable) -> Read<()> {
     table.uniques.extend(uniques);
     table.constraints.extend(constraints);
     key.map_or(Ok(()), |key| set_key(table, key))
+}
+
+/// `t INCLUDING … EXCLUDING …`, after LIKE.
+fn like(cursor: &mut Cursor<'_>, at: usize) -> Read<TableLike> {
+    const WORDS: &[(&str, Included)] = &[
+        ("COMMENTS", Included::Comments),
+        ("CONSTRAINTS", Included::Constraints),
+        ("DEFAULTS", Included::Defaults),
+        ("GENERATED", Included::Generated),
+        ("IDENTITY", Included::Identity),
+        ("INDEXES", Included::Indexes),
+        ("STATISTICS", Included::Other),
+        ("STORAGE", Included::Other),
+        ("COMPRESSION", Included::Other),
+    ];
+    let source = cursor.name()?;
+    let mut including: Vec<Included> = Vec::new();
+    while let Some(word) = cursor.accept_one(&["INCLUDING", "EXCLUDING"]) {
+        let what: Vec<Included> = match cursor.accept("ALL") {
+            true => WORDS.iter().map(|(_, what)| *what).collect(),
+            false => {
+                let found = WORDS.iter().find(|(word, _)| cursor.accept(word));
+                vec![found.ok_or_else(|| cursor.unexpected())?.1]
+            }
+        };
+        including.retain(|other| !what.contains(other));
+        if word == "INCLUDING" {
+            including.extend(what);
+        }
+    }
+    Ok(TableLike { at, source, including })
 }
 
 /// A primary key: its constraint's name, its columns.
@@ -331,7 +442,7 @@ pub(super) struct Column {
 pub(super) fn column(cursor: &mut Cursor<'_>, table: &str) -> Read<Column> {
     let name = cursor.ident()?;
     let ty = cursor.data_type()?;
-    let mut column = ColumnSpec { name, ty, not_null: false, default: None };
+    let mut column = ColumnSpec::plain(name, ty);
     let mut key = None;
     let mut uniques = Vec::new();
     let mut constraints = Vec::new();
