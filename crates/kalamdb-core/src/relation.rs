@@ -312,7 +312,7 @@ impl Relation {
                 }
                 (scope, _) => (scope, key),
             },
-            Place::Computed(_) => (Scope::Shared, key),
+            Place::Computed(_) | Place::View { .. } => (Scope::Shared, key),
         }
     }
 

@@ -891,9 +891,10 @@ impl AlterAction {
     /// What errors call it.
     pub fn words(&self) -> &'static str {
         match self {
-            AlterAction::AddPrimaryKey { .. } | AlterAction::AddUnique(_) | AlterAction::AddPrimaryKeyUsing { .. } => {
-                "ADD CONSTRAINT"
-            }
+            AlterAction::AddPrimaryKey { .. }
+            | AlterAction::AddConstraint(_)
+            | AlterAction::AddUnique(_)
+            | AlterAction::AddPrimaryKeyUsing { .. } => "ADD CONSTRAINT",
             AlterAction::AddColumn { .. } => "ADD COLUMN",
             AlterAction::DropColumn { .. } => "DROP COLUMN",
             AlterAction::DropConstraint { .. } => "DROP CONSTRAINT",
@@ -903,6 +904,8 @@ impl AlterAction {
             AlterAction::RenameColumn { .. } | AlterAction::RenameConstraint { .. } | AlterAction::Rename { .. } => {
                 "RENAME"
             }
+            AlterAction::ValidateConstraint { .. } => "VALIDATE CONSTRAINT",
+            AlterAction::AlterConstraint { .. } => "ALTER CONSTRAINT",
             AlterAction::SetOptions(_) => "SET",
             AlterAction::Unsupported(_) => "",
         }

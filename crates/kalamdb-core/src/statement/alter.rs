@@ -18,9 +18,7 @@ use kalamdb_auth::authorize::AdminAction;
 use kalamdb_commons::{ColumnId, ColumnName, Datum, Oid, Result, SqlError, SqlState, TableName, TableType, clock};
 use kalamdb_sql::bind::walk;
 use kalamdb_sql::function::CatalogNames;
-use kalamdb_sql::statement::{
-    AlterAction, AlterIndexAction, AlterTable, AlterViewAction, ColumnSpec, ConstraintSpec,
-};
+use kalamdb_sql::statement::{AlterAction, AlterIndexAction, AlterTable, AlterViewAction, ColumnSpec, ConstraintSpec};
 use kalamdb_store::catalog::Named;
 use kalamdb_store::{Change, ColumnDef, ConstraintTiming, ForeignKeyDef, KeyDef, TableDef};
 use std::sync::Arc;

@@ -78,12 +78,7 @@ fn exists(standing: &Standing, table: &CreateTable) -> Result<bool> {
 }
 
 /// The query as the source of an INSERT into the new table.
-fn filling(
-    standing: &Standing,
-    source: &Prepared,
-    table: &CreateTable,
-    relations: &mut Relations,
-) -> Result<Prepared> {
+fn filling(standing: &Standing, source: &Prepared, table: &CreateTable, relations: &mut Relations) -> Result<Prepared> {
     let mut bound = Bound::clone(source.query()?);
     let BoundKind::Query(rel) = bound.kind else { return Err(SqlError::internal("a table made of no query")) };
     let namespace = creation_namespace(standing, &table.name)?;

@@ -19,7 +19,8 @@ pub(super) async fn dependents(standing: &mut Standing, roots: &[Object], cascad
     let fallen = loop {
         let before = falling(&standing.catalog(), roots);
         for found in &before {
-            if let Object::Table(id) | Object::View(id) | Object::Sequence(id) | Object::Constraint(id, _) = found.object
+            if let Object::Table(id) | Object::View(id) | Object::Sequence(id) | Object::Constraint(id, _) =
+                found.object
             {
                 let wait = lock_wait(standing);
                 standing.transaction().table_lock(id, TableLockMode::AccessExclusive, wait).await?;

@@ -137,6 +137,8 @@ fn classes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
                 rows: -1.0,
                 has_index: false,
                 options: options_of(&view.options),
+                checks: 0,
+                has_triggers: false,
             },
         );
     }

@@ -79,13 +79,7 @@ impl<'p, 'a> Printer<'p, 'a> {
     }
 
     /// A query that begins at a level.
-    fn statement(
-        &mut self,
-        query: &Query,
-        names: Option<&[String]>,
-        named: bool,
-        level: usize,
-    ) -> Result<String> {
+    fn statement(&mut self, query: &Query, names: Option<&[String]>, named: bool, level: usize) -> Result<String> {
         stacker::maybe_grow(256 * 1024, 4 * 1024 * 1024, || {
             let mut out = Out { text: String::new(), level };
             let indent = std::mem::replace(&mut self.indent, level);
@@ -302,7 +296,7 @@ impl<'p, 'a> Printer<'p, 'a> {
 
     /// An arm that is no set operation itself.
     fn arm(&mut self, body: &SetExpr, names: Option<&[String]>, types: &[SqlType], out: &mut Out) -> Result<()> {
-        let taken = std::mem::replace(&mut self.wanted, Some(types.to_vec()));
+        let taken = self.wanted.replace(types.to_vec());
         match body {
             SetExpr::Query(inner) => {
                 out.push("(");
@@ -935,12 +929,7 @@ impl<'p, 'a> Printer<'p, 'a> {
         Ok(own.into())
     }
 
-    fn wanted_names(
-        &mut self,
-        table: &ast::TableWithJoins,
-        ctes: &[String],
-        names: &mut Vec<String>,
-    ) -> Result<()> {
+    fn wanted_names(&mut self, table: &ast::TableWithJoins, ctes: &[String], names: &mut Vec<String>) -> Result<()> {
         self.wanted_name(&table.relation, ctes, names)?;
         table.joins.iter().try_for_each(|join| self.wanted_name(&join.relation, ctes, names))
     }

@@ -2,8 +2,8 @@
 
 use super::constraint::{Of, TableConstraint, check, references, table_constraint, timing};
 use super::cursor::Cursor;
-use super::{index, query};
 use super::{Fault, Read, unsupported};
+use super::{index, query};
 use crate::statement::{
     ColumnSpec, ConstraintSpec, CreateTable, CreateTableAs, Included, Name, SourceQuery, Statement, TableLike,
     UniqueSpec,
