@@ -121,5 +121,8 @@ fn filling(standing: &Standing, source: &Prepared, table: &CreateTable, relation
         point: None,
         basis: source.basis.clone(),
         by_sql: false,
+        source: source.source.clone(),
+        prepared_at: source.prepared_at,
+        executed: std::sync::atomic::AtomicI64::new(0),
     })
 }
