@@ -193,12 +193,13 @@ fn unlimited(rel: &Rel) -> &Rel {
 
 fn any(subquery: &Subquery) -> Option<SemiJoin> {
     let SubqueryKind::Quantified { test, all: false } = &subquery.kind else { return None };
-    if walk::has_subquery(test) {
-        return None;
-    }
     let pulled = pull(&subquery.rel, Use::Match)?;
     let mut condition = pulled.predicates;
     condition.extend(conjuncts(&with_late(test, &pulled.late)).into_iter().cloned());
+    // A join's condition has no place for another subquery, be it the test's or one of the inner select list.
+    if condition.iter().any(walk::has_subquery) {
+        return None;
+    }
     Some(SemiJoin { rel: pulled.rel, condition, anti: false })
 }
 

@@ -129,30 +129,13 @@ impl Binder<'_> {
         if !distinct {
             self.settle_json(chosen.function, &mut args)?;
         } else {
-            self.distinct_argument(chosen.function, &mut args, &mut distinct)?;
+            distinct_argument(chosen.function, &mut args, &mut distinct);
         }
         if distinct && !order_by.iter().all(|k| args.iter().any(|arg| walk::equal(&key(arg.clone()), &k.expr))) {
             let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
             return Err(SqlError::new(SqlState::INVALID_COLUMN_REFERENCE, message).at(position));
         }
         Ok(AggregateCall { function: chosen.function, args, distinct, order_by, filter, ty: chosen.returns })
-    }
-
-    /// DISTINCT compares by PostgreSQL's equality, the engine by the values' bytes.
-    fn distinct_argument(&mut self, function: &Function, args: &mut [Scalar], distinct: &mut bool) -> Result<()> {
-        for arg in args.iter_mut() {
-            let Some(by) = function::sort_key(arg.ty().ty) else { continue };
-            match function.name {
-                "min" | "max" | "bool_and" | "bool_or" | "every" => *distinct = false,
-                "count" => *arg = key(arg.clone()),
-                // A key that is a value of the type itself (±0 made one) stands for the value.
-                _ if by.returns == arg.ty().ty => *arg = key(arg.clone()),
-                name => {
-                    return Err(SqlError::unsupported(format!("{name}(DISTINCT …) of type {}", arg.ty().ty)));
-                }
-            }
-        }
-        Ok(())
     }
 
     fn aggregate_clauses(
@@ -324,4 +307,19 @@ pub(super) fn unequal(ty: PgType) -> Result<()> {
         return Err(SqlError::new(SqlState::UNDEFINED_FUNCTION, message));
     }
     Ok(())
+}
+
+/// DISTINCT compares by PostgreSQL's equality, the engine by the values' bytes. Where a value shows in the result the
+/// aggregate itself compares by the sort keys.
+fn distinct_argument(function: &Function, args: &mut [Scalar], distinct: &mut bool) {
+    for arg in args.iter_mut() {
+        let Some(by) = function::sort_key(arg.ty().ty) else { continue };
+        match function.name {
+            "min" | "max" | "bool_and" | "bool_or" | "every" => *distinct = false,
+            "count" => *arg = key(arg.clone()),
+            // A key that is a value of the type itself (±0 made one) stands for the value.
+            _ if by.returns == arg.ty().ty => *arg = key(arg.clone()),
+            _ => {}
+        }
+    }
 }

@@ -5,7 +5,7 @@ use super::super::error::engine_error;
 use super::{Lowering, column, conformed, extension, normal, one_row, project, union};
 use datafusion::common::ScalarValue;
 use datafusion::functions_aggregate::first_last::first_value_udaf;
-use datafusion::logical_expr::expr::{AggregateFunction, GroupingSet};
+use datafusion::logical_expr::expr::{AggregateFunction, GroupingSet, Sort};
 use datafusion::logical_expr::{Aggregate, Expr, Limit, LogicalPlan};
 use kalamdb_commons::{PgType, Result, SqlError};
 use kalamdb_sql::bind::bound::{AggregateCall, Col, ColId, Rel, Scalar};
@@ -136,7 +136,15 @@ impl Lowering<'_> {
             }
             None => None,
         };
-        let order_by = self.sort_keys(&call.order_by, plan)?;
+        let mut order_by = self.sort_keys(&call.order_by, plan)?;
+        if call.distinct && order_by.is_empty() && call.function.name != "count" {
+            // Values that are equal with other bytes (1.5 and 1.50): an order keeps the engine from grouping by bytes
+            // before the aggregate sees them. DISTINCT sorts anyway.
+            for key in call.args.iter().filter_map(normal) {
+                let key = self.lift(&key, plan)?;
+                order_by.push(Sort::new(self.statement.expr(&key)?, true, false));
+            }
+        }
         let udaf = make(&arg_types);
         Ok(Expr::AggregateFunction(AggregateFunction::new_udf(udaf, args, call.distinct, filter, order_by, None)))
     }

@@ -106,6 +106,19 @@ impl Lowering<'_> {
         }
         // A subquery of an outer join's condition is computed on the side whose columns it reads.
         let (left_ids, right_ids) = (flatten::ids(left), flatten::ids(right));
+        let mut reads_both = false;
+        walk::deep(on, &mut |inner| {
+            if let Scalar::Subquery(subquery) = inner {
+                let read = subquery_reads(subquery);
+                reads_both |= read.iter().any(|col| left_ids.contains(&col.id))
+                    && read.iter().any(|col| right_ids.contains(&col.id));
+            }
+        });
+        match kind {
+            JoinKind::Left if reads_both => return self.row_by_row(left_plan, right, on),
+            JoinKind::Right if reads_both => return self.row_by_row(right_plan, left, on),
+            _ => {}
+        }
         let mut parts = Vec::new();
         for part in flatten::conjuncts(on) {
             let part = self.lift_where(
@@ -127,6 +140,13 @@ impl Lowering<'_> {
         }
         let on = self.condition(&Scalar::And(parts))?;
         joined(left_plan, right_plan, join_type, on)
+    }
+
+    /// A left join whose condition is tested inside the right side, once for each different row of the left one.
+    fn row_by_row(&mut self, left: LogicalPlan, right: &Rel, on: &Scalar) -> Result<LogicalPlan> {
+        let columns = right.columns();
+        let matching = Rel::Filter { input: Box::new(right.clone()), predicate: on.clone() };
+        self.apply(left, &matching, &columns, columns.clone(), None, Answer::Rows { outer_join: true })
     }
 
     fn condition(&mut self, on: &Scalar) -> Result<Option<Expr>> {

@@ -12,6 +12,17 @@ use kalamdb_sql::bind::bound::{Col, ColId, Each, Rel, Scalar, Subquery, Subquery
 use kalamdb_sql::bind::walk;
 use std::sync::Arc;
 
+/// The items of an [`Each`] and of those inside it.
+fn items_of(each: &Each) -> Vec<ColId> {
+    let mut items = vec![each.item.id];
+    walk::deep(&each.expr, &mut |inner| {
+        if let Scalar::Each(inner) = inner {
+            items.push(inner.item.id);
+        }
+    });
+    items
+}
+
 impl Lowering<'_> {
     /// The scalar without subqueries: their values become columns of the plan.
     pub(super) fn lift(&mut self, scalar: &Scalar, plan: &mut LogicalPlan) -> Result<Scalar> {
@@ -55,11 +66,14 @@ impl Lowering<'_> {
         let mut scalar = scalar.clone();
         let mut result = Ok(());
         walk::rewrite(&mut scalar, &mut |inner| {
-            let Scalar::Subquery(subquery) = inner else { return None };
-            let lifted = match side(subquery) {
-                Some(true) => self.subquery(subquery, left),
-                Some(false) => self.subquery(subquery, right),
-                None => Err(SqlError::unsupported("a subquery over both sides in the condition of an outer join")),
+            let lifted = match inner {
+                Scalar::Subquery(subquery) => match side(subquery) {
+                    Some(true) => self.subquery(subquery, left),
+                    Some(false) => self.subquery(subquery, right),
+                    None => Err(SqlError::unsupported("a subquery over both sides in the condition of a full join")),
+                },
+                Scalar::Each(each) => self.lift_each_where(each, side, left, right),
+                _ => return None,
             };
             match lifted {
                 Ok(lifted) => Some(lifted),
@@ -72,8 +86,50 @@ impl Lowering<'_> {
         result.map(|()| scalar)
     }
 
+    fn lift_each_where(
+        &mut self,
+        each: &Each,
+        side: &mut dyn FnMut(&Subquery) -> Option<bool>,
+        left: &mut LogicalPlan,
+        right: &mut LogicalPlan,
+    ) -> Result<Scalar> {
+        let items = items_of(each);
+        let mut each = each.clone();
+        let mut reads_item = false;
+        walk::deep(&each.expr, &mut |inner| {
+            if matches!(inner, Scalar::Subquery(_)) {
+                reads_item |= walk::columns_used(inner).iter().any(|col| items.contains(&col.id));
+            }
+        });
+        if reads_item {
+            return Err(SqlError::unsupported("a subquery for each item of an array"));
+        }
+        each.array = self.lift_where(&each.array, side, left, right)?;
+        each.expr = self.lift_where(&each.expr, side, left, right)?;
+        // What is left to lift is the outer queries', and the same on both sides.
+        self.lift_each(&mut each, left)?;
+        Ok(Scalar::Each(Box::new(each)))
+    }
+
     /// The body of an [`Each`] is compiled by itself: what it reads of an outer query must be a column around it.
     fn lift_each(&mut self, each: &mut Each, plan: &mut LogicalPlan) -> Result<()> {
+        // A subquery that does not read the item is the same for all of them.
+        let items = items_of(each);
+        let mut lifted = Ok(());
+        walk::rewrite(&mut each.expr, &mut |inner| {
+            let Scalar::Subquery(subquery) = inner else { return None };
+            if lifted.is_err() || walk::columns_used(inner).iter().any(|col| items.contains(&col.id)) {
+                return None;
+            }
+            match self.subquery(subquery, plan) {
+                Ok(column) => Some(column),
+                Err(error) => {
+                    lifted = Err(error);
+                    None
+                }
+            }
+        });
+        lifted?;
         if walk::has_subquery(&each.expr) {
             return Err(SqlError::unsupported("a subquery for each item of an array"));
         }

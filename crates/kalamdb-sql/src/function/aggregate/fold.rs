@@ -96,14 +96,15 @@ impl<S: Step> AggregateUDFImpl for Folded<S> {
                 each(&mut state, columns, S::add)?;
                 state.finish()
             };
-            return Ok(Box::new(Gathering::new(&self.types, args.order_bys, true, finish)));
+            // The result is the same in any order: the engine gives no columns to order by.
+            return Ok(Box::new(Gathering::unordered(&self.types, true, finish)));
         }
         Ok(Box::new(One(S::default())))
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Engine<Vec<FieldRef>> {
         if args.is_distinct {
-            return Ok(super::gather::state_fields(args.name, &self.types, args.ordering_fields));
+            return Ok(super::gather::state_fields(args.name, &self.types, &[]));
         }
         let field = |(place, ty): (usize, &DataType)| {
             Arc::new(Field::new(format_state_name(args.name, &format!("state{place}")), ty.clone(), true))

@@ -14,7 +14,6 @@ use datafusion_common::{DataFusionError, ScalarValue};
 use datafusion_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature};
-use datafusion_physical_expr::PhysicalSortExpr;
 use kalamdb_commons::{PgType, Result, SqlError, SqlState, SqlType};
 use rustc_hash::FxHashSet;
 use std::hash::{Hash, Hasher};
@@ -80,7 +79,7 @@ impl AggregateUDFImpl for Gathered {
             let message = format!("WITHIN GROUP is required for ordered-set aggregate {}", self.name);
             return Err(external(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message)));
         }
-        Ok(Box::new(Gathering::new(&self.types, args.order_bys, args.is_distinct, self.finish)))
+        Ok(Box::new(Gathering::new(&self.types, &args, self.finish)?))
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Engine<Vec<FieldRef>> {
@@ -113,6 +112,8 @@ pub(super) fn state_fields(name: &str, types: &[PgType], ordering: &[FieldRef]) 
 pub(super) struct Gathering {
     types: Box<[PgType]>,
     order: Vec<SortOptions>,
+    /// The types of the ORDER BY columns.
+    order_types: Vec<DataType>,
     /// The keys of the rows that are kept already, for DISTINCT.
     seen: Option<FxHashSet<Vec<u8>>>,
     batches: Vec<Vec<ArrayRef>>,
@@ -127,10 +128,21 @@ impl std::fmt::Debug for Gathering {
 }
 
 impl Gathering {
-    pub fn new(types: &[PgType], order: &[PhysicalSortExpr], distinct: bool, finish: Finish) -> Self {
+    pub fn new(types: &[PgType], args: &AccumulatorArgs<'_>, finish: Finish) -> Engine<Self> {
+        let order_types = args.order_bys.iter().map(|order| order.expr.data_type(args.schema));
+        Ok(Gathering {
+            order: args.order_bys.iter().map(|order| order.options).collect(),
+            order_types: order_types.collect::<Engine<_>>()?,
+            ..Self::unordered(types, args.is_distinct, finish)
+        })
+    }
+
+    /// Rows without an ORDER BY.
+    pub fn unordered(types: &[PgType], distinct: bool, finish: Finish) -> Self {
         Gathering {
             types: types.into(),
-            order: order.iter().map(|expr| expr.options).collect(),
+            order: Vec::new(),
+            order_types: Vec::new(),
             seen: distinct.then(FxHashSet::default),
             batches: Vec::new(),
             finish,
@@ -165,8 +177,9 @@ impl Gathering {
                 let parts: Vec<&dyn Array> = self.batches.iter().map(|columns| columns[place].as_ref()).collect();
                 match parts.as_slice() {
                     [] => {
-                        let ty = self.types.get(place).map_or(DataType::Null, |ty| ty.ty.arrow());
-                        Ok(arrow_array::new_empty_array(&ty))
+                        let ordered = place.checked_sub(self.types.len()).and_then(|place| self.order_types.get(place));
+                        let ty = self.types.get(place).map(|ty| ty.ty.arrow()).or_else(|| ordered.cloned());
+                        Ok(arrow_array::new_empty_array(&ty.unwrap_or(DataType::Null)))
                     }
                     parts => Ok(arrow_select::concat::concat(parts)?),
                 }

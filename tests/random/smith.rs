@@ -1,0 +1,1 @@
+//! Debian's sqlsmith pointed at the server.
