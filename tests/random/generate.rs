@@ -76,7 +76,8 @@ impl<'a> Generator<'a> {
             let body = self.select(&cte);
             let name = self.name("w");
             let hint = pick(self.random, &["", "MATERIALIZED ", "NOT MATERIALIZED "]);
-            let columns: Vec<(String, Kind)> = cte.iter().enumerate().map(|(at, kind)| (format!("x{at}"), *kind)).collect();
+            let columns: Vec<(String, Kind)> =
+                cte.iter().enumerate().map(|(at, kind)| (format!("x{at}"), *kind)).collect();
             let list: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
             with = format!("WITH {name} ({}) AS {hint}({body}) ", list.join(", "));
             self.tables.push(Table { name, columns });
@@ -111,7 +112,9 @@ impl<'a> Generator<'a> {
                 format!("{select} WHERE NOT ({predicate})"),
                 format!("{select} WHERE ({predicate}) IS NULL"),
             ],
-            counted: format!("SELECT count(*) FILTER (WHERE p) FROM (SELECT ({predicate}) IS TRUE AS p FROM {from}) AS q"),
+            counted: format!(
+                "SELECT count(*) FILTER (WHERE p) FROM (SELECT ({predicate}) IS TRUE AS p FROM {from}) AS q"
+            ),
             whole: select,
         }
     }
@@ -128,11 +131,8 @@ impl<'a> Generator<'a> {
     /// A SELECT with these output types, and output names `x0`, `x1`, ….
     fn select(&mut self, kinds: &[Kind]) -> String {
         let (from, scope) = self.from();
-        let filter = if self.chance(60) {
-            format!(" WHERE {}", self.expr(Kind::Bool, &scope, 3))
-        } else {
-            String::new()
-        };
+        let filter =
+            if self.chance(60) { format!(" WHERE {}", self.expr(Kind::Bool, &scope, 3)) } else { String::new() };
         if self.chance(25) {
             return self.grouped(kinds, &from, &filter, &scope);
         }
@@ -169,7 +169,8 @@ impl<'a> Generator<'a> {
             (_, 2) => format!(" GROUP BY CUBE ({})", list.join(", ")),
             _ => format!(" GROUP BY {}", list.join(", ")),
         };
-        let having = if self.chance(25) { format!(" HAVING {}", self.aggregate(Kind::Bool, scope)) } else { String::new() };
+        let having =
+            if self.chance(25) { format!(" HAVING {}", self.aggregate(Kind::Bool, scope)) } else { String::new() };
         format!("SELECT {} FROM {from}{filter}{group}{having}", outputs.join(", "))
     }
 
@@ -221,7 +222,8 @@ impl<'a> Generator<'a> {
             let kinds = self.kinds();
             // A subquery in FROM sees nothing of its neighbours, and of the queries around what they see.
             let body = self.nested(&[], |inner| inner.select(&kinds));
-            let scope = kinds.iter().enumerate().map(|(at, kind)| Column { text: format!("{alias}.x{at}"), kind: *kind });
+            let scope =
+                kinds.iter().enumerate().map(|(at, kind)| Column { text: format!("{alias}.x{at}"), kind: *kind });
             return (format!("({body}) AS {alias}"), scope.collect());
         }
         if self.chance(5) {
@@ -338,7 +340,9 @@ impl<'a> Generator<'a> {
                 format!("({a} {} NULLIF({b}, 0))", pick(self.random, &["/", "%"]))
             }
             4 => format!("length({})", self.expr(Kind::Text, scope, depth)),
-            5 => format!("{}({})", pick(self.random, &["abs", "sign"]), self.expr(Kind::Int, scope, depth)) + "::integer",
+            5 => {
+                format!("{}({})", pick(self.random, &["abs", "sign"]), self.expr(Kind::Int, scope, depth)) + "::integer"
+            }
             6 => format!("cardinality({})", self.expr(Kind::IntArray, scope, depth)),
             7 => format!("({})[{}]", self.expr(Kind::IntArray, scope, depth), 1 + self.up_to(3)),
             8 => format!("EXTRACT(day FROM {})::integer", self.expr(Kind::Date, scope, depth)),
@@ -371,7 +375,11 @@ impl<'a> Generator<'a> {
                 let (a, b) = self.two(Kind::Numeric, scope, depth);
                 format!("round({a} / NULLIF({b}, 0), 3)")
             }
-            3 => format!("{}({})", pick(self.random, &["floor", "ceil", "abs", "trunc"]), self.expr(Kind::Numeric, scope, depth)),
+            3 => format!(
+                "{}({})",
+                pick(self.random, &["floor", "ceil", "abs", "trunc"]),
+                self.expr(Kind::Numeric, scope, depth)
+            ),
             4 => format!("round({}, {})", self.expr(Kind::Numeric, scope, depth), self.up_to(3)),
             _ => format!("{}::numeric", self.expr(Kind::Bigint, scope, depth)),
         };
@@ -446,7 +454,9 @@ impl<'a> Generator<'a> {
                 format!("({} {operator} {pattern})", self.expr(Kind::Text, scope, depth))
             }
             11 | 12 if self.nesting < 2 => self.subquery_test(scope, depth),
-            13 => format!("({} = ANY ({}))", self.expr(Kind::Int, scope, depth), self.expr(Kind::IntArray, scope, depth)),
+            13 => {
+                format!("({} = ANY ({}))", self.expr(Kind::Int, scope, depth), self.expr(Kind::IntArray, scope, depth))
+            }
             14 => {
                 let (a, b) = self.two(Kind::IntArray, scope, depth);
                 format!("({a} {} {b})", pick(self.random, &["@>", "<@", "&&"]))
@@ -479,7 +489,12 @@ impl<'a> Generator<'a> {
 
     fn date(&mut self, scope: &[Column], depth: usize) -> String {
         match self.up_to(3) {
-            0 => format!("({} {} {})", self.expr(Kind::Date, scope, depth), pick(self.random, &["+", "-"]), self.up_to(40)),
+            0 => format!(
+                "({} {} {})",
+                self.expr(Kind::Date, scope, depth),
+                pick(self.random, &["+", "-"]),
+                self.up_to(40)
+            ),
             1 => format!("({})::date", self.expr(Kind::Timestamp, scope, depth)),
             _ => format!("COALESCE({}, {})", self.leaf(Kind::Date, scope), self.leaf(Kind::Date, scope)),
         }
@@ -505,12 +520,20 @@ impl<'a> Generator<'a> {
                 let (a, b) = self.two(Kind::IntArray, scope, depth);
                 format!("({a} || {b})")
             }
-            1 => format!("array_append({}, {})", self.expr(Kind::IntArray, scope, depth), self.expr(Kind::Int, scope, depth)),
+            1 => format!(
+                "array_append({}, {})",
+                self.expr(Kind::IntArray, scope, depth),
+                self.expr(Kind::Int, scope, depth)
+            ),
             2 => {
                 let (a, b) = self.two(Kind::Int, scope, depth);
                 format!("ARRAY[{a}, {b}]")
             }
-            3 => format!("array_remove({}, {})", self.expr(Kind::IntArray, scope, depth), self.expr(Kind::Int, scope, depth)),
+            3 => format!(
+                "array_remove({}, {})",
+                self.expr(Kind::IntArray, scope, depth),
+                self.expr(Kind::Int, scope, depth)
+            ),
             _ => format!("({})[1:{}]", self.expr(Kind::IntArray, scope, depth), 1 + self.up_to(3)),
         }
     }
@@ -536,11 +559,8 @@ impl<'a> Generator<'a> {
 
     /// An aggregate, or an expression of aggregates, of a type.
     fn aggregate(&mut self, kind: Kind, scope: &[Column]) -> String {
-        let filter = if self.chance(20) {
-            format!(" FILTER (WHERE {})", self.plain(Kind::Bool, scope))
-        } else {
-            String::new()
-        };
+        let filter =
+            if self.chance(20) { format!(" FILTER (WHERE {})", self.plain(Kind::Bool, scope)) } else { String::new() };
         let distinct = if self.chance(20) { "DISTINCT " } else { "" };
         match kind {
             Kind::Int | Kind::Date | Kind::Timestamp => {
@@ -556,7 +576,8 @@ impl<'a> Generator<'a> {
             },
             Kind::Numeric => {
                 let (function, of) =
-                    [("sum", Kind::Numeric), ("sum", Kind::Bigint), ("avg", Kind::Int), ("max", Kind::Numeric)][self.up_to(4)];
+                    [("sum", Kind::Numeric), ("sum", Kind::Bigint), ("avg", Kind::Int), ("max", Kind::Numeric)]
+                        [self.up_to(4)];
                 format!("trim_scale(round({function}({distinct}{}){filter}, 6))", self.plain(of, scope))
             }
             Kind::Text => {
@@ -567,7 +588,11 @@ impl<'a> Generator<'a> {
                 }
             }
             Kind::Bool => match self.up_to(2) {
-                0 => format!("{}({}){filter}", pick(self.random, &["bool_and", "bool_or"]), self.plain(Kind::Bool, scope)),
+                0 => format!(
+                    "{}({}){filter}",
+                    pick(self.random, &["bool_and", "bool_or"]),
+                    self.plain(Kind::Bool, scope)
+                ),
                 _ => format!("(count(*){filter} > {})", self.up_to(10)),
             },
             Kind::IntArray => {
@@ -603,7 +628,12 @@ impl<'a> Generator<'a> {
         let over = format!("(PARTITION BY {partition} ORDER BY {}", order.join(", "));
         let frame = pick(
             self.random,
-            &["", " ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING", " ROWS UNBOUNDED PRECEDING", " ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING"],
+            &[
+                "",
+                " ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING",
+                " ROWS UNBOUNDED PRECEDING",
+                " ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING",
+            ],
         );
         match (kind, self.up_to(3)) {
             (Kind::Bigint, 0) => {

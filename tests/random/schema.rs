@@ -56,8 +56,12 @@ impl Kind {
                 let values = ["0", "1", "7", "(-3)", "5000000000", "9"];
                 format!("{}::bigint", pick(random, &values))
             }
-            Self::Numeric => pick(random, &["0", "1.5", "(-2.25)", "10", "0.001", "100.01", "3"]).to_owned() + "::numeric",
-            Self::Text => format!("'{}'::text", pick(random, &["", "a", "ab", "Abc", "b%", "x_y", "日", "zz", "12", "a b"])),
+            Self::Numeric => {
+                pick(random, &["0", "1.5", "(-2.25)", "10", "0.001", "100.01", "3"]).to_owned() + "::numeric"
+            }
+            Self::Text => {
+                format!("'{}'::text", pick(random, &["", "a", "ab", "Abc", "b%", "x_y", "日", "zz", "12", "a b"]))
+            }
             Self::Bool => pick(random, &["true", "false"]).to_owned(),
             Self::Date => format!("'2024-{:02}-{:02}'::date", random.random_range(1..13), random.random_range(1..28)),
             Self::Timestamp => format!(
@@ -69,7 +73,8 @@ impl Kind {
             ),
             Self::IntArray => pick(random, &["'{}'", "'{1}'", "'{1,2,NULL}'", "'{3,2,1}'"]).to_owned() + "::integer[]",
             Self::Jsonb => {
-                pick(random, &["'{\"a\": 1}'", "'[1, 2, \"x\"]'", "'null'", "'{\"a\": {\"b\": [true]}}'", "'3.1'"]).to_owned()
+                pick(random, &["'{\"a\": 1}'", "'[1, 2, \"x\"]'", "'null'", "'{\"a\": {\"b\": [true]}}'", "'3.1'"])
+                    .to_owned()
                     + "::jsonb"
             }
         }
@@ -168,10 +173,8 @@ impl Table {
 
     fn steps(&self, random: &mut StdRng) -> Vec<String> {
         let mut steps = vec![self.definition()];
-        let indexable: Vec<&(String, Kind)> = self.columns[1..]
-            .iter()
-            .filter(|(_, kind)| !matches!(kind, Kind::IntArray | Kind::Jsonb))
-            .collect();
+        let indexable: Vec<&(String, Kind)> =
+            self.columns[1..].iter().filter(|(_, kind)| !matches!(kind, Kind::IntArray | Kind::Jsonb)).collect();
         if !indexable.is_empty() && random.random_bool(0.6) {
             let (name, _) = indexable[random.random_range(0..indexable.len())];
             let order = pick(random, &["", " DESC", " NULLS FIRST"]);

@@ -44,7 +44,7 @@ impl Answer {
                 let names: Vec<String> = columns.iter().map(|(name, oid)| format!("{name}:{oid}")).collect();
                 let cell = |cell: &Option<String>| cell.clone().unwrap_or_else(|| "NULL".to_owned());
                 let row = |row: &Vec<Option<String>>| row.iter().map(cell).collect::<Vec<_>>().join("|");
-                let shown: Vec<String> = rows.iter().take(8).map(row).collect();
+                let shown: Vec<String> = rows.iter().take(20).map(row).collect();
                 format!("({}) {} rows: {}", names.join(", "), rows.len(), shown.join(" // "))
             }
             Self::Done(tag) => tag.chars().take(400).collect(),

@@ -33,7 +33,7 @@ use datafusion::physical_optimizer::{
     ensure_requirements::EnsureRequirements, filter_pushdown::FilterPushdown, join_selection::JoinSelection,
     limit_pushdown::LimitPushdown, limited_distinct_aggregation::LimitedDistinctAggregation,
     output_requirements::OutputRequirements, projection_pushdown::ProjectionPushdown,
-    topk_aggregation::TopKAggregation, update_aggr_exprs::OptimizeAggregateOrder,
+    update_aggr_exprs::OptimizeAggregateOrder,
 };
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
@@ -60,7 +60,8 @@ pub(super) fn logical() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     ]
 }
 
-/// The physical rules, in the engine's own order.
+/// The physical rules, in the engine's own order. `TopKAggregation` is left out: it hands the LIMIT of `SELECT DISTINCT m
+/// … ORDER BY m LIMIT n` to the groups whose `min` is m, of which n may all have the same.
 pub(super) fn physical() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     vec![
         Arc::new(OutputRequirements::new_add_mode()),
@@ -74,7 +75,6 @@ pub(super) fn physical() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
         Arc::new(OutputRequirements::new_remove_mode()),
         // The sorts are settled.
         Arc::new(InOrder),
-        Arc::new(TopKAggregation::new()),
         Arc::new(LimitPushdown::new()),
         Arc::new(ProjectionPushdown::new()),
         // Between long stretches of work a plan gives way: that is where a cancelled one ends.

@@ -1,1 +1,0 @@
-//! Debian's sqlsmith pointed at the server.
