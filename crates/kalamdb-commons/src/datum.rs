@@ -1,8 +1,12 @@
 //! A single value: a parameter, a key column, a default, a constant. Columns of values are Arrow arrays.
 
+use crate::array::Shape;
 use crate::numeric::Numeric;
 use crate::sql_type::{PgType, SqlType};
-use serde::{Deserialize, Serialize};
+use serde::de::{self, SeqAccess, Visitor};
+use serde::ser::SerializeTuple;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
 use std::sync::Arc;
 
 /// One value or NULL. The variant is the value's family; the SQL type stands beside it where it matters.
@@ -43,19 +47,83 @@ pub enum Datum {
     Uuid([u8; 16]),
     /// oid, regclass and its kin, xid, cid
     Oid(u32),
-    /// an array of one dimension
+    /// an array
     Array(Box<ArrayDatum>),
     /// record: a row value
     Record(Box<RecordDatum>),
 }
 
 /// An array value.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct ArrayDatum {
     /// The element type.
     pub element: SqlType,
-    /// The items, in order; its lower bound is 1 (0 for the vector types).
+    /// The items, in order: the last subscript runs fastest.
     pub items: Vec<Datum>,
+    /// The dimensions, of an array that is not the usual one.
+    pub shape: Option<Shape>,
+}
+
+impl ArrayDatum {
+    /// An array of one dimension that counts from its type's first subscript; an empty one without items.
+    pub fn usual(element: SqlType, items: Vec<Datum>) -> Self {
+        Self { element, items, shape: None }
+    }
+}
+
+impl From<ArrayDatum> for Datum {
+    fn from(array: ArrayDatum) -> Self {
+        Datum::Array(Box::new(array))
+    }
+}
+
+/// Element type, items, and the shape's bytes where there is one: the stored form of an array without a shape is as it
+/// was before there were shapes. The top bit of the type's number, which no type uses, says that a shape follows.
+impl Serialize for ArrayDatum {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut parts = serializer.serialize_tuple(2 + usize::from(self.shape.is_some()))?;
+        let flag = if self.shape.is_some() { SHAPED } else { 0 };
+        parts.serialize_element(&(self.element.oid() | flag))?;
+        parts.serialize_element(&self.items)?;
+        if let Some(shape) = &self.shape {
+            let mut bytes = Vec::new();
+            shape.write(&mut bytes);
+            parts.serialize_element(&bytes)?;
+        }
+        parts.end()
+    }
+}
+
+const SHAPED: u32 = 1 << 31;
+
+impl<'de> Deserialize<'de> for ArrayDatum {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Parts;
+        impl<'de> Visitor<'de> for Parts {
+            type Value = ArrayDatum;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<ArrayDatum, A::Error> {
+                let oid: u32 = parts.next_element()?.ok_or_else(|| de::Error::invalid_length(0, &self))?;
+                let items = parts.next_element()?.ok_or_else(|| de::Error::invalid_length(1, &self))?;
+                let element = SqlType::try_from(oid & !SHAPED).map_err(de::Error::custom)?;
+                let shape = match oid & SHAPED {
+                    0 => None,
+                    _ => {
+                        let bytes: Vec<u8> =
+                            parts.next_element()?.ok_or_else(|| de::Error::invalid_length(2, &self))?;
+                        let read = Shape::read(&bytes).map(|(shape, _)| shape);
+                        Some(read.ok_or_else(|| de::Error::custom("an array's shape is cut"))?)
+                    }
+                };
+                Ok(ArrayDatum { element, items, shape })
+            }
+        }
+        deserializer.deserialize_tuple(3, Parts)
+    }
 }
 
 /// A row value. It says itself what its fields are: the type `record` does not.

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod array;
 pub mod clock;
 pub mod datum;
 pub mod error;

@@ -3,10 +3,9 @@
 //! A type is an OID and a modifier; arrays are types of their own, as in `pg_type`. The Arrow type of each is fixed
 //! here, so that storage, functions and the protocol cannot disagree.
 
-use arrow_schema::{DataType, Field, IntervalUnit, TimeUnit};
+use arrow_schema::{DataType, IntervalUnit, TimeUnit};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::sync::Arc;
 
 /// The facts of one row of `pg_type`.
 #[derive(Debug)]
@@ -299,11 +298,11 @@ impl SqlType {
     ///
     /// numeric is Binary in the memcomparable form of [`crate::Numeric`], record Binary that says itself what its
     /// fields are; char, json and jsonb (normalised) are Utf8; oid and its kin are UInt32; timestamps count
-    /// microseconds; arrays are lists of nullable items.
+    /// microseconds; arrays are as [`crate::array`] says.
     pub fn arrow(self) -> DataType {
         use SqlType::*;
         if let Some(element) = self.element() {
-            return DataType::List(Arc::new(Field::new("item", element.arrow(), true)));
+            return crate::array::arrow_type(element.arrow());
         }
         match self {
             Bool => DataType::Boolean,

@@ -7,6 +7,7 @@
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef};
 use bytes::BytesMut;
+use kalamdb_commons::array::{Arrays, Brackets};
 use kalamdb_commons::{PgType, Result, Seq, SqlType};
 use kalamdb_sql::function::nowhere::Nowhere;
 use kalamdb_sql::types::{Encoder, Format, Style, encoder};
@@ -164,13 +165,19 @@ impl Form {
             Form::Moment(encoder) => string(out, &iso(&text_of(encoder.as_ref(), array, row))),
             Form::Text(encoder) => string(out, &text_of(encoder.as_ref(), array, row)),
             Form::Array(item) => {
-                let items = array.as_list::<i32>().value(row);
-                out.push('[');
+                // A column of arrays is one.
+                let Some(arrays) = Arrays::new(array) else { return out.push_str("null") };
+                let items = arrays.lists().value(row);
+                if items.is_empty() {
+                    return out.push_str("[]");
+                }
+                let brackets = Brackets::new(arrays.shape(row).as_ref(), items.len());
                 for at in 0..items.len() {
                     out.push_str(if at > 0 { "," } else { "" });
+                    out.extend(std::iter::repeat_n('[', brackets.opening(at)));
                     item.write(out, items.as_ref(), at);
+                    out.extend(std::iter::repeat_n(']', brackets.closing(at)));
                 }
-                out.push(']');
             }
         }
     }

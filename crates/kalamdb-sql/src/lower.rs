@@ -4,14 +4,16 @@
 //! own; everything else is a call of a function of ours. Parameters and session values are filled in by the caller
 //! ([`Filling`]), who also lowers subqueries: this room knows no plans.
 
+mod array;
 mod deep;
 
-use crate::bind::bound::{ColId, CompareOp, Each, Gather, Scalar, Subquery};
+pub use array::gathered;
+
+use crate::bind::bound::{Bounds, ColId, CompareOp, Each, Gather, Scalar, Subquery};
 use crate::bind::walk;
 use crate::function::{self, SessionValue, Surroundings};
 use crate::types;
-use arrow_array::{Array, ArrayRef, BooleanArray, Int32Array, ListArray, RecordBatch, UInt32Array, new_null_array};
-use arrow_buffer::{NullBuffer, OffsetBuffer};
+use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, Field, Schema};
 use datafusion_common::{Column, DFSchema, DataFusionError, ScalarValue};
 use datafusion_expr::expr::{BinaryExpr, Case, InList};
@@ -116,11 +118,16 @@ fn lower_one(scalar: &Scalar, filling: &mut dyn Filling) -> Result<Expr> {
         Scalar::Coalesce(items, ty) => coalesce(items, *ty, filling)?,
         Scalar::Array(items, ty) if items.is_empty() => {
             let element = ty.ty.element().unwrap_or(kalamdb_commons::SqlType::Text);
-            literal(&Datum::Array(Box::new(kalamdb_commons::ArrayDatum { element, items: Vec::new() })), *ty)?
+            literal(&kalamdb_commons::ArrayDatum::usual(element, Vec::new()).into(), *ty)?
         }
         Scalar::Array(items, ty) => {
+            let work = if items[0].ty().ty == ty.ty { Work::Nest } else { Work::Build };
             let items = items.iter().map(|item| inside(item, filling)).collect::<Result<_>>()?;
-            udf(ArrayWork { work: Work::Build, ty: *ty, around: filling.around() }).call(items)
+            udf(ArrayWork { work, ty: *ty, around: filling.around() }).call(items)
+        }
+        Scalar::Relabel(operand, ty) if is_vector(operand.ty()) && !is_vector(*ty) && ty.ty.is_array() => {
+            let operand = inside(operand, filling)?;
+            udf(ArrayWork { work: Work::FromVector, ty: *ty, around: filling.around() }).call(vec![operand])
         }
         // oid and int4 are the same bits and other Arrow types.
         Scalar::Relabel(operand, ty) if operand.ty().ty.arrow() != ty.ty.arrow() => {
@@ -142,12 +149,13 @@ fn lower_one(scalar: &Scalar, filling: &mut dyn Filling) -> Result<Expr> {
             let operand = inside(operand, filling)?;
             udf(ArrayWork { work: Work::ThroughText(source), ty: *ty, around: filling.around() }).call(vec![operand])
         }
-        Scalar::Subscript(array, index, ty) => {
-            let base = i64::from(!is_vector(array.ty()));
-            let args = vec![inside(array, filling)?, inside(index, filling)?];
-            udf(ArrayWork { work: Work::Subscript { base }, ty: *ty, around: filling.around() }).call(args)
+        Scalar::Subscript(array, places, ty) => {
+            let work = Work::Subscript { first: first_subscript(array.ty()) };
+            let args = std::iter::once(array.as_ref()).chain(places).map(|arg| inside(arg, filling));
+            let args = args.collect::<Result<_>>()?;
+            udf(ArrayWork { work, ty: *ty, around: filling.around() }).call(args)
         }
-        Scalar::Slice(array, low, high) => slice(array, low.as_deref(), high.as_deref(), filling)?,
+        Scalar::Slice(array, subscripts) => slice(array, subscripts, filling)?,
         Scalar::Each(each) => lower_each(each, filling)?,
         Scalar::Subquery(subquery) => filling.subquery(subquery)?,
     })
@@ -155,6 +163,11 @@ fn lower_one(scalar: &Scalar, filling: &mut dyn Filling) -> Result<Expr> {
 
 fn is_vector(ty: PgType) -> bool {
     matches!(ty.ty, SqlType::Int2vector | SqlType::Oidvector)
+}
+
+/// Where subscripts of a type's values begin, if the value says nothing else.
+fn first_subscript(ty: PgType) -> i32 {
+    i32::from(!is_vector(ty))
 }
 
 fn literal(datum: &Datum, ty: PgType) -> Result<Expr> {
@@ -218,14 +231,14 @@ fn coalesce(items: &[Scalar], ty: PgType, filling: &mut dyn Filling) -> Result<E
     Ok(Expr::Case(Case { expr: None, when_then_expr: branches.collect(), else_expr: Some(Box::new(last)) }))
 }
 
-fn slice(array: &Scalar, low: Option<&Scalar>, high: Option<&Scalar>, filling: &mut dyn Filling) -> Result<Expr> {
-    let base = i64::from(!is_vector(array.ty()));
+fn slice(array: &Scalar, subscripts: &[Bounds], filling: &mut dyn Filling) -> Result<Expr> {
     let ty = array.ty();
     let mut args = vec![inside(array, filling)?];
-    for bound in [low, high].into_iter().flatten() {
+    for bound in subscripts.iter().flat_map(|bounds| bounds.low.iter().chain(&bounds.high)) {
         args.push(inside(bound, filling)?);
     }
-    let work = Work::Slice { base, low: low.is_some(), high: high.is_some() };
+    let given = subscripts.iter().map(|bounds| (bounds.low.is_some(), bounds.high.is_some())).collect();
+    let work = Work::Slice { first: first_subscript(ty), given };
     Ok(udf(ArrayWork { work, ty, around: filling.around() }).call(args))
 }
 
@@ -325,10 +338,23 @@ struct ArrayWork {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Work {
     Build,
-    Subscript { base: i64 },
-    Slice { base: i64, low: bool, high: bool },
+    /// ARRAY[…] of arrays.
+    Nest,
+    /// A vector as an array.
+    FromVector,
+    Subscript {
+        first: i32,
+    },
+    /// Which bounds of each subscript are given.
+    Slice {
+        first: i32,
+        given: Vec<(bool, bool)>,
+    },
     ThroughText(PgType),
-    Each { body: Body, gather: Gather },
+    Each {
+        body: Body,
+        gather: Gather,
+    },
 }
 
 /// The compiled expression of an [`Each`] with the names of the columns it reads, the item's first.
@@ -378,7 +404,8 @@ impl Hash for ArrayWork {
 impl ScalarUDFImpl for ArrayWork {
     fn name(&self) -> &str {
         match self.work {
-            Work::Build => "kalam_array",
+            Work::Build | Work::Nest => "kalam_array",
+            Work::FromVector => "kalam_from_vector",
             Work::Subscript { .. } => "kalam_subscript",
             Work::Slice { .. } => "kalam_slice",
             Work::ThroughText(_) => "kalam_through_text",
@@ -420,98 +447,22 @@ impl ScalarUDFImpl for ArrayWork {
 impl ArrayWork {
     fn evaluate(&self, args: &[ArrayRef], rows: usize, around: Option<&dyn Surroundings>) -> Result<ArrayRef> {
         match &self.work {
-            Work::Build => build(args, rows, self.ty),
-            Work::Subscript { base } => subscript(&args[0], &args[1], *base),
-            Work::Slice { base, low, high } => cut(args, *base, *low, *high),
+            Work::Build => array::build(args, rows, self.ty),
+            Work::Nest => array::nest(args, rows),
+            Work::FromVector => array::from_vector(&args[0]),
+            Work::Subscript { first } => array::subscript(args, *first),
+            Work::Slice { first, given } => array::slice(args, *first, given),
             Work::ThroughText(source) => match around {
                 Some(around) => through_text(&args[0], *source, self.ty, around),
                 None => Err(SqlError::internal("a cast without surroundings")),
             },
-            Work::Each { body, gather } => each_item(args, body, *gather),
+            Work::Each { body, gather } => array::each_item(args, body, *gather),
         }
     }
 }
 
 fn arrow(error: arrow_schema::ArrowError) -> SqlError {
     SqlError::internal(error)
-}
-
-fn list(array: &ArrayRef) -> Result<&ListArray> {
-    array.as_any().downcast_ref::<ListArray>().ok_or_else(|| SqlError::internal("an array expression is no list"))
-}
-
-fn list_of(values: ArrayRef, lengths: impl IntoIterator<Item = usize>, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
-    let field = Arc::new(Field::new("item", values.data_type().clone(), true));
-    let offsets = OffsetBuffer::from_lengths(lengths);
-    Ok(Arc::new(ListArray::try_new(field, offsets, values, nulls).map_err(arrow)?))
-}
-
-/// ARRAY[…]: row by row one item of each argument. Items that are arrays themselves are one dimension too many.
-fn build(args: &[ArrayRef], rows: usize, ty: PgType) -> Result<ArrayRef> {
-    let element = ty.ty.element().map_or(DataType::Utf8, SqlType::arrow);
-    if args.is_empty() {
-        return list_of(new_null_array(&element, 0), std::iter::repeat_n(0, rows), None);
-    }
-    let sources: Vec<&dyn Array> = args.iter().map(AsRef::as_ref).collect();
-    let places: Vec<(usize, usize)> =
-        (0..rows).flat_map(|row| (0..args.len()).map(move |source| (source, row))).collect();
-    let values = arrow_select::interleave::interleave(&sources, &places).map_err(arrow)?;
-    list_of(values, std::iter::repeat_n(args.len(), rows), None)
-}
-
-fn integer(array: &ArrayRef, row: usize) -> Option<i64> {
-    if array.is_null(row) {
-        return None;
-    }
-    match array.data_type() {
-        DataType::Int16 => array.as_any().downcast_ref::<arrow_array::Int16Array>().map(|a| i64::from(a.value(row))),
-        DataType::Int32 => array.as_any().downcast_ref::<Int32Array>().map(|a| i64::from(a.value(row))),
-        _ => array.as_any().downcast_ref::<arrow_array::Int64Array>().map(|a| a.value(row)),
-    }
-}
-
-/// `a[i]`; NULL outside the array.
-fn subscript(array: &ArrayRef, index: &ArrayRef, base: i64) -> Result<ArrayRef> {
-    let lists = list(array)?;
-    let offsets = lists.value_offsets();
-    let places: UInt32Array = (0..lists.len())
-        .map(|row| {
-            let place = integer(index, row)?.checked_sub(base)?;
-            let length = i64::from(offsets[row + 1] - offsets[row]);
-            (!lists.is_null(row) && (0..length).contains(&place))
-                .then(|| u32::try_from(i64::from(offsets[row]) + place).ok())
-                .flatten()
-        })
-        .collect();
-    arrow_select::take::take(lists.values(), &places, None).map_err(arrow)
-}
-
-/// `a[l:u]`: bounds outside the array are cut to it; a NULL bound gives NULL.
-fn cut(args: &[ArrayRef], base: i64, low: bool, high: bool) -> Result<ArrayRef> {
-    let lists = list(&args[0])?;
-    let offsets = lists.value_offsets();
-    let high_bound = high.then(|| &args[1 + usize::from(low)]);
-    let mut places: Vec<u32> = Vec::new();
-    let mut lengths = Vec::with_capacity(lists.len());
-    let mut valid = Vec::with_capacity(lists.len());
-    for row in 0..lists.len() {
-        let length = i64::from(offsets[row + 1] - offsets[row]);
-        let from = if low { integer(&args[1], row) } else { Some(base) };
-        let to = high_bound.map_or(Some(length - 1 + base), |bound| integer(bound, row));
-        let before = places.len();
-        if let (false, Some(from), Some(to)) = (lists.is_null(row), from, to) {
-            let from = from.saturating_sub(base).max(0);
-            let to = to.saturating_sub(base).min(length - 1);
-            let start = i64::from(offsets[row]);
-            places.extend((from..=to).filter_map(|place| u32::try_from(start + place).ok()));
-            valid.push(true);
-        } else {
-            valid.push(false);
-        }
-        lengths.push(places.len() - before);
-    }
-    let values = arrow_select::take::take(lists.values(), &UInt32Array::from(places), None).map_err(arrow)?;
-    list_of(values, lengths, Some(NullBuffer::from(valid)))
 }
 
 fn through_text(array: &ArrayRef, source: PgType, target: PgType, around: &dyn Surroundings) -> Result<ArrayRef> {
@@ -529,64 +480,4 @@ fn through_text(array: &ArrayRef, source: PgType, target: PgType, around: &dyn S
         items.push(types::from_text(&text, target, around.style(), around.catalog())?);
     }
     types::array_of(target, &items)
-}
-
-/// Evaluates the body over all items of all rows at once, then gathers row by row.
-fn each_item(args: &[ArrayRef], body: &Body, gather: Gather) -> Result<ArrayRef> {
-    let lists = list(&args[0])?;
-    let offsets = lists.value_offsets();
-    let (first, last) = (offsets[0] as usize, offsets[lists.len()] as usize);
-    let items = lists.values().slice(first, last - first);
-    let owners: UInt32Array = (0..lists.len())
-        .flat_map(|row| {
-            let count = (offsets[row + 1] - offsets[row]) as usize;
-            std::iter::repeat_n(row as u32, count)
-        })
-        .collect();
-    let mut columns = vec![items];
-    for around in &args[1..] {
-        columns.push(arrow_select::take::take(around, &owners, None).map_err(arrow)?);
-    }
-    let fields =
-        body.names.iter().zip(&columns).map(|(name, column)| Field::new(name, column.data_type().clone(), true));
-    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let batch = RecordBatch::try_new(schema, columns).map_err(arrow)?;
-    let results =
-        body.expr.evaluate(&batch).and_then(|value| value.into_array(batch.num_rows())).map_err(function::sql_error)?;
-    let lengths = (0..lists.len()).map(|row| (offsets[row + 1] - offsets[row]) as usize);
-    match gather {
-        Gather::Array(_) => list_of(results, lengths, lists.nulls().cloned()),
-        Gather::Any | Gather::All => {
-            let results = results
-                .as_any()
-                .downcast_ref::<BooleanArray>()
-                .ok_or_else(|| SqlError::internal("a test is no boolean"))?;
-            let mut at = 0;
-            let verdicts: BooleanArray = lengths
-                .enumerate()
-                .map(|(row, count)| {
-                    let range = at..at + count;
-                    at += count;
-                    if lists.is_null(row) {
-                        return None;
-                    }
-                    verdict(results, range, gather == Gather::All)
-                })
-                .collect();
-            Ok(Arc::new(verdicts))
-        }
-    }
-}
-
-/// Three-valued AND (`all`) or OR.
-fn verdict(results: &BooleanArray, range: std::ops::Range<usize>, all: bool) -> Option<bool> {
-    let mut unknown = false;
-    for place in range {
-        if results.is_null(place) {
-            unknown = true;
-        } else if results.value(place) != all {
-            return Some(!all);
-        }
-    }
-    (!unknown).then_some(all)
 }

@@ -12,8 +12,7 @@ use super::provider::batch;
 use super::running::{Statement, filled_in};
 use arrow_array::builder::BooleanBuilder;
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, BooleanArray, ListArray, RecordBatch, UInt32Array, new_null_array};
-use arrow_buffer::OffsetBuffer;
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array, new_null_array};
 use arrow_row::{OwnedRow, RowConverter, SortField};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -34,7 +33,7 @@ use datafusion::physical_plan::{
     SendableRecordBatchStream,
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use kalamdb_commons::{Result, SqlError, SqlState};
+use kalamdb_commons::{Result, SqlError, SqlState, SqlType};
 use kalamdb_sql::bind::bound::{Col, ColId, Scalar};
 use kalamdb_sql::lower::column_name;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -174,10 +173,8 @@ impl Inner {
             }
             Answer::Array => {
                 let value = rows.columns().first().ok_or_else(|| SqlError::internal("a subquery without a column"))?;
-                let item = Arc::new(Field::new("item", value.data_type().clone(), true));
-                let offsets = OffsetBuffer::from_lengths([value.len()]);
-                let list = ListArray::try_new(item, offsets, value.clone(), None).map_err(arrow_error)?;
-                Found::Value(Arc::new(list))
+                let element = self.columns.first().map_or(SqlType::Text.into(), |col| col.ty);
+                Found::Value(kalamdb_sql::lower::gathered(value, element)?)
             }
             Answer::Quantified { .. } => Found::Rows { set: self.set(&rows)?, rows },
             Answer::Rows { .. } => Found::Rows { rows, set: None },

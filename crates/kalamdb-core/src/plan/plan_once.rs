@@ -125,11 +125,15 @@ fn run<'a>(subquery: &'a Subquery, statement: &'a Arc<Statement>) -> BoxFuture<'
             }
             SubqueryKind::Array => {
                 let element = element(subquery)?;
-                let mut array = ArrayDatum { element: element.ty, items: Vec::new() };
+                let mut all = Vec::new();
                 while let Some(batch) = rows.try_next().await? {
-                    array.items.extend(items(&batch, element)?);
+                    all.extend(items(&batch, element)?);
                 }
-                Ok(Datum::Array(Box::new(array)))
+                if !element.ty.is_array() {
+                    return Ok(ArrayDatum::usual(element.ty, all).into());
+                }
+                let array = kalamdb_sql::lower::gathered(&types::array_of(element, &all)?, element)?;
+                Ok(types::datum_at(array.as_ref(), 0, subquery.ty))
             }
             SubqueryKind::Quantified { .. } => Err(SqlError::internal("a quantified subquery has no value")),
         }

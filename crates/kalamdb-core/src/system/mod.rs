@@ -386,7 +386,7 @@ pub(crate) fn at_maybe(us: Option<i64>) -> Datum {
 
 /// An array cell.
 pub(crate) fn list(element: SqlType, items: impl IntoIterator<Item = Datum>) -> Datum {
-    Datum::Array(Box::new(kalamdb_commons::ArrayDatum { element, items: items.into_iter().collect() }))
+    kalamdb_commons::ArrayDatum::usual(element, items.into_iter().collect()).into()
 }
 
 fn batch(shape: &Shape, columns: &[ColumnId], rows: &[Vec<Datum>]) -> Result<RecordBatch> {

@@ -470,20 +470,29 @@ pub enum Scalar {
     },
     /// COALESCE: arguments of one type, evaluated only as far as needed.
     Coalesce(Vec<Scalar>, PgType),
-    /// ARRAY[…]: items of the element type.
+    /// ARRAY[…]: items of the element type, or arrays of the same type, which become one dimension more.
     Array(Vec<Scalar>, PgType),
     /// A relabelling that changes nothing in Arrow (varchar → text, oid → regclass).
     Relabel(Box<Scalar>, PgType),
     /// A cast through the text form: output function of the operand's type, input function of this one.
     ThroughText(Box<Scalar>, PgType),
-    /// `a[i]`: array or vector, integer index (as PostgreSQL counts: from 1, vectors from 0), the element's type.
-    Subscript(Box<Scalar>, Box<Scalar>, PgType),
-    /// `a[l:u]`: array, integer bounds; the result's lower bound is 1.
-    Slice(Box<Scalar>, Option<Box<Scalar>>, Option<Box<Scalar>>),
+    /// `a[i][j]`: array or vector, an integer for each subscript, the element's type.
+    Subscript(Box<Scalar>, Vec<Scalar>, PgType),
+    /// `a[l:u][m:v]`: array, integer bounds; the result's lower bounds are 1.
+    Slice(Box<Scalar>, Vec<Bounds>),
     /// An expression for each item of an array: `x op ANY (array)`, array casts.
     Each(Box<Each>),
     /// A subquery in an expression.
     Subquery(Box<Subquery>),
+}
+
+/// The bounds of a slice's subscript; what is not given is the array's own.
+#[derive(Debug, Clone)]
+pub struct Bounds {
+    /// The first.
+    pub low: Option<Scalar>,
+    /// The last.
+    pub high: Option<Scalar>,
 }
 
 /// An expression evaluated for each item of an array, and what becomes of the results.

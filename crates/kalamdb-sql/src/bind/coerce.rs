@@ -198,7 +198,10 @@ impl Binder<'_> {
     ) -> Result<Scalar> {
         let from = array.ty().ty.element().unwrap_or(SqlType::Text);
         let element = PgType { ty: true_element(to.ty).unwrap_or(SqlType::Text), typmod: to.typmod };
-        if let Scalar::Array(items, _) = array {
+        let is_flat = |items: &[Scalar]| items.iter().all(|item| true_element(item.ty().ty).is_none());
+        if matches!(&array, Scalar::Array(items, _) if is_flat(items))
+            && let Scalar::Array(items, _) = array
+        {
             let items = items.into_iter().map(|item| convert(self, item, element)).collect::<Result<_>>()?;
             return Ok(Scalar::Array(items, to));
         }

@@ -1,9 +1,10 @@
 //! Expressions: one function for each shape of the parser's tree.
 
-use super::bound::{CompareOp, Scalar};
+use super::bound::{Bounds, CompareOp, Scalar};
 use super::scope::Found;
 use super::{Binder, Position, literal, operator, record, syntax};
-use crate::parse;
+use crate::{parse, types};
+use kalamdb_commons::array::DIMENSIONS_MAX;
 use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType};
 use sqlparser::ast::{self, AccessExpr, BinaryOperator, Expr, Subscript, UnaryOperator};
 
@@ -184,57 +185,88 @@ impl Binder<'_> {
                 several => Scalar::Column(self.compound(several)?.col),
             }
         };
-        let mut subscripts = 0;
-        for access in rest {
+        while let Some(access) = rest.first() {
             match access {
-                AccessExpr::Subscript(subscript) => {
-                    scalar = self.subscript(scalar, subscript, subscripts)?;
-                    subscripts += 1;
+                AccessExpr::Subscript(_) => {
+                    let is_subscript = |access: &&AccessExpr| matches!(access, AccessExpr::Subscript(_));
+                    let (run, behind) = rest.split_at(rest.iter().take_while(is_subscript).count());
+                    scalar = self.subscripts(scalar, run)?;
+                    rest = behind;
                 }
-                AccessExpr::Dot(Expr::Identifier(field)) => scalar = self.field(&scalar, field, root)?,
+                AccessExpr::Dot(Expr::Identifier(field)) => {
+                    scalar = self.field(&scalar, field, root)?;
+                    rest = &rest[1..];
+                }
                 AccessExpr::Dot(_) => return Err(SqlError::unsupported("a field of such an expression")),
             }
         }
         Ok(scalar)
     }
 
-    fn subscript(&mut self, array: Scalar, subscript: &Subscript, before: usize) -> Result<Scalar> {
-        let ty = array.ty().ty;
-        let index = |binder: &mut Self, expr: &Expr| -> Result<Scalar> {
-            let (scalar, position) = binder.placed(expr)?;
-            binder.of_type(scalar, SqlType::Int4, "array subscript", position).map_err(|_| {
-                SqlError::new(SqlState::DATATYPE_MISMATCH, "array subscript must have type integer").at(position)
+    /// `a[1][2]`, `a[1:2][3]`: all subscripts that follow each other belong together.
+    fn subscripts(&mut self, whole: Scalar, run: &[AccessExpr]) -> Result<Scalar> {
+        let subscripts: Vec<&Subscript> = run
+            .iter()
+            .filter_map(|access| match access {
+                AccessExpr::Subscript(subscript) => Some(subscript),
+                AccessExpr::Dot(_) => None,
             })
-        };
-        if ty == SqlType::Jsonb {
-            let Subscript::Index { index } = subscript else {
-                let message = "jsonb subscript does not support slices";
-                return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, message));
-            };
-            let key = self.expr(index)?;
-            return self.binary("->", array, key, None);
+            .collect();
+        if whole.ty().ty == SqlType::Jsonb {
+            return subscripts.into_iter().try_fold(whole, |json, subscript| {
+                let Subscript::Index { index } = subscript else {
+                    let message = "jsonb subscript does not support slices";
+                    return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, message));
+                };
+                let key = self.expr(index)?;
+                self.binary("->", json, key, None)
+            });
         }
-        let Some(element) = ty.element() else {
-            if before > 0 {
-                // A second dimension of a one-dimensional array.
-                return Ok(Scalar::Const(Datum::Null, array.ty()));
-            }
-            let message = format!("cannot subscript type {ty} because it does not support subscripting");
+        let ty = whole.ty();
+        let Some(element) = ty.ty.element() else {
+            let message = format!("cannot subscript type {} because it does not support subscripting", ty.ty);
             return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, message));
         };
-        match subscript {
-            Subscript::Index { index: place } => {
-                let place = index(self, place)?;
-                let element = PgType { ty: element, typmod: array.ty().typmod };
-                Ok(Scalar::Subscript(Box::new(array), Box::new(place), element))
-            }
-            Subscript::Slice { lower_bound, upper_bound, stride: None } => {
-                let low = lower_bound.as_ref().map(|bound| index(self, bound)).transpose()?;
-                let high = upper_bound.as_ref().map(|bound| index(self, bound)).transpose()?;
-                Ok(Scalar::Slice(Box::new(array), low.map(Box::new), high.map(Box::new)))
-            }
-            Subscript::Slice { .. } => Err(SqlError::unsupported("a slice with a stride")),
+        if subscripts.len() > DIMENSIONS_MAX {
+            return Err(types::too_many_dimensions(subscripts.len()));
         }
+        let is_slice = subscripts.iter().any(|subscript| matches!(subscript, Subscript::Slice { .. }));
+        if !is_slice {
+            let mut places = Vec::with_capacity(subscripts.len());
+            for subscript in subscripts {
+                if let Subscript::Index { index } = subscript {
+                    places.push(self.array_subscript(index)?);
+                }
+            }
+            let element = PgType { ty: element, typmod: ty.typmod };
+            return Ok(Scalar::Subscript(Box::new(whole), places, element));
+        }
+        let mut all = Vec::with_capacity(subscripts.len());
+        for subscript in subscripts {
+            all.push(match subscript {
+                // Beside a slice, a single subscript means "up to".
+                Subscript::Index { index } => {
+                    let one = Scalar::Const(Datum::Int4(1), SqlType::Int4.into());
+                    Bounds { low: Some(one), high: Some(self.array_subscript(index)?) }
+                }
+                Subscript::Slice { lower_bound, upper_bound, stride: None } => Bounds {
+                    low: lower_bound.as_ref().map(|bound| self.array_subscript(bound)).transpose()?,
+                    high: upper_bound.as_ref().map(|bound| self.array_subscript(bound)).transpose()?,
+                },
+                Subscript::Slice { .. } => return Err(SqlError::unsupported("a slice with a stride")),
+            });
+        }
+        Ok(Scalar::Slice(Box::new(whole), all))
+    }
+
+    fn array_subscript(&mut self, expr: &Expr) -> Result<Scalar> {
+        let (scalar, position) = self.placed(expr)?;
+        self.of_type(scalar, SqlType::Int4, "array subscript", position).map_err(|error| {
+            if error.state() != SqlState::DATATYPE_MISMATCH {
+                return error;
+            }
+            SqlError::new(SqlState::DATATYPE_MISMATCH, "array subscript must have type integer").at(position)
+        })
     }
 
     fn binary_op(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<Scalar> {
@@ -493,21 +525,38 @@ impl Binder<'_> {
     /// ARRAY[…], of a wanted element type or the items' common one.
     fn array(&mut self, items: &[Expr], wanted: Option<PgType>) -> Result<Scalar> {
         if let Some(element) = wanted {
-            let array = array_over(element.ty)?;
-            let items = items.iter().map(|item| self.written_cast(item, element, None)).collect::<Result<Vec<_>>>()?;
-            return Ok(Scalar::Array(items, PgType { ty: array, typmod: element.typmod }));
+            let ty = PgType { ty: array_over(element.ty)?, typmod: element.typmod };
+            let mut placed = Vec::with_capacity(items.len());
+            for item in items {
+                placed.push(match bare(item) {
+                    Expr::Array(inner) => (self.array(&inner.elem, wanted)?, self.position(item)),
+                    _ => self.placed(item)?,
+                });
+            }
+            // One array among the items, and all are arrays of the same type.
+            let nested = placed.iter().any(|(scalar, _)| super::coerce::true_element(scalar.ty().ty).is_some());
+            let to = if nested { ty } else { element };
+            let cast = |binder: &mut Self, (scalar, position): (Scalar, Position)| {
+                binder.cast(scalar, to, None).map_err(|error| error.at(position))
+            };
+            let items = placed.into_iter().map(|item| cast(self, item)).collect::<Result<Vec<_>>>()?;
+            return Ok(Scalar::Array(items, ty));
         }
         if items.is_empty() {
             return Err(SqlError::new(SqlState::INDETERMINATE_DATATYPE, "cannot determine type of empty array")
                 .with_hint("Explicitly cast to the desired type, for example ARRAY[]::integer[]."));
         }
-        let placed = self.all_placed(items)?;
-        if placed.iter().any(|(scalar, _)| scalar.ty().ty.is_array()) {
-            return Err(SqlError::unsupported("an array of more than one dimension"));
+        if let Some(odd) = items.iter().find(|item| !is_bare_list(item))
+            && items.iter().any(is_bare_list)
+        {
+            let message = format!("syntax error at or near \"{odd}\"");
+            return Err(SqlError::new(SqlState::SYNTAX_ERROR, message).at(self.position(odd)));
         }
+        let placed = self.all_placed(items)?;
+        let nested = placed.iter().any(|(scalar, _)| super::coerce::true_element(scalar.ty().ty).is_some());
         let (items, element) = self.unify(placed, "ARRAY")?;
-        let array = array_over(element.ty)?;
-        Ok(Scalar::Array(items, array.into()))
+        let ty = if nested { element.ty } else { array_over(element.ty)? };
+        Ok(Scalar::Array(items, PgType { ty, typmod: element.typmod }))
     }
 
     fn case(&mut self, operand: Option<&Expr>, whens: &[ast::CaseWhen], otherwise: Option<&Expr>) -> Result<Scalar> {
@@ -654,6 +703,11 @@ fn find_outside(text: &str, mark: &str, open: usize, skipped: usize) -> Option<u
         }
     }
     None
+}
+
+/// `[1, 2]` inside of `ARRAY[[1, 2], …]`.
+fn is_bare_list(expr: &Expr) -> bool {
+    matches!(expr, Expr::Array(ast::Array { named: false, .. }))
 }
 
 fn array_over(element: SqlType) -> Result<SqlType> {

@@ -65,7 +65,7 @@ fn names(scalar: &Scalar) -> Vec<String> {
 /// A row value; `there` is NULL where there is no row.
 pub(super) fn row(named: Vec<(String, Scalar)>, there: Scalar) -> Scalar {
     let names = named.iter().map(|(name, _)| Datum::text(name.as_str())).collect();
-    let names = Datum::Array(Box::new(ArrayDatum { element: SqlType::Text, items: names }));
+    let names = Datum::from(ArrayDatum::usual(SqlType::Text, names));
     let names = Scalar::Const(names, SqlType::TextArray.into());
     let args = [names, there].into_iter().chain(named.into_iter().map(|(_, field)| field)).collect();
     Scalar::Call { function: &ROW, args, ty: SqlType::Record.into() }

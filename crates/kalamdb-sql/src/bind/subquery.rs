@@ -33,7 +33,9 @@ impl Binder<'_> {
     pub(super) fn array_subquery(&mut self, query: &Query) -> Result<Scalar> {
         let derived = self.query(query, true)?;
         let col = single(&derived.columns)?;
-        let array = col.ty.ty.array().ok_or_else(|| {
+        let is_array = super::coerce::true_element(col.ty.ty).is_some();
+        let array = if is_array { Some(col.ty.ty) } else { col.ty.ty.array() };
+        let array = array.ok_or_else(|| {
             let message = format!("could not find array type for data type {}", col.ty.ty);
             SqlError::new(SqlState::UNDEFINED_OBJECT, message)
         })?;

@@ -3,7 +3,7 @@
 //! Column numbers are unique in a statement, so none of these has to know about scopes.
 
 use super::bound::{
-    AggregateCall, Col, ColId, FrameBound, Rel, Scalar, SetCall, SortKey, Subquery, SubqueryKind, WindowCall,
+    AggregateCall, Bounds, Col, ColId, FrameBound, Rel, Scalar, SetCall, SortKey, Subquery, SubqueryKind, WindowCall,
 };
 use crate::function::Volatility;
 use kalamdb_commons::{PgType, SqlType};
@@ -14,9 +14,13 @@ pub fn operands<'a>(scalar: &'a Scalar, f: &mut dyn FnMut(&'a Scalar)) {
     match scalar {
         Scalar::Column(_) | Scalar::Const(..) | Scalar::Param(..) | Scalar::Session(..) => {}
         Scalar::Call { args, .. } => args.iter().for_each(f),
-        Scalar::Compare(_, left, right) | Scalar::Subscript(left, right, _) => {
+        Scalar::Compare(_, left, right) => {
             f(left);
             f(right);
+        }
+        Scalar::Subscript(array, places, _) => {
+            f(array);
+            places.iter().for_each(f);
         }
         Scalar::And(items) | Scalar::Or(items) | Scalar::Coalesce(items, _) | Scalar::Array(items, _) => {
             items.iter().for_each(f)
@@ -36,9 +40,9 @@ pub fn operands<'a>(scalar: &'a Scalar, f: &mut dyn FnMut(&'a Scalar)) {
             }
             otherwise.iter().for_each(|otherwise| f(otherwise));
         }
-        Scalar::Slice(array, low, high) => {
+        Scalar::Slice(array, subscripts) => {
             f(array);
-            low.iter().chain(high).for_each(|bound| f(bound));
+            subscripts.iter().flat_map(|bounds| bounds.low.iter().chain(&bounds.high)).for_each(f);
         }
         Scalar::Each(each) => {
             f(&each.array);
@@ -57,9 +61,13 @@ pub fn operands_mut(scalar: &mut Scalar, f: &mut dyn FnMut(&mut Scalar)) {
     match scalar {
         Scalar::Column(_) | Scalar::Const(..) | Scalar::Param(..) | Scalar::Session(..) => {}
         Scalar::Call { args, .. } => args.iter_mut().for_each(f),
-        Scalar::Compare(_, left, right) | Scalar::Subscript(left, right, _) => {
+        Scalar::Compare(_, left, right) => {
             f(left);
             f(right);
+        }
+        Scalar::Subscript(array, places, _) => {
+            f(array);
+            places.iter_mut().for_each(f);
         }
         Scalar::And(items) | Scalar::Or(items) | Scalar::Coalesce(items, _) | Scalar::Array(items, _) => {
             items.iter_mut().for_each(f)
@@ -79,9 +87,9 @@ pub fn operands_mut(scalar: &mut Scalar, f: &mut dyn FnMut(&mut Scalar)) {
             }
             otherwise.iter_mut().for_each(|otherwise| f(otherwise));
         }
-        Scalar::Slice(array, low, high) => {
+        Scalar::Slice(array, subscripts) => {
             f(array);
-            low.iter_mut().chain(high).for_each(|bound| f(bound));
+            subscripts.iter_mut().flat_map(|bounds| bounds.low.iter_mut().chain(&mut bounds.high)).for_each(f);
         }
         Scalar::Each(each) => {
             f(&mut each.array);
@@ -353,7 +361,7 @@ pub fn equal(left: &Scalar, right: &Scalar) -> bool {
             std::ptr::eq(*f, *g) && s == t && all_equal(a, b)
         }
         (Scalar::Compare(o, a, b), Scalar::Compare(p, c, d)) => o == p && equal(a, c) && equal(b, d),
-        (Scalar::Subscript(a, b, s), Scalar::Subscript(c, d, t)) => s == t && equal(a, c) && equal(b, d),
+        (Scalar::Subscript(a, b, s), Scalar::Subscript(c, d, t)) => s == t && equal(a, c) && all_equal(b, d),
         (Scalar::And(a), Scalar::And(b)) | (Scalar::Or(a), Scalar::Or(b)) => all_equal(a, b),
         (Scalar::Coalesce(a, s), Scalar::Coalesce(b, t)) | (Scalar::Array(a, s), Scalar::Array(b, t)) => {
             s == t && all_equal(a, b)
@@ -372,8 +380,12 @@ pub fn equal(left: &Scalar, right: &Scalar) -> bool {
                 && branches.iter().zip(others).all(|((a, b), (c, d))| equal(a, c) && equal(b, d))
                 && both_equal(otherwise.as_deref(), other.as_deref())
         }
-        (Scalar::Slice(a, l, h), Scalar::Slice(b, m, i)) => {
-            equal(a, b) && both_equal(l.as_deref(), m.as_deref()) && both_equal(h.as_deref(), i.as_deref())
+        (Scalar::Slice(a, bounds), Scalar::Slice(b, others)) => {
+            let same = |bound: &Bounds, other: &Bounds| {
+                both_equal(bound.low.as_ref(), other.low.as_ref())
+                    && both_equal(bound.high.as_ref(), other.high.as_ref())
+            };
+            equal(a, b) && bounds.len() == others.len() && bounds.iter().zip(others).all(|(b, o)| same(b, o))
         }
         (Scalar::Each(a), Scalar::Each(b)) => {
             a.gather == b.gather

@@ -8,6 +8,7 @@ use super::{Call, Function, json};
 use crate::types;
 use arrow_array::builder::BinaryBuilder;
 use arrow_array::{Array, ArrayRef, BinaryArray};
+use kalamdb_commons::array::{Dimension, Shape};
 use kalamdb_commons::{Datum, Interval, Numeric, Result, SqlError, SqlState, SqlType};
 use std::sync::Arc;
 
@@ -119,6 +120,7 @@ pub(super) fn write_key(datum: &Datum, ty: SqlType, out: &mut Vec<u8>) -> Result
                 write_key(item, array.element, out)?;
             }
             out.push(0);
+            write_shape(array.shape.as_ref(), out);
         }
         Datum::Record(record) => {
             for field in &record.fields {
@@ -130,6 +132,23 @@ pub(super) fn write_key(datum: &Datum, ty: SqlType, out: &mut Vec<u8>) -> Result
         }
     }
     Ok(())
+}
+
+/// Arrays of the same items are ordered by their dimensions: how many, their lengths, where they begin.
+fn write_shape(shape: Option<&Shape>, out: &mut Vec<u8>) {
+    let Some(shape) = shape else { return out.push(1) };
+    let lower = |dimension: &Dimension| (dimension.lower ^ i32::MIN).to_be_bytes();
+    match shape.dimensions() {
+        [only] => {
+            out.push(if only.lower < 1 { 0 } else { 2 });
+            out.extend(lower(only));
+        }
+        several => {
+            out.extend([3, several.len() as u8]);
+            several.iter().for_each(|dimension| out.extend(dimension.length.to_be_bytes()));
+            several.iter().for_each(|dimension| out.extend(lower(dimension)));
+        }
+    }
 }
 
 /// 42883: values that cannot be compared.

@@ -6,6 +6,7 @@ use super::rows::{by_datum, f, fail, k, text_of, x};
 use super::{Call, Function, Kind, SetRows};
 use crate::types::json::{Json, write_string};
 use arrow_array::ArrayRef;
+use kalamdb_commons::array::{Brackets, Dimension, dimensions_of};
 use kalamdb_commons::{Datum, Numeric, PgType, RecordDatum, RecordField, Result, SqlError, SqlState, SqlType};
 use serde_json::value::RawValue;
 
@@ -587,8 +588,18 @@ pub(super) fn json_text(datum: &Datum, ty: PgType, call: Option<&Call<'_>>) -> R
     use SqlType::*;
     if let Datum::Array(array) = datum {
         let element = array.element.into();
-        let items = array.items.iter().map(|item| json_text(item, element, call)).collect::<Result<Vec<_>>>()?;
-        return Ok(format!("[{}]", items.join(",")));
+        if array.items.is_empty() {
+            return Ok("[]".to_owned());
+        }
+        let brackets = Brackets::new(array.shape.as_ref(), array.items.len());
+        let mut out = String::new();
+        for (place, item) in array.items.iter().enumerate() {
+            out.push_str(if place > 0 { "," } else { "" });
+            out.extend(std::iter::repeat_n('[', brackets.opening(place)));
+            out.push_str(&json_text(item, element, call)?);
+            out.extend(std::iter::repeat_n(']', brackets.closing(place)));
+        }
+        return Ok(out);
     }
     if let Datum::Record(record) = datum {
         return record_text(record, ",", call);
@@ -637,12 +648,22 @@ fn iso_text(datum: &Datum, ty: PgType, call: Option<&Call<'_>>) -> Result<String
     Ok(text)
 }
 
+/// Items as arrays inside arrays.
+fn nested(items: &mut dyn Iterator<Item = Result<Json>>, dimensions: &[Dimension]) -> Result<Json> {
+    let Some((outer, inner)) = dimensions.split_first() else { return items.next().unwrap_or(Ok(Json::Null)) };
+    (0..outer.length).map(|_| nested(items, inner)).collect::<Result<_>>().map(Json::Array)
+}
+
 /// What `to_jsonb` makes of a value.
 pub(super) fn json_value(datum: &Datum, ty: PgType, call: Option<&Call<'_>>) -> Result<Json> {
     if let Datum::Array(array) = datum {
         let element = array.element.into();
-        let items = array.items.iter().map(|item| json_value(item, element, call));
-        return Ok(Json::Array(items.collect::<Result<_>>()?));
+        let mut items = array.items.iter().map(|item| json_value(item, element, call));
+        let dimensions = dimensions_of(array.shape.as_ref(), array.items.len(), 1);
+        if dimensions.is_empty() {
+            return Ok(Json::Array(Vec::new()));
+        }
+        return nested(&mut items, &dimensions);
     }
     if let Datum::Record(record) = datum {
         let member = |field: &RecordField| Ok((field.name.to_string(), json_value(&field.value, field.ty, call)?));

@@ -444,7 +444,7 @@ fn matches(args: &[Datum], flags: &str) -> Result<SetRows> {
     let rows: Vec<_> = regex.captures_iter(text).take(limit).map(|groups| groups_of(&groups)).collect();
     Ok(Box::new(rows.into_iter().map(|groups| {
         let items = groups.into_iter().map(|group| group.map_or(Datum::Null, Datum::text)).collect();
-        Ok(vec![Datum::Array(Box::new(ArrayDatum { element: SqlType::Text, items }))])
+        Ok(vec![ArrayDatum::usual(SqlType::Text, items).into()])
     })))
 }
 

@@ -465,7 +465,7 @@ impl Push<Option<Vec<Option<String>>>> for Gather<ListBuilder<StringBuilder>> {
 
 impl Builder for Gather<ListBuilder<StringBuilder>> {
     fn done(mut self, _: &Call<'_>) -> ArrayRef {
-        Arc::new(self.0.finish())
+        kalamdb_commons::array::assemble(self.0.finish(), None)
     }
 }
 

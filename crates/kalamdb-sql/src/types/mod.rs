@@ -17,6 +17,7 @@ mod tests;
 mod uuid;
 mod value;
 
+pub use array::{checked as check_dimensions, too_many_dimensions};
 pub use binary::from_binary;
 pub use value::{array_of, datum_at, month_day_nano, scalar_value};
 

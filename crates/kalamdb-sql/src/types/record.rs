@@ -8,6 +8,7 @@ use super::{Encoder, Format, Style, encoder};
 use crate::function::CatalogNames;
 use arrow_array::Array;
 use bytes::{BufMut, BytesMut};
+use kalamdb_commons::array::Shape;
 use kalamdb_commons::{ArrayDatum, Datum, Interval, Numeric, PgType, RecordDatum, RecordField, SqlError, SqlType};
 use std::sync::Arc;
 
@@ -65,12 +66,19 @@ fn write_value(datum: &Datum, out: &mut Vec<u8>) {
         Datum::Uuid(bytes) => out.put_slice(bytes),
         Datum::Oid(value) => out.put_u32(*value),
         Datum::Array(array) => {
-            out.put_u32(array.items.len() as u32);
+            let flag = if array.shape.is_some() { SHAPED } else { 0 };
+            out.put_u32(array.items.len() as u32 | flag);
+            if let Some(shape) = &array.shape {
+                shape.write(out);
+            }
             array.items.iter().for_each(|item| write_item(item, out));
         }
         Datum::Record(record) => write(record, out),
     }
 }
+
+/// The top bit of an array's number of items: its shape follows.
+const SHAPED: u32 = 1 << 31;
 
 /// What is left of a value's bytes.
 struct Reader<'a>(&'a [u8]);
@@ -117,8 +125,17 @@ impl<'a> Reader<'a> {
     fn value(mut self, ty: SqlType) -> Option<Datum> {
         use SqlType::*;
         if let Some(element) = ty.element() {
-            let items = (0..self.count()?).map(|_| self.item(element)).collect::<Option<_>>()?;
-            return Some(Datum::Array(Box::new(ArrayDatum { element, items })));
+            let count = self.u32()?;
+            let shape = match count & SHAPED {
+                0 => None,
+                _ => {
+                    let (shape, rest) = Shape::read(self.0)?;
+                    self.0 = rest;
+                    Some(shape)
+                }
+            };
+            let items = (0..count & !SHAPED).map(|_| self.item(element)).collect::<Option<_>>()?;
+            return Some(ArrayDatum { element, items, shape }.into());
         }
         Some(match ty {
             Bool => Datum::Bool(self.fixed::<1>()? != [0]),

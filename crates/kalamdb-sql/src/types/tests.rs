@@ -325,13 +325,9 @@ fn a_record() -> RecordDatum {
             field("uuid", SqlType::Uuid, Datum::Uuid([1; 16])),
             field("oid", SqlType::Oid, Datum::Oid(16)),
             field("none", SqlType::Text, Datum::Null),
-            field("items", SqlType::Int4Array, Datum::Array(Box::new(ArrayDatum { element: SqlType::Int4, items }))),
+            field("items", SqlType::Int4Array, ArrayDatum::usual(SqlType::Int4, items).into()),
             field("row", SqlType::Record, Datum::Record(Box::new(inner))),
-            field(
-                "rows",
-                SqlType::RecordArray,
-                Datum::Array(Box::new(ArrayDatum { element: SqlType::Record, items: rows })),
-            ),
+            field("rows", SqlType::RecordArray, ArrayDatum::usual(SqlType::Record, rows).into()),
         ],
     }
 }

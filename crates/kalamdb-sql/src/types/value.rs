@@ -1,5 +1,6 @@
 //! Datums to arrays and back: parameters, keys, constants, the rows of computed relations.
 
+use super::array::arrays;
 use super::{bytea, cell, datetime, record, string};
 use arrow_array::builder::{BinaryBuilder, FixedSizeBinaryBuilder, StringBuilder};
 use arrow_array::types::{
@@ -10,8 +11,9 @@ use arrow_array::{
     Array, ArrayRef, BooleanArray, FixedSizeBinaryArray, ListArray, NullArray, PrimitiveArray, new_empty_array,
 };
 use arrow_buffer::{IntervalMonthDayNano, NullBuffer, OffsetBuffer};
-use arrow_schema::{DataType, Field};
+use arrow_schema::DataType;
 use datafusion_common::ScalarValue;
+use kalamdb_commons::array::{assemble, item_field, shape_column};
 use kalamdb_commons::{ArrayDatum, Datum, Interval, Numeric, PgType, Result, SqlError, SqlType};
 use std::sync::Arc;
 
@@ -22,10 +24,11 @@ pub fn datum_at(array: &dyn Array, row: usize, ty: PgType) -> Datum {
         return Datum::Null;
     }
     if let Some(element) = ty.ty.element() {
-        let items = cell::<ListArray>(array).value(row);
+        let arrays = arrays(array);
+        let items = arrays.lists().values().as_ref();
         let inner = PgType { ty: element, typmod: ty.typmod };
-        let items = (0..items.len()).map(|place| datum_at(items.as_ref(), place, inner)).collect();
-        return Datum::Array(Box::new(ArrayDatum { element, items }));
+        let items = arrays.range(row).map(|place| datum_at(items, place, inner)).collect();
+        return ArrayDatum { element, items, shape: arrays.shape(row) }.into();
     }
     match ty.ty {
         Bool => Datum::Bool(cell::<BooleanArray>(array).value(row)),
@@ -191,12 +194,16 @@ fn lists_of(element: PgType, ty: PgType, items: &[Datum]) -> Result<ArrayRef> {
         lengths.push(inner.len());
         valid.push(!datum.is_null());
     }
-    let field = Arc::new(Field::new("item", element.ty.arrow(), true));
+    let field = item_field(element.ty.arrow());
     let values = if all.is_empty() { new_empty_array(field.data_type()) } else { array_of(element, &all)? };
     let nulls = NullBuffer::from(valid);
     let nulls = (nulls.null_count() > 0).then_some(nulls);
     let list = ListArray::try_new(field, OffsetBuffer::from_lengths(lengths), values, nulls);
-    Ok(Arc::new(list.map_err(SqlError::internal)?))
+    let shapes = shape_column(items.iter().map(|datum| match datum {
+        Datum::Array(array) => array.shape.as_ref(),
+        _ => None,
+    }));
+    Ok(assemble(list.map_err(SqlError::internal)?, shapes))
 }
 
 /// The engine's scalar for a datum of a type.

@@ -149,10 +149,10 @@ impl Value {
             Value::Interval(value) => Datum::Interval(value),
             Value::Uuid(value) => Datum::Uuid(value),
             Value::Oid(value) => Datum::Oid(value),
-            Value::Array(element, items) => Datum::Array(Box::new(kalamdb_commons::datum::ArrayDatum {
-                element: element.into_now()?,
-                items: items.into_iter().map(Value::into_now).collect::<Result<_, _>>()?,
-            })),
+            Value::Array(element, items) => {
+                let items = items.into_iter().map(Value::into_now).collect::<Result<_, _>>()?;
+                kalamdb_commons::ArrayDatum::usual(element.into_now()?, items).into()
+            }
         })
     }
 }

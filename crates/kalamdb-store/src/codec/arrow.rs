@@ -14,6 +14,7 @@ use arrow_array::types::{
 use arrow_array::{ArrayRef, BooleanArray, ListArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow_buffer::{BooleanBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use kalamdb_commons::array::{assemble, item_field};
 use kalamdb_commons::{ColumnId, SqlType};
 use std::sync::Arc;
 
@@ -104,6 +105,8 @@ struct Lists {
     field: FieldRef,
     offsets: Vec<i32>,
     nulls: NullBufferBuilder,
+    /// Begun with the first array that has a shape.
+    shapes: Option<BinaryBuilder>,
     items: Cells,
 }
 
@@ -251,9 +254,10 @@ impl Cells {
         }
         if let Some(element) = ty.element() {
             return Ok(Cells::List(Box::new(Lists {
-                field: Arc::new(Field::new("item", element.arrow(), true)),
+                field: item_field(element.arrow()),
                 offsets: vec![0],
                 nulls: NullBufferBuilder::new(0),
+                shapes: None,
                 items: Cells::new(element)?,
             })));
         }
@@ -356,7 +360,9 @@ impl Cells {
 impl Lists {
     fn append(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
         let mut end = self.end();
-        for item in Items::new(bytes)? {
+        let items = Items::new(bytes)?;
+        self.put_shape(items.shape());
+        for item in items {
             match item? {
                 Some(bytes) => self.items.append(bytes)?,
                 None => self.items.append_null(),
@@ -369,8 +375,22 @@ impl Lists {
     }
 
     fn append_null(&mut self) {
+        self.put_shape(None);
         self.offsets.push(self.end());
         self.nulls.append_null();
+    }
+
+    fn put_shape(&mut self, shape: Option<&[u8]>) {
+        let before = self.offsets.len() - 1;
+        match (&mut self.shapes, shape) {
+            (Some(shapes), shape) => shapes.append_option(shape),
+            (None, Some(shape)) => {
+                let shapes = self.shapes.insert(BinaryBuilder::new());
+                shapes.append_nulls(before);
+                shapes.append_value(shape);
+            }
+            (None, None) => {}
+        }
     }
 
     fn end(&self) -> i32 {
@@ -380,6 +400,7 @@ impl Lists {
     fn finish(&mut self) -> ArrayRef {
         let offsets = std::mem::replace(&mut self.offsets, vec![0]);
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-        Arc::new(ListArray::new(self.field.clone(), offsets, self.items.finish(), self.nulls.finish()))
+        let lists = ListArray::new(self.field.clone(), offsets, self.items.finish(), self.nulls.finish());
+        assemble(lists, self.shapes.take().map(|mut shapes| shapes.finish()))
     }
 }

@@ -12,15 +12,17 @@
 //! ```
 //! So one column is found by two loads, whatever stands before it. A column whose number is above n came after the
 //! row was written: it reads as [`ColumnDef::missing`]. Numbers are little endian; texts are UTF-8; numeric has its
-//! byte form; an array is a count and, for each item, a length (`u32::MAX` for NULL) and its bytes.
+//! byte form; an array is a count (its top bit says that a shape follows: the number of dimensions, and for each its
+//! lower bound and length) and, for each item, a length (`u32::MAX` for NULL) and its bytes.
 
 use super::CodecError;
 use crate::definition::{ColumnDef, TableDef};
 use arrow_array::cast::AsArray;
 use arrow_array::types::IntervalMonthDayNanoType;
-use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray, PrimitiveArray};
+use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray};
 use arrow_array::{RecordBatch, StringArray};
 use arrow_buffer::NullBuffer;
+use kalamdb_commons::array::{Arrays, Shape};
 use kalamdb_commons::{ArrayDatum, ColumnId, Datum, Interval, Numeric, Seq, SqlType};
 
 /// Where `_seq` is.
@@ -33,6 +35,8 @@ pub const HEADER_LEN: usize = 20;
 
 /// The top bit of the slot count: ends are four bytes wide.
 const WIDE: u16 = 0x8000;
+/// The top bit of an array's count: a shape follows.
+const SHAPED: u32 = 1 << 31;
 /// The length of an array's item that is NULL.
 const NULL_ITEM: u32 = u32::MAX;
 /// PostgreSQL's bound on a field (and so ours on a row): lengths stay well inside 32 bits.
@@ -135,7 +139,7 @@ fn slot_of(id: ColumnId) -> usize {
 fn put_datum(out: &mut Vec<u8>, ty: SqlType, datum: &Datum) -> Result<(), CodecError> {
     if let Some(element) = ty.element() {
         let Datum::Array(array) = datum else { return Err(CodecError::WrongDatum(ty)) };
-        return put_items(out, array.items.len(), |out, item| match &array.items[item] {
+        return put_items(out, array.items.len(), array.shape.as_ref(), |out, item| match &array.items[item] {
             Datum::Null => Ok(false),
             datum => put_datum(out, element, datum).map(|()| true),
         });
@@ -172,9 +176,14 @@ pub(crate) fn stored_form(ty: SqlType, datum: &Datum) -> Result<Vec<u8>, CodecEr
 fn put_items(
     out: &mut Vec<u8>,
     count: usize,
+    shape: Option<&Shape>,
     mut put: impl FnMut(&mut Vec<u8>, usize) -> Result<bool, CodecError>,
 ) -> Result<(), CodecError> {
-    out.extend_from_slice(&u32::try_from(count).map_err(|_| CodecError::TooBig(count))?.to_le_bytes());
+    let items = u32::try_from(count).ok().filter(|items| items & SHAPED == 0).ok_or(CodecError::TooBig(count))?;
+    out.extend_from_slice(&(items | if shape.is_some() { SHAPED } else { 0 }).to_le_bytes());
+    if let Some(shape) = shape {
+        shape.write(out);
+    }
     for item in 0..count {
         let length_at = out.len();
         out.extend_from_slice(&NULL_ITEM.to_le_bytes());
@@ -256,8 +265,8 @@ enum Source<'a> {
     Bytes(&'a BinaryArray),
     Uuid(&'a FixedSizeBinaryArray),
     Interval(&'a PrimitiveArray<IntervalMonthDayNanoType>),
-    List {
-        array: &'a ListArray,
+    Arrays {
+        arrays: Arrays<'a>,
         items: Box<Source<'a>>,
     },
 }
@@ -310,19 +319,12 @@ impl<'a> Source<'a> {
         if !is_storable(ty) {
             return Err(CodecError::ColumnType(ty));
         }
-        if *array.data_type() != ty.arrow() {
-            // Lists may differ in the name of their item field only.
-            let same_list = matches!(
-                (array.data_type(), ty.element()),
-                (arrow_schema::DataType::List(field), Some(element)) if *field.data_type() == element.arrow()
-            );
-            if !same_list {
-                return Err(CodecError::WrongDatum(ty));
-            }
-        }
         if let Some(element) = ty.element() {
-            let list = array.as_list_opt().ok_or(CodecError::WrongDatum(ty))?;
-            return Ok(Source::List { array: list, items: Box::new(Source::new(element, list.values())?) });
+            let arrays = Arrays::new(array.as_ref()).ok_or(CodecError::WrongDatum(ty))?;
+            return Ok(Source::Arrays { arrays, items: Box::new(Source::new(element, arrays.lists().values())?) });
+        }
+        if *array.data_type() != ty.arrow() {
+            return Err(CodecError::WrongDatum(ty));
         }
         let source = match ty {
             SqlType::Bool => array.as_boolean_opt().map(Source::Bool),
@@ -353,9 +355,11 @@ impl<'a> Source<'a> {
                 let (months, days, us) = (value.months, value.days, value.nanoseconds / 1000);
                 out.extend_from_slice(&interval_bytes(Interval { months, days, us }));
             }
-            Source::List { array, items } if array.is_valid(row) => {
-                let (start, end) = (array.value_offsets()[row] as usize, array.value_offsets()[row + 1] as usize);
-                put_items(out, end - start, |out, item| items.put(out, start + item))?;
+            Source::Arrays { arrays, items } if !arrays.is_null(row) => {
+                let range = arrays.range(row);
+                put_items(out, range.len(), arrays.shape(row).as_ref(), |out, item| {
+                    items.put(out, range.start + item)
+                })?;
             }
             _ => return Ok(false),
         }
@@ -515,10 +519,12 @@ pub(crate) fn text_of(bytes: &[u8]) -> Result<&str, CodecError> {
 /// [`CodecError::Damaged`], [`CodecError::ColumnType`].
 pub fn datum_of(ty: SqlType, bytes: &[u8]) -> Result<Datum, CodecError> {
     if let Some(element) = ty.element() {
-        let items = Items::new(bytes)?
+        let items = Items::new(bytes)?;
+        let shape = items.shape().and_then(|bytes| Shape::read(bytes)).map(|(shape, _)| shape);
+        let items = items
             .map(|item| item?.map_or(Ok(Datum::Null), |bytes| datum_of(element, bytes)))
             .collect::<Result<_, _>>()?;
-        return Ok(Datum::Array(Box::new(ArrayDatum { element, items })));
+        return Ok(ArrayDatum { element, items, shape }.into());
     }
     Ok(match ty {
         SqlType::Bool => Datum::Bool(fixed_bytes::<1>(bytes)? != [0]),
@@ -546,13 +552,26 @@ pub fn datum_of(ty: SqlType, bytes: &[u8]) -> Result<Datum, CodecError> {
 /// The items of a stored array; `None` for NULL.
 pub(crate) struct Items<'a> {
     left: u32,
+    shape: Option<&'a [u8]>,
     rest: &'a [u8],
 }
 
 impl<'a> Items<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, CodecError> {
-        let (count, rest) = bytes.split_first_chunk().ok_or(CodecError::Damaged("an array is cut"))?;
-        Ok(Self { left: u32::from_le_bytes(*count), rest })
+        let cut = CodecError::Damaged("an array is cut");
+        let Some((count, rest)) = bytes.split_first_chunk() else { return Err(cut) };
+        let count = u32::from_le_bytes(*count);
+        if count & SHAPED == 0 {
+            return Ok(Self { left: count, shape: None, rest });
+        }
+        let Some((_, items)) = Shape::read(rest) else { return Err(cut) };
+        let shape = &rest[..rest.len() - items.len()];
+        Ok(Self { left: count & !SHAPED, shape: Some(shape), rest: items })
+    }
+
+    /// The bytes of the array's shape, if it has one.
+    pub(crate) fn shape(&self) -> Option<&'a [u8]> {
+        self.shape
     }
 
     fn item(&mut self) -> Option<Option<&'a [u8]>> {

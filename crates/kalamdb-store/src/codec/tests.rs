@@ -4,6 +4,7 @@ use super::arrow::BatchBuilder;
 use super::key::{self, KeyEncoder, KeyRange};
 use super::row::{self, RowEncoder, RowView};
 use crate::definition::{ColumnDef, KeyDef, TableDef, TableOptions};
+use kalamdb_commons::array::{Dimension, Shape};
 use kalamdb_commons::{
     AccessLevel, ArrayDatum, ColumnId, Datum, Interval, NamespaceId, Numeric, PgType, Scope, Seq, SqlType, TableId,
     TableType, UserId,
@@ -111,12 +112,23 @@ fn bytes() -> BoxedStrategy<Vec<u8>> {
     proptest::collection::vec(prop_oneof![Just(0u8), Just(1), Just(0xFE), Just(0xFF), any::<u8>()], 0..6).boxed()
 }
 
+/// An array of the items: a usual one, one that counts from 5, one of three dimensions.
+fn shaped(element: SqlType, items: Vec<Datum>, kind: i32) -> ArrayDatum {
+    let length = items.len() as i32;
+    let dimensions = match kind {
+        0 => vec![],
+        1 => vec![Dimension::new(5, length)],
+        _ => vec![Dimension::new(1, 1), Dimension::new(-2, length), Dimension::new(0, 1)],
+    };
+    ArrayDatum { element, items, shape: Shape::of(&dimensions, 1) }
+}
+
 /// A value of the type, never NULL.
 pub(crate) fn value(ty: PgType) -> BoxedStrategy<Datum> {
     use SqlType::*;
     if let Some(element) = ty.ty.element() {
         let items = proptest::collection::vec(nullable(element.into()), 0..5);
-        return items.prop_map(move |items| Datum::Array(Box::new(ArrayDatum { element, items }))).boxed();
+        return (items, 0..3).prop_map(move |(items, kind)| shaped(element, items, kind).into()).boxed();
     }
     match ty.ty {
         Bool => any::<bool>().prop_map(Datum::Bool).boxed(),
@@ -162,6 +174,7 @@ pub(crate) fn same(a: &Datum, b: &Datum) -> bool {
         (Datum::Numeric(a), Datum::Numeric(b)) => a.to_bytes() == b.to_bytes(),
         (Datum::Array(a), Datum::Array(b)) => {
             a.element == b.element
+                && a.shape == b.shape
                 && a.items.len() == b.items.len()
                 && a.items.iter().zip(&b.items).all(|(a, b)| same(a, b))
         }

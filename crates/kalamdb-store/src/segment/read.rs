@@ -6,7 +6,7 @@
 
 use super::location::Segments;
 use super::prune::{group_starts, row_of, rows_in};
-use super::write::{KEY, SEQ, UPDATED};
+use super::write::{KEY, SEQ, UPDATED, shape_name};
 use super::{ColdSegment, Deletes, SegmentError, SegmentRecord};
 use crate::codec::CodecError;
 use crate::codec::arrow::{missing_array, schema};
@@ -21,9 +21,10 @@ use arrow_array::types::{
 use arrow_array::{
     Array, ArrayRef, BooleanArray, ListArray, PrimitiveArray, RecordBatch, RecordBatchOptions, UInt32Array,
 };
-use arrow_schema::{DataType, Field, SchemaRef};
+use arrow_schema::SchemaRef;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
+use kalamdb_commons::array::{assemble, item_field};
 use kalamdb_commons::{ColumnId, Numeric, Scope, SegmentId, Seq, SqlType};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection, RowSelector};
 use parquet::arrow::{PARQUET_FIELD_ID_META_KEY, ParquetRecordBatchStreamBuilder, ProjectionMask};
@@ -206,6 +207,8 @@ enum Made {
     AsRead(usize),
     /// From the read column at this place, from another form.
     Converted(usize, ColumnDef),
+    /// Arrays: the items from one place, their shapes from another, if the segment has any.
+    Arrays(usize, Option<usize>, ColumnDef),
     /// From `_key` at this place, without what stands in front.
     Key(usize, usize),
     /// The column came after the segment.
@@ -222,10 +225,14 @@ impl Shape {
         columns: &[ColumnId],
     ) -> Result<Self, SegmentError> {
         let root = |id: ColumnId| root_of(footer, id);
+        let shapes = |id: ColumnId| place_of(footer, &shape_name(id));
+        let is_array = |id: ColumnId| def.column(id).is_some_and(|column| column.ty.ty.is_array());
         let mut roots: Vec<usize> = columns.iter().filter_map(|id| root(*id)).collect();
+        roots.extend(columns.iter().filter(|id| is_array(**id)).filter_map(|id| shapes(*id)));
         roots.sort_unstable();
         roots.dedup();
-        let place = |id: ColumnId| root(id).and_then(|root| roots.binary_search(&root).ok());
+        let read = |root: usize| roots.binary_search(&root).ok();
+        let place = |id: ColumnId| root(id).and_then(read);
         let made = |id: &ColumnId| {
             Ok(match *id {
                 ColumnId::DELETED => Made::NotDeleted,
@@ -236,6 +243,9 @@ impl Shape {
                     let column = def.column(id).ok_or(CodecError::NoColumn(id))?;
                     match place(id) {
                         None => Made::Missing(column.clone()),
+                        Some(place) if column.ty.ty.is_array() => {
+                            Made::Arrays(place, shapes(id).and_then(read), column.clone())
+                        }
                         Some(place) if is_converted(column.ty.ty) => Made::Converted(place, column.clone()),
                         Some(place) => Made::AsRead(place),
                     }
@@ -249,9 +259,12 @@ impl Shape {
     fn apply(&self, read: &RecordBatch) -> Result<RecordBatch, SegmentError> {
         let rows = read.num_rows();
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
-        for (made, field) in self.columns.iter().zip(self.schema.fields()) {
+        for made in &self.columns {
             arrays.push(match made {
-                Made::AsRead(place) => as_field(read.column(*place), field)?,
+                Made::AsRead(place) => read.column(*place).clone(),
+                Made::Arrays(place, shapes, column) => {
+                    arrays_from_file(column, read.column(*place), shapes.map(|at| read.column(at)))?
+                }
                 Made::Converted(place, column) => from_file(column, read.column(*place))?,
                 Made::Key(place, prefix) => without_prefix(read.column(*place), *prefix)?,
                 Made::Missing(column) => missing_array(column, rows)?,
@@ -276,24 +289,29 @@ fn root_of(footer: &ArrowReaderMetadata, id: ColumnId) -> Option<usize> {
             return fields.iter().position(|field| field.metadata().get(PARQUET_FIELD_ID_META_KEY) == Some(&id));
         }
     };
-    fields.iter().position(|field| field.name() == name)
+    place_of(footer, name)
+}
+
+fn place_of(footer: &ArrowReaderMetadata, name: &str) -> Option<usize> {
+    footer.schema().fields().iter().position(|field| field.name() == name)
 }
 
 fn is_converted(ty: SqlType) -> bool {
-    matches!(ty, SqlType::Numeric | SqlType::Interval | SqlType::NumericArray | SqlType::IntervalArray)
+    matches!(ty, SqlType::Numeric | SqlType::Interval)
 }
 
-/// The array with the field's exact type: a list's item field may carry the file's metadata.
-fn as_field(array: &ArrayRef, field: &Field) -> Result<ArrayRef, SegmentError> {
-    match (array.as_list_opt::<i32>(), field.data_type()) {
-        (Some(list), DataType::List(item)) => Ok(Arc::new(ListArray::try_new(
-            item.clone(),
-            list.offsets().clone(),
-            list.values().clone(),
-            list.nulls().cloned(),
-        )?)),
-        _ => Ok(array.clone()),
-    }
+/// Arrays from the lists and shapes of a file. A list's item field may carry the file's metadata.
+fn arrays_from_file(column: &ColumnDef, lists: &ArrayRef, shapes: Option<&ArrayRef>) -> Result<ArrayRef, SegmentError> {
+    let lists = lists.as_list_opt::<i32>().ok_or(CodecError::Damaged("an array is no list"))?;
+    let items = match column.ty.ty {
+        SqlType::NumericArray => numerics(lists.values())?,
+        SqlType::IntervalArray => intervals(lists.values())?,
+        _ => lists.values().clone(),
+    };
+    let field = item_field(items.data_type().clone());
+    let lists = ListArray::try_new(field, lists.offsets().clone(), items, lists.nulls().cloned())?;
+    let shapes = shapes.map(|shapes| shapes.as_binary_opt::<i32>().ok_or(CodecError::Damaged("shapes are not binary")));
+    Ok(assemble(lists, shapes.transpose()?.cloned()))
 }
 
 fn without_prefix(array: &ArrayRef, prefix: usize) -> Result<ArrayRef, SegmentError> {
@@ -312,12 +330,7 @@ fn from_file(column: &ColumnDef, array: &ArrayRef) -> Result<ArrayRef, SegmentEr
     match column.ty.ty {
         SqlType::Numeric => numerics(array),
         SqlType::Interval => intervals(array),
-        ty => {
-            let list = array.as_list_opt::<i32>().ok_or(CodecError::Damaged("an array is no list"))?;
-            let items = if ty == SqlType::NumericArray { numerics(list.values())? } else { intervals(list.values())? };
-            let field = Arc::new(Field::new("item", items.data_type().clone(), true));
-            Ok(Arc::new(ListArray::try_new(field, list.offsets().clone(), items, list.nulls().cloned())?))
-        }
+        _ => Ok(array.clone()),
     }
 }
 

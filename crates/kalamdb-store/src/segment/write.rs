@@ -2,7 +2,8 @@
 //!
 //! The file is made for others as much as for us: columns by name with their stable number as field id, numeric(p,s)
 //! as a decimal, timestamps as timestamps. What Parquet cannot say exactly is written so that nothing is lost: free
-//! numeric as its text, interval as 16 bytes. A numeric(p,s) column with NaN in it is text in that file, too; the
+//! numeric as its text, interval as 16 bytes, the items of an array as a list with the array's dimensions in a column
+//! beside it. A numeric(p,s) column with NaN in it is text in that file, too; the
 //! flush learns of it by [`SegmentError::NoDecimal`] and begins the file again.
 
 use super::location::{Segments, object_path};
@@ -15,6 +16,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, IntervalMonthDayNanoType};
 use arrow_array::{Array, ArrayRef, BinaryArray, ListArray, RecordBatch, UInt32Array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use kalamdb_commons::array::{Arrays, item_field};
 use kalamdb_commons::{ColumnId, Interval, Numeric, PgType, SegmentId, Seq, SqlType, clock};
 use num_traits::ToPrimitive;
 use object_store::buffered::BufWriter;
@@ -69,12 +71,17 @@ fn file_type(column: &ColumnDef, as_text: &BTreeSet<ColumnId>) -> DataType {
         SqlType::Interval => DataType::FixedSizeBinary(16),
         SqlType::NumericArray => list_of(DataType::Utf8),
         SqlType::IntervalArray => list_of(DataType::FixedSizeBinary(16)),
-        ty => ty.arrow(),
+        ty => ty.element().map_or_else(|| ty.arrow(), |element| list_of(element.arrow())),
     }
 }
 
 fn list_of(item: DataType) -> DataType {
-    DataType::List(Arc::new(Field::new("item", item, true)))
+    DataType::List(item_field(item))
+}
+
+/// The column with the shapes of an array column's arrays, NULL for usual ones.
+pub(super) fn shape_name(id: ColumnId) -> String {
+    format!("_shape_{id}")
 }
 
 /// The columns that [`SegmentWriter::write`] takes, in this order: the live ones, `_seq`, `_updated` and, as `ROW_KEY`,
@@ -89,11 +96,13 @@ fn file_schema(def: &TableDef, as_text: &BTreeSet<ColumnId>) -> SchemaRef {
         let id = HashMap::from([(PARQUET_FIELD_ID_META_KEY.to_owned(), column.id.to_string())]);
         Field::new(column.name.as_str(), file_type(column, as_text), true).with_metadata(id)
     });
+    let shapes = def.live_columns().filter(|column| column.ty.ty.is_array());
+    let shapes = shapes.map(|column| Field::new(shape_name(column.id), DataType::Binary, true));
     let user = def.is_per_user().then(|| Field::new(USER, DataType::UInt32, false));
     let system = [(SEQ, ColumnId::SEQ), (UPDATED, ColumnId::UPDATED), (KEY, ColumnId::ROW_KEY)]
         .into_iter()
         .filter_map(|(name, id)| Some(Field::new(name, system_type(id)?, false)));
-    Arc::new(Schema::new(live.chain(user).chain(system).collect::<Vec<_>>()))
+    Arc::new(Schema::new(live.chain(shapes).chain(user).chain(system).collect::<Vec<_>>()))
 }
 
 fn properties(def: &TableDef, schema: &Schema) -> Result<WriterProperties, SegmentError> {
@@ -184,6 +193,11 @@ impl SegmentWriter {
         for (column, array) in self.def.live_columns().zip(batch.columns()) {
             arrays.push(to_file(column, array, &self.as_text)?);
         }
+        for (column, array) in self.def.live_columns().zip(batch.columns()) {
+            if column.ty.ty.is_array() {
+                arrays.push(Arc::new(arrays_of(column, array)?.shapes().clone()));
+            }
+        }
         if self.def.is_per_user() {
             arrays.push(Arc::new(users_of(keys)));
         }
@@ -268,19 +282,25 @@ fn to_file(column: &ColumnDef, array: &ArrayRef, as_text: &BTreeSet<ColumnId>) -
             }
         }
         SqlType::Interval => intervals(array, column.ty),
-        SqlType::NumericArray | SqlType::IntervalArray => {
-            let list = array.as_list_opt().ok_or_else(wrong)?;
-            let items = match column.ty.ty {
+        ty if ty.is_array() => {
+            let arrays = arrays_of(column, array)?;
+            let lists = arrays.lists();
+            let items = match ty {
                 SqlType::NumericArray => {
-                    numeric_texts(list.values().as_binary_opt().ok_or_else(wrong)?, SqlType::Numeric.into())?
+                    numeric_texts(lists.values().as_binary_opt().ok_or_else(wrong)?, SqlType::Numeric.into())?
                 }
-                _ => intervals(list.values(), column.ty)?,
+                SqlType::IntervalArray => intervals(lists.values(), column.ty)?,
+                _ => lists.values().clone(),
             };
-            let field = Arc::new(Field::new("item", items.data_type().clone(), true));
-            Ok(Arc::new(ListArray::try_new(field, list.offsets().clone(), items, list.nulls().cloned())?))
+            let field = item_field(items.data_type().clone());
+            Ok(Arc::new(ListArray::try_new(field, lists.offsets().clone(), items, arrays.nulls().cloned())?))
         }
         _ => Ok(array.clone()),
     }
+}
+
+fn arrays_of<'a>(column: &ColumnDef, array: &'a ArrayRef) -> Result<Arrays<'a>, SegmentError> {
+    Arrays::new(array.as_ref()).ok_or(SegmentError::Codec(crate::codec::CodecError::WrongDatum(column.ty.ty)))
 }
 
 fn numeric_at(array: &BinaryArray, row: usize, ty: PgType) -> Result<Numeric, SegmentError> {

@@ -136,6 +136,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     k!(3538 lax "string_agg" (Text, Text) -> Text = Kind::Aggregate(|types| gathered("string_agg", types, SqlType::Text, joined_text))),
     k!(3545 lax "string_agg" (Bytea, Bytea) -> Bytea = Kind::Aggregate(|types| gathered("string_agg", types, SqlType::Bytea, joined_bytes))),
     k!(2335 lax "array_agg" (Anynonarray) -> Anyarray = Kind::Aggregate(array_of)),
+    k!(4053 lax "array_agg" (Anyarray) -> Anyarray = Kind::Aggregate(array_of)),
     k!(3175 lax "json_agg" (Anyelement) -> Json = Kind::Aggregate(|types| gathered("json_agg", types, SqlType::Json, json_array))),
     k!(3267 lax "jsonb_agg" (Anyelement) -> Jsonb = Kind::Aggregate(|types| gathered("jsonb_agg", types, SqlType::Jsonb, jsonb_array))),
     k!(3197 lax "json_object_agg" (Any, Any) -> Json = Kind::Aggregate(|types| gathered("json_object_agg", types, SqlType::Json, json_object))),
@@ -216,15 +217,22 @@ fn joined_bytes(columns: &[ArrayRef], types: &[PgType]) -> Result<ScalarValue> {
     Ok(ScalarValue::Binary(out))
 }
 
+/// An array of the values; arrays become one dimension more.
 fn array_of(types: &[PgType]) -> Arc<AggregateUDF> {
-    let returns = types.first().and_then(|ty| ty.ty.array()).unwrap_or(SqlType::TextArray);
-    gathered("array_agg", types, returns, |columns, types| {
-        let returns = types[0].ty.array().unwrap_or(SqlType::TextArray);
+    gathered("array_agg", types, array_type(types), |columns, types| {
         if columns[0].is_empty() {
-            return ScalarValue::try_from(&returns.arrow()).map_err(super::sql_error);
+            return ScalarValue::try_from(&array_type(types).arrow()).map_err(super::sql_error);
         }
-        Ok(ScalarValue::List(Arc::new(gather::single_list(columns[0].clone()))))
+        let array = crate::lower::gathered(&columns[0], types[0])?;
+        ScalarValue::try_from_array(&array, 0).map_err(super::sql_error)
     })
+}
+
+fn array_type(types: &[PgType]) -> SqlType {
+    match types.first() {
+        Some(ty) if ty.ty.facts().name.starts_with('_') => ty.ty,
+        ty => ty.and_then(|ty| ty.ty.array()).unwrap_or(SqlType::TextArray),
+    }
 }
 
 /// `[a, b]`; NULL for no rows. Items that are arrays or records have a line each.

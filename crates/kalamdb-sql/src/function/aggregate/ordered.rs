@@ -52,7 +52,7 @@ fn percentiles(
     let result = match &wanted {
         Datum::Array(array) if !values.is_empty() => {
             let items = array.items.iter().map(one).collect::<Result<Vec<_>>>()?;
-            Datum::Array(Box::new(ArrayDatum { element: ordered.ty, items }))
+            ArrayDatum::usual(ordered.ty, items).into()
         }
         Datum::Array(_) => Datum::Null,
         wanted => one(wanted)?,
