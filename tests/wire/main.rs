@@ -5,3 +5,4 @@
 mod extended;
 mod login;
 mod rights;
+mod types;
