@@ -181,6 +181,48 @@ fn copy() {
     assert!(transcript(&out).ends_with("c, C COPY 3, Z I"));
 }
 
+/// Binary COPY: what comes out goes in again, whatever pieces it comes in; WHERE; a change's RETURNING.
+#[test]
+fn copy_binary() {
+    let server = Server::start();
+    let mut peer = Peer::root(&server);
+    peer.ask(&query("CREATE TABLE t (id integer PRIMARY KEY, v text, n numeric, a integer[])"));
+    peer.ask(&query("INSERT INTO t VALUES (1, 'a', 1.50, '{1,NULL}'), (2, NULL, -7, NULL)"));
+    peer.send(&query("COPY (SELECT * FROM t ORDER BY id) TO STDOUT (FORMAT binary)"));
+    let out = peer.until('Z');
+    assert_eq!(out[0].tag, 'H');
+    assert_eq!(out[0].body[0], 1, "binary as a whole");
+    assert!(transcript(&out).ends_with("c, C COPY 2, Z I"));
+    let bytes: Vec<u8> =
+        out.iter().filter(|message| message.tag == 'd').flat_map(|message| message.body.clone()).collect();
+    assert!(bytes.starts_with(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0\0\x04\0\0\0\x04\0\0\0\x01"));
+    assert!(bytes.ends_with(b"\xff\xff"));
+    peer.ask(&query("CREATE TABLE u (id integer PRIMARY KEY, v text, n numeric, a integer[])"));
+    peer.send(&query("COPY u FROM STDIN (FORMAT binary)"));
+    peer.expect('G');
+    let pieces: Vec<Vec<u8>> = bytes.chunks(5).map(|piece| message('d', piece)).collect();
+    peer.send(&[pieces.concat(), message('c', &[])].concat());
+    assert_eq!(transcript(&peer.until('Z')), "C COPY 2, Z I");
+    let rows = "T, D 1|a|1.50|{1,NULL}, D 2|NULL|-7|NULL, C SELECT 2, Z I";
+    assert_eq!(peer.ask(&query("SELECT * FROM u ORDER BY id")), rows);
+    for wrong in [&b"1\ta\n"[..], &bytes[..12], &bytes[..30], &[&bytes[..], b"x"].concat()] {
+        peer.send(&query("COPY u FROM STDIN (FORMAT binary)"));
+        peer.expect('G');
+        peer.send(&[message('d', wrong), message('c', &[])].concat());
+        let answer = transcript(&peer.until('Z'));
+        assert!(answer == "E 22P04, Z I" || answer == "E 23505, Z I", "{answer}");
+    }
+    peer.send(&query("COPY u (id, v) FROM STDIN WHERE id > 3 AND v IS NOT NULL"));
+    peer.expect('G');
+    peer.send(&[message('d', b"3\tx\n4\ty\n5\t\\N\n"), message('c', &[])].concat());
+    assert_eq!(transcript(&peer.until('Z')), "C COPY 1, Z I");
+    peer.send(&query("COPY (DELETE FROM u WHERE id = 4 RETURNING id, v) TO STDOUT"));
+    let out = peer.until('Z');
+    assert_eq!(out[1].body, b"4\ty\n");
+    assert!(transcript(&out).ends_with("c, C COPY 1, Z I"));
+    assert_eq!(peer.ask(&query("SELECT count(*) FROM u")), "T, D 2, C SELECT 1, Z I");
+}
+
 /// Notifications reach an idle client, and wait while a transaction block is open.
 #[test]
 fn notifications() {

@@ -5,7 +5,7 @@
 
 use kalamdb_commons::{Result, SqlError, SqlState};
 use kalamdb_sql::types::{DateFormat, DateOrder, DateStyle, IntervalStyle, Style, TimeZone};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -282,6 +282,8 @@ pub struct Settings {
     start: Values,
     session: Values,
     local: Values,
+    /// The custom names (with a dot) that were ever set: they stay known, with an empty value.
+    custom: Arc<BTreeSet<String>>,
     /// What follows from the values, for this user's name, until one of them changes.
     derived: Option<(String, Arc<Derived>)>,
 }
@@ -334,7 +336,8 @@ impl Settings {
     pub fn get(&self, name: &str) -> Option<String> {
         let key = name.to_ascii_lowercase();
         let set = self.local.get(&key).or_else(|| self.session.get(&key)).or_else(|| self.start.get(&key));
-        set.cloned().or_else(|| find(name).map(|setting| setting.default.to_string()))
+        let default = || find(name).map(|setting| setting.default.to_string());
+        set.cloned().or_else(default).or_else(|| self.custom.contains(&key).then(String::new))
     }
 
     /// A boolean setting of the table.
@@ -355,6 +358,9 @@ impl Settings {
     pub fn set(&mut self, name: &str, value: &str, local: bool) -> Result<String> {
         let (key, value) = checked(name, value)?;
         self.derived = None;
+        if find(&key).is_none() && !self.custom.contains(&key) {
+            Arc::make_mut(&mut self.custom).insert(key.clone());
+        }
         if local {
             Arc::make_mut(&mut self.local).insert(key, value.clone());
         } else {
@@ -533,11 +539,32 @@ fn normalise(setting: &Setting, value: &str) -> Result<String> {
             )
         }),
         Integer(low, high, unit) => {
-            let number = integer(value, unit).ok_or_else(bad)?;
+            let number = integer(value, unit).ok_or_else(|| {
+                let is_number = value.trim().starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'));
+                match unit {
+                    Unit::Ms if is_number => bad().with_hint(
+                        "Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\".",
+                    ),
+                    Unit::Kb if is_number => {
+                        bad().with_hint("Valid units for this parameter are \"B\", \"kB\", \"MB\", \"GB\", and \"TB\".")
+                    }
+                    _ => bad(),
+                }
+            })?;
+            let is_narrow = high <= i64::from(i32::MAX);
+            if is_narrow && i32::try_from(number).is_err() {
+                return Err(bad().with_hint("Value exceeds integer range."));
+            }
             if !(low..=high).contains(&number) {
+                let shown = match unit {
+                    Unit::None => "",
+                    Unit::Ms => " ms",
+                    Unit::Kb => " kB",
+                };
+                let name = setting.name;
                 return Err(SqlError::new(
                     SqlState::INVALID_PARAMETER_VALUE,
-                    format!("{number} is outside the valid range for parameter \"{}\" ({low} .. {high})", setting.name),
+                    format!("{number}{shown} is outside the valid range for parameter \"{name}\" ({low} .. {high})"),
                 ));
             }
             Ok(number.to_string())
@@ -663,7 +690,11 @@ pub fn time_zone(text: &str) -> Option<TimeZone> {
 }
 
 fn posix_offset(text: &str) -> Option<i32> {
-    let offset = text.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    // An abbreviation stands in front, plain or as `<+02>`.
+    let offset = match text.strip_prefix('<') {
+        Some(quoted) => quoted.split_once('>')?.1,
+        None => text.trim_start_matches(|c: char| c.is_ascii_alphabetic()),
+    };
     let (sign, digits) = match offset.as_bytes().first()? {
         b'+' => (1, &offset[1..]),
         b'-' => (-1, &offset[1..]),
@@ -690,8 +721,8 @@ fn fixed(seconds_east: i32) -> TimeZone {
 fn zone_name(zone: &TimeZone) -> String {
     match zone {
         TimeZone::Named(zone) => zone.name().to_string(),
-        TimeZone::Fixed(seconds, _) if seconds % 3600 == 0 => format!("{}", seconds / 3600),
-        TimeZone::Fixed(seconds, _) => format!("{}", f64::from(*seconds) / 3600.0),
+        // Its own name is read again as what it is: digits behind the abbreviation count west of Greenwich.
+        TimeZone::Fixed(_, name) => name.clone(),
     }
 }
 
@@ -756,6 +787,9 @@ mod tests {
             ("timezone", "europe/berlin", "Europe/Berlin"),
             ("datestyle", "dmy", "ISO, DMY"),
             ("client_encoding", "utf-8", "UTF8"),
+            ("timezone", "-7", "<-07>+07"),
+            ("timezone", "<-07>+07", "<-07>+07"),
+            ("timezone", "3.5", "<+03:30>-03:30"),
         ];
         for (name, given, kept) in cases {
             let mut settings = Settings::default();

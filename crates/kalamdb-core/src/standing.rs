@@ -488,7 +488,9 @@ impl Standing {
     /// # Errors
     /// 25006
     pub fn not_read_only(&self, command: &str) -> Result<()> {
-        if self.modes.read_only && self.block != Block::None {
+        // What no block surrounds begins a transaction of its own.
+        let read_only = if self.block == Block::None { self.derived().default_read_only } else { self.modes.read_only };
+        if read_only {
             return Err(SqlError::new(
                 SqlState::READ_ONLY_SQL_TRANSACTION,
                 format!("cannot execute {command} in a read-only transaction"),

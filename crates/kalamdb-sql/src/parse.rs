@@ -10,6 +10,7 @@ mod comment;
 mod constraint;
 mod copy;
 mod cursor;
+mod forms;
 mod index;
 mod query;
 mod session;
@@ -20,6 +21,7 @@ mod user;
 mod view;
 
 pub use cursor::is_reserved;
+pub(crate) use forms::{GROUP_DISTINCT, GROUPING_SETS, ROWS_FROM, VARIADIC, is_mark};
 pub(crate) use index::{ELEMENT_QUOTE, conflict_element};
 pub(crate) use query::{CURSOR_QUOTE, KEY_SHARE, LOCK_MARK_QUOTE, NO_KEY_UPDATE};
 
@@ -95,7 +97,15 @@ pub fn parse(sql: &str) -> Result<Vec<Parsed>> {
     for (piece, end) in statements(&lexemes) {
         let (Some(first), Some(last)) = (piece.first(), piece.last()) else { continue };
         check_chains(piece)?;
-        let statement = statement(Cursor::new(sql, piece, lexemes.get(end)))?;
+        let rewritten = forms::rewritten(piece);
+        let read = rewritten.as_deref().unwrap_or(piece);
+        let statement = match statement(Cursor::new(sql, read, lexemes.get(end))) {
+            Ok(statement) => statement,
+            Err(error) => match forms::unsupported(piece) {
+                Some(subject) => Statement::Unsupported(subject.to_owned()),
+                None => return Err(error),
+            },
+        };
         parsed.push(Parsed { statement, text: sql[first.start..last.end].to_owned(), offset: first.char_start });
     }
     Ok(parsed)

@@ -424,6 +424,8 @@ pub struct Copy {
     pub direction: CopyDirection,
     /// The options.
     pub options: CopyOptions,
+    /// FROM … WHERE, with the text that its places count in.
+    pub condition: Option<Box<ast::Expr>>,
 }
 
 /// What is copied.
@@ -438,6 +440,8 @@ pub enum CopySubject {
     },
     /// A query, with its own text.
     Query(Box<ast::Query>, String),
+    /// INSERT, UPDATE or DELETE with RETURNING, with its own text.
+    Change(Box<Statement>, String),
     /// LIVE SELECT, with the query's own text.
     Live(Box<ast::Query>, String),
 }
@@ -513,6 +517,8 @@ pub struct Explain {
     pub json: bool,
     /// COSTS, on unless turned off.
     pub costs: bool,
+    /// SUMMARY: planning and execution times; with ANALYZE unless turned off.
+    pub summary: bool,
     /// EXPLAIN LIVE
     pub live: bool,
 }

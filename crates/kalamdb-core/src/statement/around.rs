@@ -113,8 +113,16 @@ impl Surroundings for Around {
         Some(settings::find(name).map_or(value.clone(), |setting| settings::shown(setting, &value)))
     }
 
-    fn set_setting(&self, name: &str, value: &str, local: bool) -> Result<String> {
-        self.settings.lock().set(name, value, local)
+    fn set_setting(&self, name: &str, value: Option<&str>, local: bool) -> Result<String> {
+        let mut settings = self.settings.lock();
+        let value = match value {
+            Some(value) => settings.set(name, value, local)?,
+            None => {
+                settings.reset(name)?;
+                settings.get(name).unwrap_or_default()
+            }
+        };
+        Ok(settings::find(name).map_or(value.clone(), |setting| settings::shown(setting, &value)))
     }
 
     fn current_user(&self) -> UserId {

@@ -2,9 +2,9 @@
 
 use super::carry_out;
 use super::channel::followed;
-use super::insert::{Arbiter, write_batch};
+use super::insert::{Arbiter, is_true, write_batch};
 use super::query;
-use super::write::{program, values_of};
+use super::write::{program, take, values_of};
 use super::{Guard, Outcome, batch_of, prepared};
 use crate::relation::Relation;
 use crate::reply::{CopyChunk, CopyOut};
@@ -22,6 +22,7 @@ use kalamdb_sql::parse::{self, Parsed};
 use kalamdb_sql::predicate::RowProgram;
 use kalamdb_sql::statement::{Copy, CopyDirection, CopyFormat, CopyOptions, CopySubject, Name};
 use kalamdb_sql::types::copy::{CopyReader, CopyRow, CopyWriter};
+use kalamdb_sql::types::copy_binary::{BinaryReader, BinaryWriter};
 use kalamdb_sql::types::{self, Format, Style};
 use kalamdb_store::catalog::Named;
 use std::sync::Arc;
@@ -35,13 +36,10 @@ const BATCH_BYTES: usize = 1 << 20;
 ///
 /// # Errors
 /// 42501, 42P01, 42703, 0A000 for the binary format.
-pub(super) async fn run(standing: &mut Standing, copy: &Copy, guard: &Guard) -> Result<Outcome> {
-    if copy.options.format == CopyFormat::Binary {
-        return Err(SqlError::unsupported("COPY in binary format"));
-    }
+pub(super) async fn run(standing: &mut Standing, copy: &Copy, text: &str, guard: &Guard) -> Result<Outcome> {
     match (&copy.subject, copy.direction) {
         (CopySubject::Table { name, columns }, CopyDirection::In) => {
-            let reader = CopyIn::begin(standing, name, columns, &copy.options).await?;
+            let reader = CopyIn::begin(standing, name, columns, copy, text).await?;
             Ok(Outcome::CopyIn(Box::new(reader)))
         }
         (_, CopyDirection::In) => Err(SqlError::new(SqlState::SYNTAX_ERROR, "COPY FROM takes a table")),
@@ -59,7 +57,14 @@ pub(super) async fn run(standing: &mut Standing, copy: &Copy, guard: &Guard) -> 
             let parsed = Parsed { statement: Statement::Query(query.clone()), text: text.clone(), offset: 0 };
             out(standing, parsed, &copy.options, guard).await
         }
+        (CopySubject::Change(change, text), CopyDirection::Out) => {
+            let parsed = Parsed { statement: change.as_ref().clone(), text: text.clone(), offset: 0 };
+            out(standing, parsed, &copy.options, guard).await
+        }
         (CopySubject::Live(query, text), CopyDirection::Out) => {
+            if copy.options.format == CopyFormat::Binary {
+                return Err(SqlError::unsupported("COPY of a live query in binary format"));
+            }
             let parsed = Parsed { statement: Statement::Query(query.clone()), text: text.clone(), offset: 0 };
             live(standing, parsed, &copy.options, guard).await
         }
@@ -82,6 +87,10 @@ async fn out(standing: &mut Standing, parsed: Parsed, options: &CopyOptions, gua
     let (prepared, relations) = query::relations(standing, &prepared).await?;
     let bound = prepared.bound.clone().ok_or_else(|| SqlError::internal("COPY without a bound tree"))?;
     no_parameters(&bound)?;
+    if prepared.columns.is_none() {
+        let message = "COPY query must have a RETURNING clause";
+        return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+    }
     let Outcome::Rows(mut rows) = carry_out::run(standing, &prepared, &relations, Arc::default(), guard).await? else {
         return Err(SqlError::internal("COPY of a statement without rows"));
     };
@@ -89,11 +98,18 @@ async fn out(standing: &mut Standing, parsed: Parsed, options: &CopyOptions, gua
     let kinds: Vec<PgType> = bound.outputs.iter().map(|output| output.ty).collect();
     let style = standing.derived().style.clone();
     let columns = names.len();
+    let batches = std::mem::replace(&mut rows.batches, futures::stream::empty().boxed());
+    if options.format == CopyFormat::Binary {
+        let catalog: Arc<dyn kalamdb_sql::function::CatalogNames> = Arc::new(standing.names());
+        let encoder = |ty: &PgType| types::encoder(*ty, Format::Binary, &style, catalog.clone());
+        let writer = BinaryWriter::new(kinds.iter().map(encoder).collect::<Result<_>>()?);
+        let chunks = binary_chunks(writer, batches);
+        return Ok(Outcome::CopyOut(CopyOut { binary: true, columns, chunks, rows: 0 }));
+    }
     let mut writer = writer(options, names, &kinds, &style, Arc::new(standing.names()))?;
     let mut head = BytesMut::new();
     writer.header(&mut head);
     let first = (!head.is_empty()).then(|| Ok(CopyChunk { bytes: head.freeze(), rows: 0, flush: false }));
-    let batches = std::mem::replace(&mut rows.batches, futures::stream::empty().boxed());
     let body = batches.map(move |batch| {
         let batch = batch?;
         let mut bytes = BytesMut::new();
@@ -102,6 +118,37 @@ async fn out(standing: &mut Standing, parsed: Parsed, options: &CopyOptions, gua
     });
     let chunks = futures::stream::iter(first).chain(body).boxed();
     Ok(Outcome::CopyOut(CopyOut { binary: false, columns, chunks, rows: 0 }))
+}
+
+/// Tuples in binary form: the header stands before the first, the trailer after the last.
+fn binary_chunks(
+    writer: BinaryWriter,
+    batches: futures::stream::BoxStream<'static, Result<RecordBatch>>,
+) -> futures::stream::BoxStream<'static, Result<CopyChunk>> {
+    enum Part {
+        Rows(RecordBatch),
+        End,
+    }
+    let parts = batches.map(|batch| batch.map(Part::Rows)).chain(futures::stream::iter([Ok(Part::End)]));
+    let mut begun = false;
+    let chunks = parts.map(move |part| {
+        let mut bytes = BytesMut::new();
+        if !std::mem::replace(&mut begun, true) {
+            writer.header(&mut bytes);
+        }
+        let rows = match part? {
+            Part::Rows(batch) => {
+                (0..batch.num_rows()).for_each(|row| writer.row(batch.columns(), row, &mut bytes));
+                batch.num_rows()
+            }
+            Part::End => {
+                writer.trailer(&mut bytes);
+                0
+            }
+        };
+        Ok(CopyChunk { bytes: bytes.freeze(), rows: rows as u64, flush: false })
+    });
+    chunks.boxed()
 }
 
 /// A writer of rows in text form.
@@ -208,10 +255,32 @@ fn live_chunk(
     Ok(CopyChunk { bytes: bytes.freeze(), rows: rows as u64, flush })
 }
 
+/// The data's form.
+enum Reader {
+    Text(CopyReader),
+    Binary(BinaryReader),
+}
+
+/// COPY … FROM … WHERE.
+struct Condition {
+    program: RowProgram,
+    /// The columns that it reads, in its order.
+    columns: Vec<ColumnId>,
+}
+
+/// What is said of a field that its type cannot read: it is no parameter of Bind.
+fn of_field(error: SqlError) -> SqlError {
+    match error.state() {
+        SqlState::INVALID_BINARY_REPRESENTATION => SqlError::new(error.state(), "incorrect binary data format"),
+        _ => error,
+    }
+}
+
 /// COPY … FROM STDIN while its data comes.
 pub(crate) struct CopyIn {
     relation: Arc<Relation>,
-    reader: CopyReader,
+    reader: Reader,
+    condition: Option<Condition>,
     columns: Vec<(ColumnId, PgType)>,
     defaults: Option<RowProgram>,
     default_ids: Vec<ColumnId>,
@@ -223,7 +292,8 @@ pub(crate) struct CopyIn {
 }
 
 impl CopyIn {
-    async fn begin(standing: &mut Standing, name: &Name, columns: &[String], options: &CopyOptions) -> Result<Self> {
+    async fn begin(standing: &mut Standing, name: &Name, columns: &[String], copy: &Copy, text: &str) -> Result<Self> {
+        let options = &copy.options;
         standing.writable("COPY FROM")?;
         standing.begin_statement()?;
         standing.referential.begin_statement();
@@ -236,7 +306,8 @@ impl CopyIn {
         let found = super::table::find(standing, name)?;
         standing.transaction().table_lock(found.id, kalamdb_store::TableLockMode::RowExclusive, wait).await?;
         standing.begin_statement()?;
-        let target = bind::bind_copy(name, columns, "", &prepared::BindingNames::new(standing))?;
+        let condition = copy.condition.as_deref();
+        let target = bind::bind_copy(name, columns, condition, text, &prepared::BindingNames::new(standing))?;
         let relation = match resolve::relation(&standing.catalog(), &standing.identity, &target.need)? {
             Resolved::Relation(relation) => Arc::new(relation),
             Resolved::Stale => return Err(crate::error::no_relation(&name.name)),
@@ -255,13 +326,25 @@ impl CopyIn {
             true => None,
             false => Some(program(&scalars, &[], &values)?),
         };
+        let condition = match &target.condition {
+            None => None,
+            Some((row, condition)) => {
+                let cols: Vec<_> = row.iter().map(|(_, col)| *col).collect();
+                let program = program(std::slice::from_ref(condition), &cols, &values)?;
+                Some(Condition { program, columns: row.iter().map(|(id, _)| *id).collect() })
+            }
+        };
         let default_ids = target.defaults.iter().map(|(id, _)| *id).collect();
         let chosen = target.columns;
         let column_names: Vec<String> =
             chosen.iter().filter_map(|(id, _)| table.column(*id).map(|column| column.name.to_string())).collect();
         Ok(Self {
             relation,
-            reader: CopyReader::new(options, column_names)?,
+            reader: match options.format {
+                CopyFormat::Binary => Reader::Binary(BinaryReader::new(column_names)),
+                CopyFormat::Text | CopyFormat::Csv => Reader::Text(CopyReader::new(options, column_names)?),
+            },
+            condition,
             columns: chosen,
             defaults,
             default_ids,
@@ -273,9 +356,9 @@ impl CopyIn {
         })
     }
 
-    /// Text formats only.
+    /// Whether the data come in binary form.
     pub fn is_binary(&self) -> bool {
-        false
+        matches!(self.reader, Reader::Binary(_))
     }
 
     /// How many columns come.
@@ -288,25 +371,17 @@ impl CopyIn {
     /// # Errors
     /// 22P04, 22P02 and the write's, with the line in the context.
     pub async fn data(&mut self, standing: &mut Standing, chunk: &Bytes) -> Result<()> {
-        self.reader.feed(chunk);
+        match &mut self.reader {
+            Reader::Text(reader) => reader.feed(chunk),
+            Reader::Binary(reader) => reader.feed(chunk),
+        }
         self.read(standing).await
     }
 
     async fn read(&mut self, standing: &mut Standing) -> Result<()> {
         let names = standing.names();
         let mut line = CopyRow::default();
-        while self.reader.next_row(&mut line).map_err(|error| self.at_line(error, None))? {
-            let mut row = Vec::with_capacity(self.columns.len());
-            for (at, (_, ty)) in self.columns.iter().enumerate() {
-                row.push(match line.field(at) {
-                    None => Datum::Null,
-                    Some(text) => {
-                        self.bytes += text.len();
-                        types::from_text(text, *ty, &self.style, &names)
-                            .map_err(|error| self.at_line(error, Some((at, Some(text)))))?
-                    }
-                });
-            }
+        while let Some(row) = self.next_row(&mut line, &names)? {
             self.rows.push(row);
             if self.rows.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES {
                 self.write(standing).await?;
@@ -315,8 +390,56 @@ impl CopyIn {
         Ok(())
     }
 
+    fn next_row(
+        &mut self,
+        line: &mut CopyRow,
+        names: &dyn kalamdb_sql::function::CatalogNames,
+    ) -> Result<Option<Vec<Datum>>> {
+        let mut row = Vec::with_capacity(self.columns.len());
+        match &mut self.reader {
+            Reader::Text(reader) => {
+                let more = reader.next_row(line);
+                if !more.map_err(|error| self.at_line(error, None))? {
+                    return Ok(None);
+                }
+                for (at, (_, ty)) in self.columns.iter().enumerate() {
+                    row.push(match line.field(at) {
+                        None => Datum::Null,
+                        Some(text) => {
+                            self.bytes += text.len();
+                            types::from_text(text, *ty, &self.style, names)
+                                .map_err(|error| self.at_line(error, Some((at, Some(text)))))?
+                        }
+                    });
+                }
+            }
+            Reader::Binary(reader) => {
+                let fields = reader.next_row();
+                let Some(fields) = fields.map_err(|error| self.at_line(error, None))? else { return Ok(None) };
+                for (at, ((_, ty), field)) in self.columns.iter().zip(fields).enumerate() {
+                    row.push(match field {
+                        None => Datum::Null,
+                        Some(bytes) => {
+                            self.bytes += bytes.len();
+                            types::from_binary(&bytes, *ty)
+                                .map_err(|error| self.at_line(of_field(error), Some((at, None))))?
+                        }
+                    });
+                }
+            }
+        }
+        Ok(Some(row))
+    }
+
     fn at_line(&self, error: SqlError, field: Option<(usize, Option<&str>)>) -> SqlError {
-        error.with_context(self.reader.context(&self.table_name, field))
+        let context = match &self.reader {
+            Reader::Text(reader) => Some(reader.context(&self.table_name, field)),
+            Reader::Binary(reader) => reader.context(&self.table_name, field.map(|(at, _)| at)),
+        };
+        match context {
+            Some(context) => error.with_context(context),
+            None => error,
+        }
     }
 
     async fn write(&mut self, standing: &mut Standing) -> Result<()> {
@@ -339,7 +462,14 @@ impl CopyIn {
             arrays.extend(defaults.evaluate(&none)?);
             ids.extend(&self.default_ids);
         }
-        let batch = batch_of(arrays, rows.len())?;
+        let mut batch = batch_of(arrays, rows.len())?;
+        if let Some(condition) = &self.condition {
+            let read = condition.columns.iter().filter_map(|id| ids.iter().position(|given| given == id));
+            let read = read.map(|at| batch.column(at).clone()).collect();
+            let verdict = condition.program.evaluate(&batch_of(read, rows.len())?)?;
+            let kept: Vec<usize> = (0..rows.len()).filter(|at| is_true(&verdict, *at)).collect();
+            batch = take(&batch, &kept)?;
+        }
         let relation = self.relation.clone();
         let written = write_batch(standing, &relation, &batch, &ids, &mut Arbiter::Error).await;
         self.count += written.map_err(|error| self.at_line(error, None))?.len() as u64;
@@ -351,7 +481,10 @@ impl CopyIn {
     /// # Errors
     /// As [`CopyIn::data`].
     pub async fn done(mut self, standing: &mut Standing) -> Result<String> {
-        self.reader.end();
+        match &mut self.reader {
+            Reader::Text(reader) => reader.end(),
+            Reader::Binary(reader) => reader.end(),
+        }
         self.read(standing).await?;
         self.write(standing).await?;
         super::references::settle(standing).await?;

@@ -46,7 +46,7 @@ pub(super) async fn run(
         verbose: explain.verbose,
         costs: explain.costs,
         timing: explain.analyze,
-        summary: explain.analyze,
+        summary: explain.summary,
         format: if explain.json { ExplainFormat::Json } else { ExplainFormat::Text },
     };
     let mut lines = {

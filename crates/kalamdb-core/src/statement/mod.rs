@@ -190,7 +190,7 @@ async fn carry_out(
         | Statement::Update(_)
         | Statement::With { .. }
         | Statement::Delete { .. } => guard.watch(bound(standing, prepared, values, guard)).await,
-        Statement::Copy(copy) => guard.watch(copy::run(standing, copy, guard)).await,
+        Statement::Copy(copy) => guard.watch(copy::run(standing, copy, &prepared.parsed.text, guard)).await,
         Statement::Explain(explain) => guard.watch(explain::run(standing, explain, prepared, values, guard)).await,
 
         Statement::CreateNamespace { name, if_not_exists, owner } => {

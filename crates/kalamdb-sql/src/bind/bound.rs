@@ -630,6 +630,8 @@ pub struct BoundCopy {
     pub columns: Vec<(ColumnId, PgType)>,
     /// For each other live column: its default (NULL without one), without columns of any row.
     pub defaults: Vec<(ColumnId, Scalar)>,
+    /// WHERE: the new row's columns as the condition sees them, and the condition.
+    pub condition: Option<(Vec<(ColumnId, Col)>, Scalar)>,
 }
 
 /// UPDATE: a tree that finds the rows, and expressions that are evaluated again when a row was changed meanwhile.

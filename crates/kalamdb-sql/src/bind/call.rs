@@ -330,6 +330,26 @@ impl Binder<'_> {
     }
 }
 
+/// The set calls that make these columns, or what those read, and the others.
+pub(super) fn below(
+    sets: Vec<(Vec<super::bound::Col>, SetCall)>,
+    wanted: &[super::bound::ColId],
+) -> (Vec<(Vec<super::bound::Col>, SetCall)>, Vec<(Vec<super::bound::Col>, SetCall)>) {
+    let mut wanted: HashSet<_> = wanted.iter().copied().collect();
+    loop {
+        let before = wanted.len();
+        for (cols, call) in &sets {
+            if cols.iter().any(|col| wanted.contains(&col.id)) {
+                wanted.extend(call.args.iter().flat_map(walk::columns_used).map(|col| col.id));
+            }
+        }
+        if wanted.len() == before {
+            break;
+        }
+    }
+    sets.into_iter().partition(|(cols, _)| cols.iter().any(|col| wanted.contains(&col.id)))
+}
+
 /// Set calls in the order of their dependencies: each stage reads only the ones before.
 pub(super) fn stages(sets: Vec<(Vec<super::bound::Col>, SetCall)>) -> Vec<Vec<(Vec<super::bound::Col>, SetCall)>> {
     let mut waiting = sets;

@@ -1,6 +1,6 @@
 //! WITH: queries that are bound once and stand wherever their name does; recursive ones by a work table.
 
-use super::bound::{Col, Rel, Scalar};
+use super::bound::{Col, JoinKind, Rel, Scalar, SetOp};
 use super::from::Part;
 use super::scope::{Clause, Item, ItemColumn, Level, Visible};
 use super::select::Derived;
@@ -23,7 +23,7 @@ enum State {
     /// Bound; the first use takes it as it is, others a renumbered copy.
     Bound { derived: Box<Derived>, used: bool },
     /// Being bound: the recursive term reads the last round's rows.
-    Working { work: u32, columns: Vec<ItemColumn>, uses: usize },
+    Working { work: u32, columns: Vec<ItemColumn>, uses: usize, place: Position },
     /// Being bound, in a place where it must not be used: the error.
     Barred(SqlError),
 }
@@ -112,17 +112,15 @@ impl Binder<'_> {
         rename(&mut named, name, &cte.alias.columns)?;
         self.next_work += 1;
         let work = self.next_work;
-        self.set_state(name, State::Working { work, columns: named, uses: 0 });
+        self.set_state(name, State::Working { work, columns: named, uses: 0, place: None });
         let mut step = self.arm(right)?;
-        let used = self
-            .level()
-            .ctes
-            .iter()
-            .any(|cte| cte.name == name && matches!(cte.state, State::Working { uses, .. } if uses > 0));
+        let used = self.level().ctes.iter().find_map(|cte| match &cte.state {
+            State::Working { uses, place, .. } if cte.name == name && *uses > 0 => Some(*place),
+            _ => None,
+        });
         self.levels.pop();
-        if !used {
-            return self.union(all, unresolved, step);
-        }
+        let Some(place) = used else { return self.union(all, unresolved, step) };
+        check_place(name, work, &step.rel).map_err(|error| error.at(place))?;
         self.check_step(name, &seed, &step)?;
         let types: Vec<_> = seed.columns.iter().map(|column| column.col.ty).collect();
         self.level_arm(&mut step, &types, "UNION")?;
@@ -203,8 +201,9 @@ impl Binder<'_> {
         let Some((depth, index)) = place else { return Ok(None) };
         let (rel, columns) = match &mut self.levels[depth].ctes[index].state {
             State::Barred(error) => return Err(error.clone().at(position)),
-            State::Working { work, columns, uses } => {
+            State::Working { work, columns, uses, place } => {
                 *uses += 1;
+                *place = position;
                 if *uses > 1 {
                     let message = format!("recursive reference to query \"{name}\" must not appear more than once");
                     return Err(recursion(message).at(position));
@@ -249,6 +248,44 @@ impl Binder<'_> {
         }
         (rel, columns)
     }
+}
+
+/// Whether a tree reads a work table, subqueries in expressions aside.
+fn reads_work(rel: &Rel, work: u32) -> bool {
+    let mut found = matches!(rel, Rel::WorkTable { work: read, .. } if *read == work);
+    walk::inputs(rel, &mut |input| found |= reads_work(input, work));
+    found
+}
+
+/// 42P19 where the last round's rows must not be read.
+fn check_place(name: &str, work: u32, rel: &Rel) -> Result<()> {
+    let barred = |side: &Rel, what: &str| match reads_work(side, work) {
+        true => Err(recursion(format!("recursive reference to query \"{name}\" must not appear within {what}"))),
+        false => Ok(()),
+    };
+    match rel {
+        Rel::Aggregate { input, aggregates, .. } if !aggregates.is_empty() && reads_work(input, work) => {
+            let message = "aggregate functions are not allowed in a recursive query's recursive term";
+            return Err(recursion(message));
+        }
+        Rel::Join { kind, left, right, .. } => {
+            if matches!(kind, JoinKind::Left | JoinKind::Full) {
+                barred(right, "an outer join")?;
+            }
+            if matches!(kind, JoinKind::Right | JoinKind::Full) {
+                barred(left, "an outer join")?;
+            }
+        }
+        Rel::SetOperation { op: SetOp::Except, right, .. } => barred(&right.0, "EXCEPT")?,
+        _ => {}
+    }
+    let mut result = Ok(());
+    walk::inputs(rel, &mut |input| {
+        if result.is_ok() {
+            result = check_place(name, work, input);
+        }
+    });
+    result
 }
 
 fn rename(columns: &mut [ItemColumn], name: &str, aliases: &[ast::TableAliasColumnDef]) -> Result<()> {

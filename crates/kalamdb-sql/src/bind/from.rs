@@ -17,6 +17,21 @@ pub(super) struct Part {
     pub(super) visible: Vec<Visible>,
 }
 
+/// The functions that stand in FROM without brackets (PostgreSQL's `func_expr_common_subexpr`).
+const KEYWORD_ITEMS: &[&str] = &[
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "localtime",
+    "localtimestamp",
+    "session_user",
+    "user",
+];
+
 fn shown(item: Item) -> Visible {
     Visible { item: Rc::new(item), columns: true, relation: true }
 }
@@ -139,6 +154,14 @@ impl Binder<'_> {
             && let Some(part) = self.cte_table(&relation, alias, position)?
         {
             return Ok(part);
+        }
+        if namespace.is_none()
+            && let [part] = name.0.as_slice()
+            && let Some(ident) = part.as_ident().filter(|ident| ident.quote_style.is_none())
+            && KEYWORD_ITEMS.contains(&relation.as_str())
+            && let Some(value) = self.bare_function(&ident.value, position)?
+        {
+            return self.one_row_item(&relation, value, false, alias);
         }
         let shape = self.relation(namespace.as_deref(), &relation, position)?;
         if shape.kind == RelationKind::View {
@@ -278,6 +301,11 @@ impl Binder<'_> {
             over: None,
             within_group: Vec::new(),
         };
+        if let [part] = name.0.as_slice()
+            && part.as_ident().is_some_and(|ident| parse::is_mark(ident, parse::ROWS_FROM))
+        {
+            return self.rows_from(&call, ordinality, alias);
+        }
         let (function, _) = self.function_name(&call)?;
         if function == "unnest" && args.len() > 1 {
             let exprs: Vec<Expr> = syntax::arguments(&call)?.into_iter().cloned().collect();
@@ -306,6 +334,55 @@ impl Binder<'_> {
                 self.one_row_item(&function, scalar, ordinality, alias)
             }
         }
+    }
+
+    /// `ROWS FROM (f(…), g(…))`: the functions' rows side by side.
+    fn rows_from(&mut self, call: &ast::Function, ordinality: bool, alias: Option<&ast::TableAlias>) -> Result<Part> {
+        let mut calls: Vec<(Vec<(String, Col)>, SetCall)> = Vec::new();
+        for item in syntax::arguments(call)? {
+            let position = self.position(item);
+            let Expr::Function(function) = item else {
+                return Err(SqlError::unsupported("such an item of ROWS FROM").at(position));
+            };
+            let (name, _) = self.function_name(function)?;
+            let args = syntax::arguments(function).map(|args| args.into_iter().cloned().collect::<Vec<_>>());
+            let arrays = match args {
+                // Several arrays are as many functions.
+                Ok(args) if name == "unnest" && args.len() > 1 => args,
+                _ => Vec::new(),
+            };
+            for array in &arrays {
+                let (arg, place) = self.within(Clause::From, |binder| binder.placed(array))?;
+                let chosen = self.resolve_call("unnest", vec![(arg, place)], place)?;
+                let columns = self.set_columns(chosen.function, &chosen.args, chosen.returns);
+                calls.push((columns, SetCall { function: chosen.function, args: chosen.args }));
+            }
+            if !arrays.is_empty() {
+                continue;
+            }
+            let bound = self
+                .within(Clause::From, |binder| binder.bound_arguments(function).map_err(|error| error.at(position)))?;
+            let chosen = self.resolve_call(&name, bound, position)?;
+            match chosen.function.kind {
+                Kind::Set(_) => known_columns(&chosen, position)?,
+                Kind::Scalar(_) | Kind::Session(_) => {}
+                Kind::Aggregate(_) => {
+                    let message = "aggregate functions are not allowed in functions in FROM";
+                    return Err(SqlError::new(SqlState::GROUPING_ERROR, message).at(position));
+                }
+                Kind::Window(_) => {
+                    let message = "window functions are not allowed in functions in FROM";
+                    return Err(SqlError::new(SqlState::WINDOWING_ERROR, message).at(position));
+                }
+            }
+            let columns = match chosen.function.kind {
+                Kind::Set(_) => self.set_columns(chosen.function, &chosen.args, chosen.returns),
+                _ => vec![(name.clone(), self.col(chosen.returns, true))],
+            };
+            calls.push((columns, SetCall { function: chosen.function, args: chosen.args }));
+        }
+        let name = calls.first().map_or("", |(_, call)| call.function.name);
+        self.function_item(name, calls, ordinality, alias)
     }
 
     /// `unnest(a, b, …)`: each array a column, side by side.
@@ -339,7 +416,11 @@ impl Binder<'_> {
                 // One with an OUT parameter has that name, and an alias leaves it.
                 let unnamed = unnamed && column == call.function.name;
                 keeps_name |= single && ordinality.is_none() && !unnamed && call.function.columns.is_empty();
-                let name = if unnamed { name } else { column };
+                let name = match unnamed {
+                    true if single => name,
+                    true => call.function.name,
+                    false => column,
+                };
                 item.columns.push(ItemColumn { name: name.to_owned(), col: *col, origin: None });
             }
         }
@@ -424,7 +505,10 @@ impl Binder<'_> {
             JoinConstraint::Natural => shared_names(&left.visible, &right.visible),
             JoinConstraint::On(on) => return self.join_on(left, right, kind, lateral, Some(on)),
             JoinConstraint::None => return self.join_on(left, right, kind, lateral, None),
-            JoinConstraint::UsingAlias(..) => return Err(SqlError::unsupported("JOIN … USING … AS")),
+            JoinConstraint::UsingAlias(names, alias) => {
+                let part = self.join_using(left, right, kind, lateral, using_names(names)?)?;
+                return self.named_using(part, names.len(), alias);
+            }
         };
         self.join_using(left, right, kind, lateral, names)
     }
@@ -550,6 +634,20 @@ impl Binder<'_> {
         let mut visible: Vec<Visible> =
             left_visible.into_iter().chain(right_visible).map(|v| Visible { columns: false, ..v }).collect();
         visible.push(Visible { item: Rc::new(item), columns: true, relation: false });
+        Ok(Part { rel, visible })
+    }
+
+    /// `USING (a, b) AS j`: the merged columns, which stand first, are a relation of that name too.
+    fn named_using(&mut self, part: Part, merged: usize, alias: &ast::Ident) -> Result<Part> {
+        let Part { rel, mut visible } = part;
+        let columns = visible.last().map(|v| v.item.columns.iter().take(merged).cloned().collect()).unwrap_or_default();
+        let item = Item { name: parse::fold(alias), columns, ..Item::default() };
+        let named = Visible { item: Rc::new(item), columns: false, relation: true };
+        if visible.iter().any(|v| v.relation && v.item.name == named.item.name) {
+            let message = format!("table name \"{}\" specified more than once", named.item.name);
+            return Err(SqlError::new(SqlState::DUPLICATE_ALIAS, message).at(self.ident_position(alias)));
+        }
+        visible.push(named);
         Ok(Part { rel, visible })
     }
 

@@ -6,6 +6,7 @@ use super::expr::row_items;
 use super::operator::{is_keyed, key};
 use super::target::Target;
 use super::{Binder, walk};
+use crate::parse;
 use kalamdb_commons::{Datum, Result, SqlError, SqlState, SqlType};
 use sqlparser::ast::{self, Expr};
 
@@ -15,6 +16,8 @@ pub(super) struct Groups {
     keys: Vec<Scalar>,
     /// Places in `keys`; `None` for one set of all.
     sets: Option<Vec<Vec<usize>>>,
+    /// Columns of set-returning functions that are grouped by: these are run below the grouping.
+    pub(super) made_by_sets: Vec<ColId>,
 }
 
 impl Binder<'_> {
@@ -30,6 +33,10 @@ impl Binder<'_> {
         if !modifiers.is_empty() {
             return Err(SqlError::unsupported("GROUP BY … WITH"));
         }
+        // GROUP BY DISTINCT: each set once.
+        let distinct =
+            matches!(items.first(), Some(Expr::Identifier(ident)) if parse::is_mark(ident, parse::GROUP_DISTINCT));
+        let items = if distinct { &items[1..] } else { items.as_slice() };
         if items.is_empty() {
             return Ok(None);
         }
@@ -50,6 +57,10 @@ impl Binder<'_> {
         for set in &mut sets {
             set.sort_unstable();
             set.dedup();
+        }
+        if distinct {
+            let mut seen = std::collections::HashSet::new();
+            sets.retain(|set| seen.insert(set.clone()));
         }
         groups.sets = (!simple).then_some(sets);
         Ok(Some(groups))
@@ -133,7 +144,7 @@ impl Binder<'_> {
                 return Err(SqlError::new(SqlState::GROUPING_ERROR, message).at(position));
             }
             if sets.contains(&col.id) {
-                return Err(SqlError::unsupported("GROUP BY a set-returning function").at(position));
+                groups.made_by_sets.push(col.id);
             }
         }
         if let Some(index) = groups.keys.iter().position(|key| walk::equal(key, &scalar)) {
@@ -338,9 +349,16 @@ fn integer(value: i32) -> Scalar {
 fn is_nested_set(expr: &Expr) -> bool {
     match expr {
         Expr::GroupingSets(_) | Expr::Rollup(_) | Expr::Cube(_) => true,
-        Expr::Function(call) => super::syntax::is_plain(call, "rollup") || super::syntax::is_plain(call, "cube"),
+        Expr::Function(call) => {
+            super::syntax::is_plain(call, "rollup") || super::syntax::is_plain(call, "cube") || is_sets(call)
+        }
         _ => false,
     }
+}
+
+/// GROUPING SETS inside of GROUPING SETS.
+fn is_sets(call: &ast::Function) -> bool {
+    matches!(call.name.0.as_slice(), [part] if part.as_ident().is_some_and(|name| parse::is_mark(name, parse::GROUPING_SETS)))
 }
 
 /// ROLLUP and CUBE inside GROUPING SETS come from the parser as calls.
@@ -354,5 +372,9 @@ fn as_set(expr: &Expr) -> Expr {
             None => vec![arg.clone()],
         })
         .collect();
-    if super::syntax::is_plain(call, "rollup") { Expr::Rollup(parts) } else { Expr::Cube(parts) }
+    match () {
+        () if is_sets(call) => Expr::GroupingSets(parts),
+        () if super::syntax::is_plain(call, "rollup") => Expr::Rollup(parts),
+        () => Expr::Cube(parts),
+    }
 }

@@ -114,7 +114,7 @@ impl Binder<'_> {
         Ok(columns)
     }
 
-    pub(super) fn copy(mut self, name: &Name, columns: &[String]) -> Result<BoundCopy> {
+    pub(super) fn copy(mut self, name: &Name, columns: &[String], condition: Option<&Expr>) -> Result<BoundCopy> {
         let shape = self.relation(name.namespace.as_deref(), &name.name, name.position)?;
         refuse_system(&shape)?;
         let names: Vec<_> = columns.iter().map(|column| (column.clone(), None)).collect();
@@ -128,8 +128,31 @@ impl Binder<'_> {
         }
         self.needs[need.0].columns = targets.iter().map(|column| column.id).collect();
         let columns = targets.iter().map(|column| (column.id, column.ty)).collect();
+        let condition = match condition {
+            None => None,
+            Some(condition) => {
+                let (item, row) = self.row_item(&shape, need);
+                self.levels.push(Level::new(Clause::CopyWhere));
+                self.enter(vec![Visible { item: Rc::new(item), columns: true, relation: true }]);
+                let (scalar, position) = self.placed(condition)?;
+                let scalar = self.boolean(scalar, "WHERE", position)?;
+                self.levels.pop();
+                self.no_parameters()?;
+                if walk::has_subquery(&scalar) {
+                    let message = "cannot use subquery in COPY FROM WHERE condition";
+                    return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message).at(position));
+                }
+                let used = walk::columns_used(&scalar);
+                let row: Vec<_> = row.into_iter().filter(|(_, col)| used.iter().any(|u| u.id == col.id)).collect();
+                if row.iter().any(|(id, _)| id.is_system() || *id == ColumnId::ROW_KEY) {
+                    let message = "system columns are not supported in COPY FROM WHERE conditions";
+                    return Err(SqlError::new(SqlState::INVALID_COLUMN_REFERENCE, message).at(position));
+                }
+                Some((row, scalar))
+            }
+        };
         let need = self.needs.remove(need.0);
-        Ok(BoundCopy { need, columns, defaults })
+        Ok(BoundCopy { need, columns, defaults, condition })
     }
 
     pub(super) fn insert(&mut self, insert: &ast::Insert) -> Result<(BoundKind, Vec<Output>)> {

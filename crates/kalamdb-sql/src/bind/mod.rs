@@ -203,8 +203,14 @@ pub fn bind_constants(
 ///
 /// # Errors
 /// 42P01, 42703, 42701.
-pub fn bind_copy(name: &Name, columns: &[String], text: &str, names: &dyn Names) -> Result<BoundCopy> {
-    Binder::new(text, &[], names).copy(name, columns)
+pub fn bind_copy(
+    name: &Name,
+    columns: &[String],
+    condition: Option<&ast::Expr>,
+    text: &str,
+    names: &dyn Names,
+) -> Result<BoundCopy> {
+    Binder::new(text, &[], names).copy(name, columns, condition)
 }
 
 /// A place in the statement's text: characters from 1.

@@ -1,13 +1,15 @@
 //! SELECT and VALUES: clauses in PostgreSQL's order of analysis, nodes in its order of execution.
 
 use super::aggregate::{sort_key, unequal};
-use super::bound::{Col, Rel, Scalar};
+use super::bound::{Col, ColId, CompareOp, Frame, FrameBound, FrameUnits, Rel, Scalar, SortKey, WindowCall};
 use super::lock::not_with;
 use super::scope::{Clause, Item, ItemColumn, Level};
-use super::target::{Target, reference};
+use super::target::{OrderKey, Target, reference};
 use super::{Binder, Position, call, literal, walk};
-use kalamdb_commons::{Result, SqlError, SqlState};
+use crate::function::{self, Kind};
+use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType};
 use sqlparser::ast::{self, Expr, Query, SetExpr};
+use std::collections::HashSet;
 use std::rc::Rc;
 
 /// A bound query: its tree and its columns.
@@ -184,14 +186,14 @@ impl Binder<'_> {
         }
         let limit = self.limit(query)?;
         self.levels.pop();
+        let keys: Vec<SortKey> = keys
+            .iter()
+            .map(|k| sort_key(targets[k.target].scalar.clone(), &k.options).map_err(|e| e.at(k.position)))
+            .collect::<Result<_>>()?;
         if !keys.is_empty() {
-            let keys = keys
-                .iter()
-                .map(|k| sort_key(targets[k.target].scalar.clone(), &k.options).map_err(|e| e.at(k.position)))
-                .collect::<Result<_>>()?;
-            rel = Rel::Sort { input: Box::new(rel), keys };
+            rel = Rel::Sort { input: Box::new(rel), keys: keys.clone() };
         }
-        Ok(Derived { rel: limited(rel, limit), columns })
+        Ok(Derived { rel: self.limited(rel, limit, query, &keys)?, columns })
     }
 
     fn select(&mut self, select: &ast::Select, query: &Query, resolve: bool) -> Result<Derived> {
@@ -239,6 +241,15 @@ impl Binder<'_> {
         let grouped =
             grouping.is_some() || having.is_some() || !level.aggregates.is_empty() || !level.groupings.is_empty();
         self.refuse_locks(query, select, grouped, distinct || on.is_some())?;
+        let below = grouping.as_ref().map(|groups| groups.made_by_sets.clone()).unwrap_or_default();
+        if !below.is_empty() {
+            let sets = std::mem::take(&mut self.level().sets);
+            let (below, above) = call::below(sets, &below);
+            self.level().sets = above;
+            for calls in call::stages(below) {
+                rel = Rel::ProjectSet { input: Box::new(rel), calls, ordinality: None };
+            }
+        }
         if grouped {
             rel = self.aggregate_node(rel, grouping.unwrap_or_default(), &mut targets, having.as_mut())?;
         }
@@ -249,7 +260,21 @@ impl Binder<'_> {
         if !windows.is_empty() {
             rel = Rel::Window { input: Box::new(rel), calls: windows };
         }
-        for calls in call::stages(std::mem::take(&mut self.level().sets)) {
+        let sets = std::mem::take(&mut self.level().sets);
+        // As in PostgreSQL: what nothing is ordered by is made of the rows in their order.
+        let made: HashSet<ColId> = sets.iter().flat_map(|(cols, _)| cols.iter().map(|col| col.id)).collect();
+        let reads_sets =
+            |key: &OrderKey| walk::columns_used(&targets[key.target].scalar).iter().any(|col| made.contains(&col.id));
+        let sorts_first =
+            !sets.is_empty() && !order.is_empty() && !distinct && on.is_none() && !order.iter().any(reads_sets);
+        if sorts_first {
+            let keys = order
+                .iter()
+                .map(|k| sort_key(targets[k.target].scalar.clone(), &k.options).map_err(|e| e.at(k.position)))
+                .collect::<Result<_>>()?;
+            rel = Rel::Sort { input: Box::new(rel), keys };
+        }
+        for calls in call::stages(sets) {
             rel = Rel::ProjectSet { input: Box::new(rel), calls, ordinality: None };
         }
         let (extended, mut cols) = self.extend(rel, &targets);
@@ -259,9 +284,13 @@ impl Binder<'_> {
             rel = distinct;
             cols = made;
         }
-        rel = self.sorted(rel, &order, &cols, on)?;
+        if !sorts_first {
+            rel = self.sorted(rel, &order, &cols, on)?;
+        }
+        let ties = order.iter().map(|key| (cols[key.target], key.options.clone()));
+        let ties = ties.map(|(col, options)| sort_key(Scalar::Column(col), &options)).collect::<Result<Vec<_>>>()?;
         rel = self.lock_rows(rel, query)?;
-        rel = limited(rel, limit);
+        rel = self.limited(rel, limit, query, &ties)?;
         self.levels.pop();
         let columns: Vec<ItemColumn> = targets
             .into_iter()
@@ -288,8 +317,16 @@ impl Binder<'_> {
             Some(_) => return Err(SqlError::unsupported("such a LIMIT clause")),
         }
         if let Some(fetch) = &query.fetch {
-            if fetch.with_ties || fetch.percent {
-                return Err(SqlError::unsupported("FETCH FIRST … WITH TIES"));
+            if fetch.percent {
+                return Err(SqlError::unsupported("FETCH FIRST … PERCENT"));
+            }
+            if fetch.with_ties && query.order_by.is_none() {
+                let message = "WITH TIES cannot be specified without ORDER BY clause";
+                return Err(SqlError::new(SqlState::SYNTAX_ERROR, message));
+            }
+            if fetch.with_ties && query.locks.iter().any(|lock| lock.nonblock == Some(ast::NonBlock::SkipLocked)) {
+                let message = "SKIP LOCKED and WITH TIES options cannot be used together";
+                return Err(SqlError::new(SqlState::SYNTAX_ERROR, message));
             }
             count = Some(match &fetch.quantity {
                 Some(quantity) => self.limit_value(quantity, Clause::Limit)?,
@@ -297,6 +334,73 @@ impl Binder<'_> {
             });
         }
         Ok((count, offset))
+    }
+
+    /// LIMIT and OFFSET over rows that come in the order of these keys.
+    fn limited(
+        &mut self,
+        rel: Rel,
+        (count, offset): (Option<Scalar>, Option<Scalar>),
+        query: &Query,
+        keys: &[SortKey],
+    ) -> Result<Rel> {
+        let with_ties = query.fetch.as_ref().is_some_and(|fetch| fetch.with_ties);
+        match count {
+            Some(count) if with_ties => self.with_ties(rel, count, offset, keys),
+            None if offset.is_none() => Ok(rel),
+            count => Ok(Rel::Limit { input: Box::new(rel), offset, count }),
+        }
+    }
+
+    /// WITH TIES: beside the counted rows those that are equal to the last of them. Their rank says so.
+    fn with_ties(&mut self, rel: Rel, count: Scalar, offset: Option<Scalar>, keys: &[SortKey]) -> Result<Rel> {
+        let state = SqlState::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE;
+        match &count {
+            Scalar::Const(Datum::Null, _) => {
+                let message = "row count cannot be null in FETCH FIRST ... WITH TIES clause";
+                return Err(SqlError::new(state, message));
+            }
+            Scalar::Const(Datum::Int8(count), _) if *count < 0 => {
+                return Err(SqlError::new(state, "LIMIT must not be negative"));
+            }
+            _ => {}
+        }
+        let bigint = PgType::from(SqlType::Int8);
+        let mut calls = Vec::new();
+        for name in ["rank", "row_number"] {
+            let function =
+                function::by_name(name).iter().copied().find(|function| matches!(function.kind, Kind::Window(_)));
+            let function = function.ok_or_else(|| SqlError::internal("no ranking function"))?;
+            let frame =
+                Frame { units: FrameUnits::Range, start: FrameBound::UnboundedPreceding, end: FrameBound::CurrentRow };
+            let call = WindowCall {
+                function,
+                args: Vec::new(),
+                filter: None,
+                partition_by: Vec::new(),
+                order_by: keys.to_vec(),
+                frame,
+                ty: bigint,
+            };
+            calls.push((self.col(bigint, false), call));
+        }
+        let (rank, number) = (Scalar::Column(calls[0].0), Scalar::Column(calls[1].0));
+        let window = Rel::Window { input: Box::new(rel), calls };
+        let zero = literal::bigint(0);
+        let compare =
+            |op, left: &Scalar, right: &Scalar| Scalar::Compare(op, Box::new(left.clone()), Box::new(right.clone()));
+        let mut tests = vec![compare(CompareOp::Gt, &count, &zero)];
+        let last = match offset {
+            None => count,
+            Some(offset) => {
+                let offset = Scalar::Coalesce(vec![offset, zero], bigint);
+                tests.push(compare(CompareOp::Gt, &number, &offset));
+                self.binary("+", count, offset, None)?
+            }
+        };
+        tests.push(compare(CompareOp::Le, &rank, &last));
+        let kept = Rel::Filter { input: Box::new(window), predicate: Scalar::And(tests) };
+        Ok(Rel::Sort { input: Box::new(kept), keys: keys.to_vec() })
     }
 
     fn limit_value(&mut self, expr: &Expr, clause: Clause) -> Result<Scalar> {
@@ -308,13 +412,6 @@ impl Binder<'_> {
         }
         self.to_bigint(scalar, clause.name(), position)
     }
-}
-
-fn limited(rel: Rel, (count, offset): (Option<Scalar>, Option<Scalar>)) -> Rel {
-    if count.is_none() && offset.is_none() {
-        return rel;
-    }
-    Rel::Limit { input: Box::new(rel), offset, count }
 }
 
 /// The query's columns only.

@@ -66,6 +66,20 @@ impl Binder<'_> {
     /// The arguments of a call; `t.*` is a whole row.
     pub(super) fn bound_arguments(&mut self, call: &ast::Function) -> Result<Vec<(Scalar, Position)>> {
         let FunctionArguments::List(list) = &call.args else { return Ok(Vec::new()) };
+        if let Some((FunctionArg::ExprNamed { name: Expr::Identifier(name), arg, .. }, others)) = list.args.split_last()
+            && parse::is_mark(name, parse::VARIADIC)
+        {
+            let mut args = Vec::with_capacity(list.args.len());
+            for other in others {
+                match other {
+                    FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => args.push(self.placed(expr)?),
+                    _ => return Err(SqlError::unsupported("such an argument")),
+                }
+            }
+            let FunctionArgExpr::Expr(array) = arg else { return Err(SqlError::unsupported("such an argument")) };
+            args.extend(self.spread(array)?);
+            return Ok(args);
+        }
         let whole = |arg: &FunctionArg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(_)));
         if !list.args.iter().any(whole) {
             return arguments(call)?.into_iter().map(|arg| self.placed(arg)).collect();
@@ -80,6 +94,24 @@ impl Binder<'_> {
                 _ => Err(SqlError::unsupported("such an argument")),
             })
             .collect()
+    }
+
+    /// The items of a VARIADIC argument: an array that is written out.
+    fn spread(&mut self, array: &Expr) -> Result<Vec<(Scalar, Position)>> {
+        let (array, position) = self.placed(array)?;
+        if !array.ty().ty.is_array() {
+            let message = "VARIADIC argument must be an array";
+            return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, message).at(position));
+        }
+        match array {
+            Scalar::Array(items, _) => Ok(items.into_iter().map(|item| (item, position)).collect()),
+            Scalar::Const(Datum::Array(array), ty) => {
+                let element = ty.ty.element().unwrap_or(array.element);
+                let items = array.items.into_iter().map(|item| (Scalar::Const(item, element.into()), position));
+                Ok(items.collect())
+            }
+            _ => Err(SqlError::unsupported("VARIADIC with an array that is not written out").at(position)),
+        }
     }
 
     /// A call of a function by name, in whatever shape.

@@ -221,8 +221,8 @@ pub trait Surroundings: Send + Sync + std::fmt::Debug {
     fn style(&self) -> &crate::types::Style;
     /// `current_setting`; `None` for an unknown name.
     fn setting(&self, name: &str) -> Option<String>;
-    /// `set_config`; the value in force afterwards.
-    fn set_setting(&self, name: &str, value: &str, local: bool) -> Result<String>;
+    /// `set_config`, with no value for the default; what SHOW says afterwards.
+    fn set_setting(&self, name: &str, value: Option<&str>, local: bool) -> Result<String>;
     /// The effective user.
     fn current_user(&self) -> UserId;
     /// The start of the transaction and of the statement, microseconds since 1970 UTC.

@@ -23,7 +23,7 @@ impl Surroundings for Nowhere {
     fn setting(&self, _: &str) -> Option<String> {
         None
     }
-    fn set_setting(&self, _: &str, _: &str, _: bool) -> Result<String> {
+    fn set_setting(&self, _: &str, _: Option<&str>, _: bool) -> Result<String> {
         no_session()
     }
     fn current_user(&self) -> UserId {

@@ -286,7 +286,7 @@ fn set_config(args: &[ArrayRef], call: &Call<'_>) -> Result<ArrayRef> {
             return fail(SqlState::NULL_VALUE_NOT_ALLOWED, "SET requires parameter name");
         };
         let local = row[2] == Datum::Bool(true);
-        call.around.set_setting(name, row[1].as_str().unwrap_or_default(), local).map(Datum::text)
+        call.around.set_setting(name, row[1].as_str(), local).map(Datum::text)
     })
 }
 

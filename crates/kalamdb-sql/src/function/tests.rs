@@ -26,8 +26,8 @@ impl Surroundings for Around {
     fn setting(&self, _: &str) -> Option<String> {
         None
     }
-    fn set_setting(&self, _: &str, value: &str, _: bool) -> Result<String> {
-        Ok(value.to_owned())
+    fn set_setting(&self, _: &str, value: Option<&str>, _: bool) -> Result<String> {
+        Ok(value.unwrap_or_default().to_owned())
     }
     fn current_user(&self) -> UserId {
         UserId(10)

@@ -1,8 +1,8 @@
 //! COPY, with today's options in brackets and those of PostgreSQL 8 and before.
 
 use super::cursor::Cursor;
-use super::query::{select, switch};
-use super::{Fault, Read, unsupported};
+use super::query::{change, query, select, switch};
+use super::{Read, unsupported};
 use crate::statement::{Copy, CopyDirection, CopyFormat, CopyHeader, CopyOptions, CopySubject, Statement};
 use kalamdb_commons::{SqlError, SqlState};
 use sqlparser::tokenizer::Token;
@@ -23,17 +23,25 @@ pub(super) fn copy(cursor: &mut Cursor<'_>) -> Read<Statement> {
     }
     cursor.accept("WITH");
     if cursor.peek() == Some(&Token::LParen) {
-        cursor.parenthesised(|cursor| option(cursor, &mut options))?;
+        let mut given = Vec::new();
+        cursor.parenthesised(|cursor| option(cursor, &mut options, &mut given))?;
     } else {
         while !cursor.is_done() && !cursor.is("WHERE") {
             old_option(cursor, &mut options)?;
         }
     }
-    if cursor.accept("WHERE") {
-        return unsupported("COPY … WHERE");
+    let mut condition = None;
+    if cursor.is("WHERE") {
+        let position = cursor.position();
+        cursor.at += 1;
+        if direction == CopyDirection::Out {
+            let message = "WHERE clause not allowed with COPY TO";
+            return Err(SqlError::new(SqlState::SYNTAX_ERROR, message).at(position).into());
+        }
+        condition = Some(Box::new(cursor.expression()?));
     }
     check(&options, direction)?;
-    cursor.end(Statement::Copy(Box::new(Copy { subject, direction, options })))
+    cursor.end(Statement::Copy(Box::new(Copy { subject, direction, options, condition })))
 }
 
 fn subject(cursor: &mut Cursor<'_>) -> Read<CopySubject> {
@@ -47,15 +55,25 @@ fn subject(cursor: &mut Cursor<'_>) -> Read<CopySubject> {
     let live = cursor.is_at(1, "LIVE");
     let mut inner = cursor.part(cursor.at + 1 + usize::from(live), close);
     let text = inner.text(0, inner.lexemes.len()).to_owned();
-    if let Some(what) = ["INSERT", "UPDATE", "DELETE"].iter().find(|word| inner.is(word)) {
-        return unsupported(format!("COPY ({what} …)"));
+    if ["INSERT", "UPDATE", "DELETE"].iter().any(|word| inner.is(word)) {
+        let change = change(&mut inner)?;
+        cursor.at = close + 1;
+        return Ok(CopySubject::Change(Box::new(change), text));
     }
     if cursor.is_at(1, "SUBSCRIBE") {
         return unsupported("COPY (SUBSCRIBE …)");
     }
-    let query = select(&mut inner)?;
+    if live {
+        let query = select(&mut inner)?;
+        cursor.at = close + 1;
+        return Ok(CopySubject::Live(query, text));
+    }
+    let subject = match query(&mut inner)? {
+        Statement::Query(query) => CopySubject::Query(query, text),
+        change => CopySubject::Change(Box::new(change), text),
+    };
     cursor.at = close + 1;
-    Ok(if live { CopySubject::Live(query, text) } else { CopySubject::Query(query, text) })
+    Ok(subject)
 }
 
 fn direction(cursor: &mut Cursor<'_>, is_query: bool) -> Read<CopyDirection> {
@@ -73,14 +91,14 @@ fn direction(cursor: &mut Cursor<'_>, is_query: bool) -> Read<CopyDirection> {
     Err(cursor.unexpected())
 }
 
-fn not_recognized(name: &str) -> Fault {
-    Fault::Error(SqlError::new(SqlState::SYNTAX_ERROR, format!("option \"{name}\" not recognized")))
-}
-
 /// One option of `WITH ( … )`.
-fn option(cursor: &mut Cursor<'_>, options: &mut CopyOptions) -> Read<()> {
+fn option(cursor: &mut Cursor<'_>, options: &mut CopyOptions, given: &mut Vec<String>) -> Read<()> {
     let before = cursor.clone();
     let name = cursor.label()?;
+    if given.contains(&name) {
+        return Err(before.error(SqlState::SYNTAX_ERROR, "conflicting or redundant options"));
+    }
+    given.push(name.clone());
     match name.as_str() {
         "format" => {
             let format = cursor.string().or_else(|_| cursor.label())?;
@@ -114,7 +132,7 @@ fn option(cursor: &mut Cursor<'_>, options: &mut CopyOptions) -> Read<()> {
         "force_not_null" => options.force_not_null = cursor.parenthesised(Cursor::ident)?,
         "force_null" => options.force_null = cursor.parenthesised(Cursor::ident)?,
         "encoding" => encoding(&value(cursor)?)?,
-        _ => return Err(not_recognized(&name)),
+        _ => return Err(before.error(SqlState::SYNTAX_ERROR, format!("option \"{name}\" not recognized"))),
     }
     Ok(())
 }
@@ -229,6 +247,9 @@ fn check(options: &CopyOptions, direction: CopyDirection) -> Read<()> {
         }
         Some(null) if null.as_bytes().contains(&delimiter) => {
             refuse("COPY delimiter must not appear in the NULL specification")
+        }
+        Some(null) if csv && null.as_bytes().contains(&options.quote.unwrap_or(b'"')) => {
+            refuse("CSV quote character must not appear in the NULL specification")
         }
         _ => Ok(()),
     }

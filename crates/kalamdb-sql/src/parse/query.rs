@@ -4,6 +4,7 @@ use super::cursor::Cursor;
 use super::token::Lexeme;
 use super::{Fault, Read, unsupported};
 use crate::statement::{Explain, Statement};
+use kalamdb_commons::{SqlError, SqlState};
 use sqlparser::ast::{self, SetExpr};
 use sqlparser::tokenizer::Token;
 
@@ -292,6 +293,12 @@ pub(super) fn explain(cursor: &mut Cursor<'_>) -> Read<Statement> {
     let mut options = Options { costs: true, ..Options::default() };
     if cursor.peek() == Some(&Token::LParen) && !is_query_ahead(cursor) {
         cursor.parenthesised(|cursor| options.read(cursor))?;
+        for (asked, name) in [(options.wal, "WAL"), (options.timing == Some(true), "TIMING")] {
+            if asked && !options.analyze {
+                let message = format!("EXPLAIN option {name} requires ANALYZE");
+                return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message).into());
+            }
+        }
     } else {
         options.analyze = cursor.accept("ANALYZE") || cursor.accept("ANALYSE");
         options.verbose = cursor.accept("VERBOSE");
@@ -306,8 +313,9 @@ pub(super) fn explain(cursor: &mut Cursor<'_>) -> Read<Statement> {
         () if explainable => super::read(inner)?,
         () => return Err(inner.unexpected()),
     };
-    let Options { analyze, verbose, json, costs } = options;
-    Ok(Statement::Explain(Box::new(Explain { statement, text, analyze, verbose, json, costs, live })))
+    let Options { analyze, verbose, json, costs, .. } = options;
+    let summary = options.summary.unwrap_or(analyze);
+    Ok(Statement::Explain(Box::new(Explain { statement, text, analyze, verbose, json, costs, summary, live })))
 }
 
 fn is_query_ahead(cursor: &Cursor<'_>) -> bool {
@@ -322,6 +330,9 @@ struct Options {
     verbose: bool,
     json: bool,
     costs: bool,
+    wal: bool,
+    timing: Option<bool>,
+    summary: Option<bool>,
 }
 
 impl Options {
@@ -332,7 +343,11 @@ impl Options {
             "analyze" | "analyse" => self.analyze = switch(cursor)?,
             "verbose" => self.verbose = switch(cursor)?,
             "costs" => self.costs = switch(cursor)?,
-            "buffers" | "settings" | "timing" | "summary" | "wal" => {
+            "wal" => self.wal = switch(cursor)?,
+            "timing" => self.timing = Some(switch(cursor)?),
+            "summary" => self.summary = Some(switch(cursor)?),
+            // There are no shared buffers to count, and no setting that changes a plan.
+            "buffers" | "settings" => {
                 switch(cursor)?;
             }
             "format" => {
@@ -358,7 +373,8 @@ impl Options {
 
 /// An option's boolean: nothing is true.
 pub(super) fn switch(cursor: &mut Cursor<'_>) -> Read<bool> {
-    let before = cursor.clone();
+    let name = cursor.at.checked_sub(1).and_then(|at| cursor.lexemes.get(at));
+    let name = name.map(|lexeme| cursor.sql[lexeme.start..lexeme.end].to_ascii_lowercase()).unwrap_or_default();
     if matches!(cursor.peek(), None | Some(Token::Comma | Token::RParen)) {
         return Ok(true);
     }
@@ -370,10 +386,8 @@ pub(super) fn switch(cursor: &mut Cursor<'_>) -> Read<bool> {
         "true" | "on" | "1" => Ok(true),
         "false" | "off" | "0" => Ok(false),
         _ => {
-            let message = "option requires a Boolean value";
-            Err(Fault::Error(
-                kalamdb_commons::SqlError::new(kalamdb_commons::SqlState::SYNTAX_ERROR, message).at(before.position()),
-            ))
+            let message = format!("{name} requires a Boolean value");
+            Err(Fault::Error(SqlError::new(SqlState::SYNTAX_ERROR, message)))
         }
     }
 }

@@ -4,7 +4,7 @@ use super::cursor::Cursor;
 use super::query::select;
 use super::{Fault, Read, unsupported};
 use crate::statement::{Declare, Discard, FetchDirection, IsolationLevel, ShowObjects, Statement, TransactionModes};
-use kalamdb_commons::{SqlError, SqlState};
+use kalamdb_commons::{Datum, SqlError, SqlState, SqlType};
 use sqlparser::tokenizer::Token;
 
 /// BEGIN, START TRANSACTION, COMMIT, END, ROLLBACK, ABORT, SAVEPOINT, RELEASE.
@@ -161,11 +161,26 @@ fn time_zone(cursor: &mut Cursor<'_>) -> Read<String> {
     if !cursor.accept("INTERVAL") {
         return setting_value(cursor);
     }
-    let hours = cursor.string()?;
+    let text = cursor.string()?;
     if cursor.accept("HOUR") && cursor.accept("TO") {
         cursor.expect("MINUTE")?;
     }
-    Ok(hours)
+    // Hours east of Greenwich, where a zone's text of that form would count them west.
+    let style = crate::types::Style::default();
+    let interval = crate::types::from_text(&text, SqlType::Interval.into(), &style, &crate::function::Nowhere)?;
+    match interval {
+        Datum::Interval(interval) if interval.months == 0 && interval.days == 0 => {
+            Ok((interval.us as f64 / 3_600_000_000.0).to_string())
+        }
+        Datum::Interval(interval) => {
+            let what = if interval.months != 0 { "months" } else { "days" };
+            let message = format!("invalid value for parameter \"TimeZone\": \"{text}\"");
+            let detail = format!("Cannot specify {what} in time zone interval.");
+            let error = SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message).with_detail(detail);
+            Err(Fault::Error(error))
+        }
+        _ => Err(cursor.unexpected()),
+    }
 }
 
 /// A setting's name, which may have dots, in lower case; the names of several words are PostgreSQL's (SHOW, RESET).

@@ -71,6 +71,7 @@ fn tree(statement: &Statement) -> String {
             let subject = match &copy.subject {
                 CopySubject::Table { name, columns } => format!("{name:?} {columns:?}"),
                 CopySubject::Query(query, _) => format!("({query})"),
+                CopySubject::Change(change, _) => format!("({})", tree(change)),
                 CopySubject::Live(query, _) => format!("(LIVE {query})"),
             };
             format!("Copy {subject} {:?} {:?}", copy.direction, copy.options)

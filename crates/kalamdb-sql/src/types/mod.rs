@@ -4,6 +4,7 @@ mod array;
 mod binary;
 mod bytea;
 pub mod copy;
+pub mod copy_binary;
 pub mod datetime;
 mod decimal;
 mod digits;

@@ -99,7 +99,7 @@ fn node_lines(node: &Node, indent: usize, options: &ExplainOptions, lines: &mut 
         line += &format!("  (cost=0.00..0.00 rows={} width=0)", node.estimated.unwrap_or(0));
     }
     if let Some(actual) = node.actual {
-        line += &format!("{}(actual rows={actual} loops=1)", if options.costs { " " } else { "  " });
+        line += &format!(" (actual rows={actual} loops=1)");
     }
     lines.push(line);
     indent += 1;
