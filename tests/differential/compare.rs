@@ -61,10 +61,14 @@ pub fn prepared(ours: &Result<Vec<Column>, Answer>, theirs: &Result<Vec<Column>,
     }
 }
 
+/// The state of a statement that ran out of its time, which says something about the machine alone.
+const QUERY_CANCELED: &str = "57014";
+
 /// What the answers to one row of arguments differ in.
 pub fn answered(ours: &Answer, theirs: &Answer) -> Option<Kind> {
     match (ours, theirs) {
         (Answer::Lost, _) => Some(Kind::Lost),
+        (Answer::Failed(state, _), _) | (_, Answer::Failed(state, _)) if state == QUERY_CANCELED => None,
         (Answer::Failed(state, message), Answer::Failed(state_there, message_there)) => {
             if state != state_there {
                 Some(Kind::State)

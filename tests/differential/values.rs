@@ -692,6 +692,7 @@ pub fn words(function: &str, place: usize) -> &'static [&'static str] {
         ],
         // What is longer only costs time.
         ("lpad" | "rpad" | "repeat" | "bpchar", 2) => &["0", "1", "2", "5", "17", "-1", "2147483647", "-2147483648"],
+        ("format", 2) => &["10", "-5", "0", "2.5", "3"],
         ("encode" | "decode", 2) => &["hex", "base64", "escape", "HEX", "Base64", "rot13", ""],
         ("decode", 1) => &[
             "", "61", "6", "zz", "YWJj", "YW Jj", "YWI=", "YQ==", "YQ", "YQ=", "====", "\\101", "\\\\", "\\4", "abc\\",
