@@ -1,6 +1,6 @@
 //! Constraints as pg_catalog and information_schema tell them.
 
-use super::index::{self, is_bracketed};
+use super::index;
 use super::relational::{namespace_name, quoted};
 use super::{Facts, Rows, cells, list};
 use crate::settings::DATABASE_NAME;
@@ -36,9 +36,8 @@ fn column_list(table: &TableDef, columns: &[ColumnId]) -> String {
 
 fn check_definition(check: &CheckDef, pretty: bool) -> String {
     let text = check.expression.as_str();
-    let mut out = match pretty && is_bracketed(text) {
-        // The pretty form leaves out the brackets that an operator's expression has itself.
-        true => format!("CHECK {text}"),
+    let mut out = match pretty {
+        true => format!("CHECK ({})", kalamdb_sql::bind::pretty(text)),
         false => format!("CHECK ({text})"),
     };
     if check.no_inherit {

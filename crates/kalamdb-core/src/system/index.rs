@@ -38,8 +38,7 @@ pub fn shown_key(table: &TableDef, what: &IndexKeyPart, pretty: bool) -> String 
     match what {
         IndexKeyPart::Column(id) => shown_column(table, *id),
         IndexKeyPart::Expression { text, .. } if is_call(text) => text.clone(),
-        // The pretty form leaves out the brackets that an operator's expression has itself.
-        IndexKeyPart::Expression { text, .. } if pretty && is_bracketed(text) => text.clone(),
+        IndexKeyPart::Expression { text, .. } if pretty => format!("({})", kalamdb_sql::bind::pretty(text)),
         IndexKeyPart::Expression { text, .. } => format!("({text})"),
     }
 }
@@ -77,11 +76,6 @@ fn is_call(text: &str) -> bool {
         name.chars().all(plain)
     };
     name.is_some_and(is_name) && closing(text) == Some(text.len() - 1)
-}
-
-/// Whether brackets around a printed expression are its own.
-pub fn is_bracketed(text: &str) -> bool {
-    text.starts_with('(') && closing(text) == Some(text.len() - 1)
 }
 
 /// The names of an index's columns (`pg_attribute.attname`), those of INCLUDE behind the keys'.
@@ -154,7 +148,10 @@ pub fn definition(
         out.push_str(&format!(" WITH ({})", options.join(", ")));
     }
     if let Some(predicate) = &index.predicate {
-        out.push_str(&format!(" WHERE {predicate}"));
+        match pretty {
+            true => out.push_str(&format!(" WHERE {}", kalamdb_sql::bind::pretty(predicate))),
+            false => out.push_str(&format!(" WHERE {predicate}")),
+        }
     }
     Some(out)
 }

@@ -19,6 +19,7 @@ mod operator;
 mod output_name;
 mod param;
 mod print;
+mod pretty;
 mod prune;
 mod record;
 mod scope;
@@ -37,6 +38,7 @@ pub mod walk;
 mod window;
 
 pub use deparse::Purpose;
+pub use pretty::pretty;
 pub use stored::{
     RowExpression, assigned, bind_row, canonical_conjuncts, canonical_default, canonical_row, expression_name,
 };

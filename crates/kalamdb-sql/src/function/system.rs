@@ -44,7 +44,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(266 "nameconcatoid" (name: Name, id: Oid) -> Name { Ok(format!("{name}_{id}")) }),
 
     f!(1716 stable "pg_get_expr" (expression: PgNodeTree, _relation: Oid) -> Text { Ok(expression) }),
-    f!(2509 stable "pg_get_expr" (expression: PgNodeTree, _relation: Oid, _pretty: Bool) -> Text { Ok(expression) }),
+    f!(2509 stable "pg_get_expr" (expression: PgNodeTree, _relation: Oid, pretty: Bool) -> Text { Ok(if pretty { crate::bind::pretty(expression) } else { expression.to_string() }) }),
     f!(call; 1643 stable "pg_get_indexdef" (id: Oid) -> Text { Ok(call.around.catalog().index_definition(id, 0, false)) }),
     f!(call; 2507 stable "pg_get_indexdef" (id: Oid, column: Int4, pretty: Bool) -> Text { Ok(call.around.catalog().index_definition(id, column, pretty)) }),
     f!(call; 1387 stable "pg_get_constraintdef" (id: Oid) -> Text { Ok(call.around.catalog().constraint_definition(id, false)) }),
