@@ -57,3 +57,16 @@ fn sums_survive() {
     server.run();
     assert_eq!(sums(&server), before);
 }
+
+/// With its foreign keys pgbench's tables hold together as before, and nothing is refused.
+#[test]
+fn foreign_keys() {
+    let server = Server::start();
+    done(pgbench(&server).args(["-i", "-s", "1", "-q", "--foreign-keys"]));
+    let keys = "SELECT count(*) FROM pg_constraint WHERE contype = 'f'";
+    assert_eq!(psql(&server, "root", ROOT_PASSWORD, keys).trim(), "5");
+    let said = done(pgbench(&server).args(["-n", "-M", "prepared", "-c", "8", "-j", "2", "-t", "50"]));
+    assert!(said.contains("number of failed transactions: 0"), "{said}");
+    let sums = sums(&server);
+    assert!(sums.iter().all(|sum| *sum == sums[0]), "{sums:?}");
+}

@@ -9,4 +9,5 @@
 mod fsync;
 mod indexed;
 mod killed;
+mod referring;
 mod refused;

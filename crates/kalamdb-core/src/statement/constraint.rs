@@ -1,16 +1,17 @@
-//! CHECK constraints as definitions: declared, named, validated; and what all constraints' names have in common.
+//! CHECK constraints as definitions: declared, named, validated; what all constraints' names have in common; and SET
+//! CONSTRAINTS.
 
 use super::index::made_name;
 use super::prepared::{BindingNames, shape_of};
-use super::{rewrite, valid};
+use super::{Outcome, actions, rewrite, valid};
 use crate::check::Refusal;
 use crate::standing::Standing;
 use arrow_array::RecordBatch;
 use futures::StreamExt;
 use kalamdb_commons::{ColumnId, NamespaceId, Oid, Result, SqlError, SqlState};
 use kalamdb_sql::bind::{self, Purpose};
-use kalamdb_sql::statement::CheckSpec;
-use kalamdb_store::{Catalog, CheckDef, TableDef};
+use kalamdb_sql::statement::{CheckSpec, Name};
+use kalamdb_store::{Catalog, CheckDef, ConstraintTiming, TableDef};
 use std::sync::Arc;
 
 /// The names of all constraints of a table.
@@ -99,7 +100,7 @@ pub(super) async fn validate_checks(standing: &mut Standing, table: &Arc<TableDe
     }
     let compiled = valid::compiled(standing, table, &checks)?;
     let columns = compiled.inputs();
-    let (_, mut rows) = rewrite::rows(standing, table, &columns)?;
+    let (_, mut rows) = rewrite::newest_rows(standing, table, &columns)?;
     while let Some(batch) = rows.next().await {
         let batch: RecordBatch = batch?;
         match compiled.first_refused(&batch, &columns, &mut || valid::values(standing))? {
@@ -138,4 +139,78 @@ pub(super) fn renamed_column(
         check.expression = bind::canonical_row(&check.expression, &shape, Purpose::Check, &called, &binding)?;
     }
     Ok(checks)
+}
+
+/// SET CONSTRAINTS. What becomes immediate is checked at once.
+///
+/// # Errors
+/// 3F000, 42704, 42809 for a constraint that cannot be deferred; 23503 and what actions run into.
+pub(super) async fn set_constraints(
+    standing: &mut Standing,
+    names: Option<&[Name]>,
+    deferred: bool,
+) -> Result<Outcome> {
+    if !standing.in_block() {
+        let message = "SET CONSTRAINTS can only be used in transaction blocks";
+        standing.warn(SqlState::NO_ACTIVE_SQL_TRANSACTION, message);
+    }
+    standing.begin_statement()?;
+    match names {
+        None => standing.referential.set_all(deferred),
+        Some(names) => {
+            let mut keys = Vec::new();
+            for name in names {
+                keys.extend(deferrable(standing, name, deferred)?);
+            }
+            keys.into_iter().for_each(|key| standing.referential.set(key, deferred));
+        }
+    }
+    if !deferred {
+        let catalog = standing.transaction().newest_catalog();
+        let mut due = std::mem::take(&mut standing.referential);
+        let now: Vec<Oid> = catalog
+            .tables()
+            .flat_map(|table| &table.foreign_keys)
+            .filter(|key| key.timing != ConstraintTiming::Immediate && !due.is_deferred(key))
+            .map(|key| key.id)
+            .collect();
+        due.begin_statement();
+        due.take_up(|event| now.contains(&event.key));
+        standing.referential = due;
+        actions::settle(standing).await?;
+    }
+    Ok(Outcome::Command("SET CONSTRAINTS".to_string()))
+}
+
+/// The foreign keys of a name that can be deferred: of the first namespace that has a constraint of this name.
+fn deferrable(standing: &Standing, name: &Name, deferred: bool) -> Result<Vec<Oid>> {
+    let catalog = standing.catalog();
+    let path = match &name.namespace {
+        Some(namespace) if catalog.namespace_by_name(namespace).is_none() => {
+            let message = format!("schema \"{namespace}\" does not exist");
+            return Err(SqlError::new(SqlState::INVALID_SCHEMA_NAME, message));
+        }
+        Some(namespace) => vec![namespace.clone()],
+        None => standing.derived().basis.search_path.clone(),
+    };
+    for namespace in path.iter().filter_map(|namespace| catalog.namespace_by_name(namespace)) {
+        let with_name = |table: &&Arc<TableDef>| names(table).any(|known| known == name.name);
+        let tables: Vec<_> = catalog.tables_of(namespace.id).filter(with_name).collect();
+        let mut found = Vec::new();
+        for table in &tables {
+            let key = table.foreign_keys.iter().find(|key| key.name == name.name);
+            match key.filter(|key| key.timing != ConstraintTiming::Immediate) {
+                Some(key) => found.push(key.id),
+                None if deferred => {
+                    let message = format!("constraint \"{}\" is not deferrable", name.name);
+                    return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message));
+                }
+                None => {}
+            }
+        }
+        if !tables.is_empty() {
+            return Ok(found);
+        }
+    }
+    Err(SqlError::new(SqlState::UNDEFINED_OBJECT, format!("constraint \"{}\" does not exist", name.name)))
 }

@@ -487,7 +487,7 @@ impl CopyIn {
         }
         self.read(standing).await?;
         self.write(standing).await?;
-        super::references::settle(standing).await?;
+        super::actions::settle(standing).await?;
         Ok(format!("COPY {}", self.count))
     }
 }

@@ -4,6 +4,7 @@
 //! become relations (permission) → work. A relation that changed between binding and its lock sends the statement
 //! back to binding; the client sees nothing of it.
 
+mod actions;
 mod alter;
 pub(crate) mod around;
 mod carry_out;
@@ -245,7 +246,7 @@ async fn carry_out(
         | Statement::SetTransaction(_)
         | Statement::SetCharacteristics(_) => transaction::run(standing, statement, guard).await,
         Statement::SetConstraints { names, deferred } => {
-            guard.watch(references::set_constraints(standing, names.as_deref(), *deferred)).await
+            guard.watch(constraint::set_constraints(standing, names.as_deref(), *deferred)).await
         }
 
         Statement::Set { name, values, local } => setting::set(standing, name, values, *local),
@@ -303,7 +304,7 @@ async fn carry_out(
 pub(crate) async fn settle(standing: &mut Standing) -> Result<()> {
     if standing.is_implicit() && standing.referential.has_deferred() {
         let guard = Guard::of_last(standing);
-        if let Err(error) = guard.watch(references::settle_deferred(standing)).await {
+        if let Err(error) = guard.watch(actions::settle_deferred(standing)).await {
             standing.rollback();
             return Err(error);
         }
@@ -320,7 +321,7 @@ async fn bound(
 ) -> Result<Outcome> {
     standing.referential.begin_statement();
     let outcome = bound_within(standing, prepared, values, guard).await?;
-    references::settle(standing).await?;
+    actions::settle(standing).await?;
     Ok(outcome)
 }
 

@@ -1,41 +1,34 @@
-//! Foreign keys, enforced: what rows that are written refer to, and what becomes of the rows that refer to one that
-//! goes or changes its key.
+//! Foreign keys, enforced beside every write: what rows that are written refer to, and which keys go.
 //!
 //! A written row's reference is looked up at once, on the newest published state and under a lock that keeps the
 //! referenced row; what is not found is looked at again at the end of the statement, when the statement's own rows are
 //! all there. What a referenced row leaves behind is worked off there too, one event after the other, each of which may
-//! add some: a cascade is a part of its statement. Deferred constraints wait for COMMIT or SET CONSTRAINTS.
+//! add some (`actions`): a cascade is a part of its statement. Deferred constraints wait for COMMIT or SET CONSTRAINTS.
 //!
 //! All of it is done by the right of the constraint: the writer need not be allowed to read the other table, and sees
 //! nothing of it but that a key is there or not.
 
-use super::key_match::{equal_in, is_one_to_one};
-use super::prepared::BindingNames;
+use super::key_match::equal_in;
 use super::query::lock_wait;
-use super::table::{default_of, namespace_name};
-use super::{Outcome, constraint, delete, update, valid, write};
+use super::table::namespace_name;
+use super::write;
 use crate::referential::{Event, Happened};
 use crate::relation::Relation;
 use crate::resolve;
 use crate::standing::Standing;
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{ArrayRef, RecordBatch};
 use futures::StreamExt;
 use kalamdb_auth::authorize::RowAction;
 use kalamdb_commons::{ColumnId, Datum, Oid, PgType, Result, Scope, SqlError, SqlState, SqlType, TableId};
-use kalamdb_sql::statement::Name;
-use kalamdb_sql::types::{array_of, datum_at};
+use kalamdb_sql::types::datum_at;
 use kalamdb_store::codec::key;
 use kalamdb_store::codec::row::RowView;
-use kalamdb_store::{
-    Catalog, ConstraintTiming, ForeignKeyDef, LockStrength, ReferentialAction, RowVersion, TableDef, TableLockMode,
-};
+use kalamdb_store::{Catalog, ForeignKeyDef, ReferentialAction, RowVersion, TableDef, TableLockMode};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// How many rows an action changes at once.
-const ACTION_ROWS: usize = 1024;
 /// How many rows are read at once where all are looked at.
-const SCAN_ROWS: usize = 4096;
+pub(super) const SCAN_ROWS: usize = 4096;
 
 /// A foreign key with both of its tables as they are now.
 pub(super) struct Constraint {
@@ -45,7 +38,7 @@ pub(super) struct Constraint {
 }
 
 /// What a row's columns refer to.
-enum Reference {
+pub(super) enum Reference {
     /// Nothing: NULL is in them.
     Nothing,
     /// MATCH FULL: some are NULL and some are not.
@@ -65,21 +58,21 @@ impl Constraint {
         Some(Self { def, child, parent })
     }
 
-    fn types(table: &TableDef, columns: &[ColumnId]) -> Vec<PgType> {
+    pub fn types(table: &TableDef, columns: &[ColumnId]) -> Vec<PgType> {
         let ty = |id: &ColumnId| table.column(*id).map_or(PgType::new(SqlType::Unknown), |column| column.ty);
         columns.iter().map(ty).collect()
     }
 
-    fn child_types(&self) -> Vec<PgType> {
+    pub fn child_types(&self) -> Vec<PgType> {
         Self::types(&self.child, &self.def.columns)
     }
 
-    fn parent_types(&self) -> Vec<PgType> {
+    pub fn parent_types(&self) -> Vec<PgType> {
         Self::types(&self.parent, &self.def.parent_columns)
     }
 
     /// What values of the referencing columns refer to.
-    fn reference(&self, values: &[Datum]) -> Result<Reference> {
+    pub fn reference(&self, values: &[Datum]) -> Result<Reference> {
         let nulls = values.iter().filter(|value| value.is_null()).count();
         if nulls == values.len() || (nulls > 0 && !self.def.match_full) {
             return Ok(Reference::Nothing);
@@ -98,12 +91,12 @@ impl Constraint {
     }
 
     /// A form of referenced values that is the same for equal ones.
-    fn form(&self, values: &[Datum]) -> Result<Vec<u8>> {
+    pub fn form(&self, values: &[Datum]) -> Result<Vec<u8>> {
         Ok(key::encode(self.parent_types().iter().map(|ty| ty.ty).zip(values))?)
     }
 
     /// Whether a referencing row refers to these values.
-    fn refers_to(&self, row: &[u8], form: &[u8]) -> Result<bool> {
+    pub fn refers_to(&self, row: &[u8], form: &[u8]) -> Result<bool> {
         Ok(match self.reference(&columns_of(&self.child, row, &self.def.columns)?)? {
             Reference::To(values) => self.form(&values)? == form,
             Reference::Nothing | Reference::Mixed | Reference::Nobody => false,
@@ -111,12 +104,12 @@ impl Constraint {
     }
 
     /// Where the rows are that a row of this scope refers to.
-    fn parent_scope(&self, child: Scope) -> Scope {
+    pub fn parent_scope(&self, child: Scope) -> Scope {
         if self.parent.is_per_user() { child } else { Scope::Shared }
     }
 
     /// 23503 for a row whose reference leads nowhere.
-    fn not_present(&self, standing: &Standing, values: &[Datum], is_mixed: bool) -> SqlError {
+    pub fn not_present(&self, standing: &Standing, values: &[Datum], is_mixed: bool) -> SqlError {
         let message = format!(
             "insert or update on table \"{}\" violates foreign key constraint \"{}\"",
             self.child.name, self.def.name
@@ -131,7 +124,7 @@ impl Constraint {
     }
 
     /// 23503 for a row that another still refers to.
-    fn still_referenced(&self, standing: &Standing, old: &[Datum]) -> SqlError {
+    pub fn still_referenced(&self, standing: &Standing, old: &[Datum]) -> SqlError {
         let message = format!(
             "update or delete on table \"{}\" violates foreign key constraint \"{}\" on table \"{}\"",
             self.parent.name, self.def.name, self.child.name
@@ -163,7 +156,7 @@ fn shown(standing: &Standing, table: &TableDef, columns: &[ColumnId], values: &[
 }
 
 /// Some columns of a stored row.
-fn columns_of(table: &TableDef, row: &[u8], columns: &[ColumnId]) -> Result<Vec<Datum>> {
+pub(super) fn columns_of(table: &TableDef, row: &[u8], columns: &[ColumnId]) -> Result<Vec<Datum>> {
     let row = RowView::new(row)?;
     let value = |id: &ColumnId| match table.column(*id) {
         Some(column) => Ok(row.datum(column)?),
@@ -316,7 +309,12 @@ async fn referenced(standing: &mut Standing, table: &Arc<TableDef>, def: &Foreig
 }
 
 /// Whether a row with these values is there, which stays from now on.
-async fn keep(standing: &mut Standing, parent: &Relation, constraint: &Constraint, values: &[Datum]) -> Result<bool> {
+pub(super) async fn keep(
+    standing: &mut Standing,
+    parent: &Relation,
+    constraint: &Constraint,
+    values: &[Datum],
+) -> Result<bool> {
     let wait = lock_wait(standing);
     let (columns, index) = (&constraint.def.parent_columns, constraint.def.parent_index);
     parent.keep(standing.transaction(), index, columns, values, wait).await
@@ -409,384 +407,6 @@ pub(super) fn deleted(standing: &mut Standing, relation: &Relation, old: &[Old<'
     Ok(())
 }
 
-/// The end of a statement: what its writes owe to foreign keys.
-///
-/// # Errors
-/// 23503, and what actions run into.
-pub(super) async fn settle(standing: &mut Standing) -> Result<()> {
-    while let Some(event) = standing.referential.next() {
-        enforce(standing, event).await?;
-    }
-    Ok(())
-}
-
-/// The end of the transaction: what was deferred.
-///
-/// # Errors
-/// 23503, and what actions run into.
-pub(super) async fn settle_deferred(standing: &mut Standing) -> Result<()> {
-    while standing.referential.has_deferred() {
-        standing.begin_statement()?;
-        standing.referential.take_up(|_| true);
-        settle(standing).await?;
-    }
-    Ok(())
-}
-
-/// SET CONSTRAINTS. What becomes immediate is checked at once.
-///
-/// # Errors
-/// 3F000, 42704, 42809 for a constraint that cannot be deferred; 23503 and what actions run into.
-pub(super) async fn set_constraints(
-    standing: &mut Standing,
-    names: Option<&[Name]>,
-    deferred: bool,
-) -> Result<Outcome> {
-    if !standing.in_block() {
-        let message = "SET CONSTRAINTS can only be used in transaction blocks";
-        standing.warn(SqlState::NO_ACTIVE_SQL_TRANSACTION, message);
-    }
-    standing.begin_statement()?;
-    match names {
-        None => standing.referential.set_all(deferred),
-        Some(names) => {
-            let mut keys = Vec::new();
-            for name in names {
-                keys.extend(deferrable(standing, name, deferred)?);
-            }
-            keys.into_iter().for_each(|key| standing.referential.set(key, deferred));
-        }
-    }
-    if !deferred {
-        let catalog = standing.transaction().newest_catalog();
-        let mut due = std::mem::take(&mut standing.referential);
-        let now: Vec<Oid> = catalog
-            .tables()
-            .flat_map(|table| &table.foreign_keys)
-            .filter(|key| key.timing != ConstraintTiming::Immediate && !due.is_deferred(key))
-            .map(|key| key.id)
-            .collect();
-        due.begin_statement();
-        due.take_up(|event| now.contains(&event.key));
-        standing.referential = due;
-        settle(standing).await?;
-    }
-    Ok(Outcome::Command("SET CONSTRAINTS".to_string()))
-}
-
-/// The foreign keys of a name that can be deferred: of the first namespace that has a constraint of this name.
-fn deferrable(standing: &Standing, name: &Name, deferred: bool) -> Result<Vec<Oid>> {
-    let catalog = standing.catalog();
-    let path = match &name.namespace {
-        Some(namespace) if catalog.namespace_by_name(namespace).is_none() => {
-            let message = format!("schema \"{namespace}\" does not exist");
-            return Err(SqlError::new(SqlState::INVALID_SCHEMA_NAME, message));
-        }
-        Some(namespace) => vec![namespace.clone()],
-        None => standing.derived().basis.search_path.clone(),
-    };
-    for namespace in path.iter().filter_map(|namespace| catalog.namespace_by_name(namespace)) {
-        let with_name = |table: &&Arc<TableDef>| constraint::names(table).any(|known| known == name.name);
-        let tables: Vec<_> = catalog.tables_of(namespace.id).filter(with_name).collect();
-        let mut found = Vec::new();
-        for table in &tables {
-            let key = table.foreign_keys.iter().find(|key| key.name == name.name);
-            match key.filter(|key| key.timing != ConstraintTiming::Immediate) {
-                Some(key) => found.push(key.id),
-                None if deferred => {
-                    let message = format!("constraint \"{}\" is not deferrable", name.name);
-                    return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message));
-                }
-                None => {}
-            }
-        }
-        if !tables.is_empty() {
-            return Ok(found);
-        }
-    }
-    Err(SqlError::new(SqlState::UNDEFINED_OBJECT, format!("constraint \"{}\" does not exist", name.name)))
-}
-
-async fn enforce(standing: &mut Standing, event: Event) -> Result<()> {
-    let catalog = standing.transaction().newest_catalog();
-    let Some(constraint) = Constraint::of(&catalog, event.table, event.key) else { return Ok(()) };
-    match event.happened {
-        Happened::Refers { scope, row } => check_reference(standing, &constraint, scope, &row).await,
-        Happened::Left { scope, old, new } => {
-            let action = match &new {
-                None => &constraint.def.on_delete,
-                Some(_) => &constraint.def.on_update,
-            };
-            match (action, new) {
-                (ReferentialAction::NoAction, _) => refuse(standing, &constraint, scope, &old, true).await,
-                (ReferentialAction::Restrict, _) => refuse(standing, &constraint, scope, &old, false).await,
-                (ReferentialAction::Cascade, None) => delete_children(standing, &constraint, scope, &old).await,
-                (ReferentialAction::Cascade, Some(new)) => {
-                    let values = assigned(standing, &constraint, &new)?;
-                    let set = &constraint.def.columns;
-                    update_children(standing, &constraint, scope, &old, set, Set::Values(&values)).await
-                }
-                (ReferentialAction::SetNull(columns), _) => {
-                    let set = if columns.is_empty() { &constraint.def.columns } else { columns };
-                    let nulls = vec![Datum::Null; set.len()];
-                    update_children(standing, &constraint, scope, &old, set, Set::Values(&nulls)).await
-                }
-                (ReferentialAction::SetDefault(columns), _) => {
-                    let set = if columns.is_empty() { &constraint.def.columns } else { columns };
-                    update_children(standing, &constraint, scope, &old, set, Set::Defaults).await?;
-                    // A row whose default is the very key that went refers to it still.
-                    refuse(standing, &constraint, scope, &old, true).await
-                }
-            }
-        }
-    }
-}
-
-/// 23503 when a written row refers to nothing, as it is now.
-async fn check_reference(standing: &mut Standing, constraint: &Constraint, scope: Scope, row: &[u8]) -> Result<()> {
-    let child = resolve::enforced(&constraint.child, scope);
-    let view = standing.transaction().newest_view();
-    // A row that went, or went elsewhere, has its own event.
-    let Some(version) = child.newest(&view, row).await? else { return Ok(()) };
-    let values = columns_of(&constraint.child, &version, &constraint.def.columns)?;
-    let referenced = match constraint.reference(&values)? {
-        Reference::Nothing => return Ok(()),
-        Reference::Mixed => return Err(constraint.not_present(standing, &values, true)),
-        Reference::Nobody => return Err(constraint.not_present(standing, &values, false)),
-        Reference::To(referenced) => referenced,
-    };
-    let wait = lock_wait(standing);
-    if constraint.def.parent != constraint.child.id {
-        standing.transaction().table_lock(constraint.def.parent, TableLockMode::RowShare, wait).await?;
-    }
-    let parent = resolve::enforced(&constraint.parent, constraint.parent_scope(scope));
-    match keep(standing, &parent, constraint, &referenced).await? {
-        true => Ok(()),
-        false => Err(constraint.not_present(standing, &values, false)),
-    }
-}
-
-/// Where the rows are that may refer to a row of this scope. A SHARED row may have referring rows of every user.
-fn child_relation(constraint: &Constraint, parent: Scope) -> Relation {
-    let scope = match constraint.parent.is_per_user() {
-        true => parent,
-        false => Scope::Shared,
-    };
-    resolve::enforced(&constraint.child, scope)
-}
-
-/// 23503 when a row still refers to a key that went. `may_return`: unless another row has that key now.
-async fn refuse(
-    standing: &mut Standing,
-    constraint: &Constraint,
-    scope: Scope,
-    old: &[Datum],
-    may_return: bool,
-) -> Result<()> {
-    lock_child(standing, constraint, TableLockMode::RowShare).await?;
-    if may_return {
-        let parent = resolve::enforced(&constraint.parent, scope);
-        if keep(standing, &parent, constraint, old).await? {
-            return Ok(());
-        }
-    }
-    let form = constraint.form(old)?;
-    let child = child_relation(constraint, scope);
-    let mut rows = Children::find(standing, constraint, &child, old).await?;
-    let wait = lock_wait(standing);
-    while let Some(keys) = rows.next().await? {
-        for key in keys {
-            // Somebody may be about to remove it.
-            let Some(version) = child.probe(standing.transaction(), &key, wait).await?.newest else { continue };
-            if constraint.refers_to(&version.row, &form)? {
-                return Err(constraint.still_referenced(standing, old));
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn lock_child(standing: &mut Standing, constraint: &Constraint, mode: TableLockMode) -> Result<()> {
-    let wait = lock_wait(standing);
-    Ok(standing.transaction().table_lock(constraint.child.id, mode, wait).await?)
-}
-
-/// The rows that refer to a key, locked, a chunk at a time: `work` changes them.
-async fn locked_chunk(
-    standing: &mut Standing,
-    constraint: &Constraint,
-    child: &Relation,
-    keys: Vec<Vec<u8>>,
-    form: &[u8],
-    strength: LockStrength,
-) -> Result<Vec<(Vec<u8>, RowVersion)>> {
-    let wait = lock_wait(standing);
-    let mut rows = Vec::with_capacity(keys.len());
-    for key in keys {
-        let Some(version) = child.lock(standing.transaction(), &key, strength, wait).await?.newest else { continue };
-        if constraint.refers_to(&version.row, form)? {
-            rows.push((key, version));
-        }
-    }
-    Ok(rows)
-}
-
-async fn delete_children(standing: &mut Standing, constraint: &Constraint, scope: Scope, old: &[Datum]) -> Result<()> {
-    lock_child(standing, constraint, TableLockMode::RowExclusive).await?;
-    let form = constraint.form(old)?;
-    let child = Arc::new(child_relation(constraint, scope));
-    let mut found = Children::find(standing, constraint, &child, old).await?;
-    while let Some(keys) = found.next().await? {
-        let rows = locked_chunk(standing, constraint, &child, keys, &form, LockStrength::Update).await?;
-        delete::remove_rows(standing, &child, rows, false).await?;
-    }
-    Ok(())
-}
-
-/// What the columns of referring rows become.
-#[derive(Clone, Copy)]
-enum Set<'a> {
-    Values(&'a [Datum]),
-    Defaults,
-}
-
-async fn update_children(
-    standing: &mut Standing,
-    constraint: &Constraint,
-    scope: Scope,
-    old: &[Datum],
-    set: &[ColumnId],
-    to: Set<'_>,
-) -> Result<()> {
-    lock_child(standing, constraint, TableLockMode::RowExclusive).await?;
-    let form = constraint.form(old)?;
-    let child = Arc::new(child_relation(constraint, scope));
-    let strength = update::strength(&constraint.child, set);
-    let mut found = Children::find(standing, constraint, &child, old).await?;
-    while let Some(keys) = found.next().await? {
-        let rows = locked_chunk(standing, constraint, &child, keys, &form, strength).await?;
-        if rows.is_empty() {
-            continue;
-        }
-        let values = match to {
-            Set::Values(values) => repeated(&constraint.child, set, values, rows.len())?,
-            Set::Defaults => defaults(standing, &constraint.child, set, rows.len())?,
-        };
-        update::write_rows(standing, &child, rows, set, &values).await?;
-    }
-    Ok(())
-}
-
-fn repeated(table: &TableDef, set: &[ColumnId], values: &[Datum], count: usize) -> Result<Vec<ArrayRef>> {
-    let array = |(ty, value): (PgType, &Datum)| array_of(ty, &vec![value.clone(); count]);
-    Constraint::types(table, set).into_iter().zip(values).map(array).collect()
-}
-
-/// The columns' defaults, evaluated for each row.
-fn defaults(standing: &mut Standing, table: &TableDef, set: &[ColumnId], count: usize) -> Result<Vec<ArrayRef>> {
-    let mut scalars = Vec::with_capacity(set.len());
-    for column in set.iter().filter_map(|id| table.column(*id)) {
-        let default = match &column.default {
-            Some(text) => default_of(standing, text, column.name.as_str(), column.ty)?,
-            None => None,
-        };
-        scalars.push(default.unwrap_or(kalamdb_sql::bind::bound::Scalar::Const(Datum::Null, column.ty)));
-    }
-    let values = valid::values(standing);
-    let program = write::program(&scalars, &[], &values)?;
-    program.evaluate(&program.rows(Vec::new(), count)?)
-}
-
-/// New referenced values as the referencing columns take them.
-fn assigned(standing: &mut Standing, constraint: &Constraint, new: &[Datum]) -> Result<Vec<Datum>> {
-    let names = BindingNames::new(standing);
-    let columns = constraint.def.columns.iter().filter_map(|id| constraint.child.column(*id));
-    let mut scalars = Vec::with_capacity(new.len());
-    for ((value, from), column) in new.iter().zip(constraint.parent_types()).zip(columns) {
-        scalars.push(kalamdb_sql::bind::assigned(value.clone(), from, column.name.as_str(), column.ty, &names)?);
-    }
-    let values = valid::values(standing);
-    let program = write::program(&scalars, &[], &values)?;
-    program.evaluate_row(&program.rows(Vec::new(), 1)?, 0)
-}
-
-/// The keys of the rows that refer to a key, as the newest state has them and this transaction.
-enum Children {
-    /// Those that an index leads to.
-    Found(std::vec::IntoIter<Vec<u8>>),
-    /// Those among all rows.
-    Among { rows: futures::stream::BoxStream<'static, Result<RecordBatch>>, test: Test },
-}
-
-/// Whether a row of a batch refers to a key: its columns are the referencing ones, then the row's key.
-struct Test {
-    constraint: Constraint,
-    form: Vec<u8>,
-}
-
-impl Children {
-    async fn find(standing: &mut Standing, constraint: &Constraint, child: &Relation, old: &[Datum]) -> Result<Self> {
-        let view = standing.transaction().newest_view();
-        let (from, to) = (constraint.parent_types(), constraint.child_types());
-        if from.iter().zip(&to).all(|(from, to)| is_one_to_one(from.ty, to.ty)) {
-            let mut values = Vec::with_capacity(old.len());
-            for ((value, from), to) in old.iter().zip(&from).zip(&to) {
-                match equal_in(value, from.ty, to.ty)? {
-                    Some(value) => values.push(value),
-                    None => return Ok(Children::Found(Vec::new().into_iter())),
-                }
-            }
-            if let Some(keys) = child.keys_by(&view, &constraint.def.columns, &values).await? {
-                return Ok(Children::Found(keys.into_iter()));
-            }
-        }
-        let columns: Vec<ColumnId> = constraint.def.columns.iter().copied().chain([ColumnId::ROW_KEY]).collect();
-        let rows = child.all_rows(&view, &columns, SCAN_ROWS)?;
-        let constraint = Constraint {
-            def: constraint.def.clone(),
-            child: constraint.child.clone(),
-            parent: constraint.parent.clone(),
-        };
-        let form = constraint.form(old)?;
-        Ok(Children::Among { rows, test: Test { constraint, form } })
-    }
-
-    /// The next keys; `None` behind the last.
-    async fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>> {
-        match self {
-            Children::Found(keys) => {
-                let chunk: Vec<Vec<u8>> = keys.take(ACTION_ROWS).collect();
-                Ok((!chunk.is_empty()).then_some(chunk))
-            }
-            Children::Among { rows, test } => match rows.next().await {
-                Some(batch) => test.keys(&batch?).map(Some),
-                None => Ok(None),
-            },
-        }
-    }
-}
-
-impl Test {
-    fn keys(&self, batch: &RecordBatch) -> Result<Vec<Vec<u8>>> {
-        let types = self.constraint.child_types();
-        let keys = write::key_column(batch, types.len())?;
-        let mut found = Vec::new();
-        for row in 0..batch.num_rows() {
-            if types.iter().enumerate().any(|(at, _)| batch.column(at).is_null(row)) {
-                continue;
-            }
-            let values: Vec<Datum> =
-                types.iter().enumerate().map(|(at, ty)| datum_at(batch.column(at).as_ref(), row, *ty)).collect();
-            if let Reference::To(values) = self.constraint.reference(&values)?
-                && self.constraint.form(&values)? == self.form
-            {
-                found.push(keys.value(row).to_vec());
-            }
-        }
-        Ok(found)
-    }
-}
-
 /// 23503 when a row of a table refers to nothing, by some of its foreign keys: under locks that keep both tables'
 /// writers out.
 ///
@@ -799,7 +419,7 @@ pub(super) async fn validate(standing: &mut Standing, table: &Arc<TableDef>, whi
         let parent = parent.ok_or_else(|| SqlError::internal("a foreign key to no table"))?.clone();
         let constraint = Constraint { def: def.clone(), child: table.clone(), parent };
         let columns: Vec<ColumnId> = def.columns.iter().copied().chain([ColumnId::ROW_KEY]).collect();
-        let (all, mut rows) = super::rewrite::rows(standing, table, &columns)?;
+        let (all, mut rows) = super::rewrite::newest_rows(standing, table, &columns)?;
         let view = standing.transaction().newest_view();
         let types = constraint.child_types();
         let mut known: HashMap<(Scope, Vec<u8>), bool> = HashMap::new();

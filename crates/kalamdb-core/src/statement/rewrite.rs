@@ -27,7 +27,7 @@ const BATCH_ROWS: usize = 4096;
 ///
 /// # Errors
 /// 42501, the store's.
-pub(super) fn rows(
+fn rows(
     standing: &mut Standing,
     table: &Arc<TableDef>,
     columns: &[ColumnId],
@@ -35,6 +35,22 @@ pub(super) fn rows(
     // Rows that an earlier action of the statement has written are rows now.
     standing.begin_statement()?;
     let view = standing.view();
+    let relation = resolve::rewritten(table, &standing.identity)?;
+    let rows = relation.all_rows(&view, columns, BATCH_ROWS)?;
+    Ok((relation, rows))
+}
+
+/// The rows of a table as they are now under its lock, whatever the transaction's snapshot shows: all that a constraint
+/// which is declared has to hold for.
+///
+/// # Errors
+/// 42501, the store's.
+pub(super) fn newest_rows(
+    standing: &mut Standing,
+    table: &Arc<TableDef>,
+    columns: &[ColumnId],
+) -> Result<(Relation, BoxStream<'static, Result<RecordBatch>>)> {
+    let view = standing.transaction().newest_view();
     let relation = resolve::rewritten(table, &standing.identity)?;
     let rows = relation.all_rows(&view, columns, BATCH_ROWS)?;
     Ok((relation, rows))
@@ -48,7 +64,7 @@ pub(super) async fn check_filled(standing: &mut Standing, table: &Arc<TableDef>,
     if columns.is_empty() {
         return Ok(());
     }
-    let (_, mut rows) = rows(standing, table, columns)?;
+    let (_, mut rows) = newest_rows(standing, table, columns)?;
     while let Some(batch) = rows.next().await {
         let batch = batch?;
         for (id, array) in columns.iter().zip(batch.columns()) {

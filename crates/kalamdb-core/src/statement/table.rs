@@ -1,7 +1,7 @@
 //! CREATE, DROP, TRUNCATE and LOCK TABLE; what ALTER TABLE shares with them.
 
 use super::prepared::BindingNames;
-use super::{Guard, Outcome, constraint, foreign_key, query::lock_wait, references};
+use super::{Guard, Outcome, actions, constraint, foreign_key, query::lock_wait};
 use crate::depend::Object;
 use crate::error;
 use crate::resolve::{self, Resolved, permit};
@@ -630,7 +630,7 @@ pub(super) async fn truncate(standing: &mut Standing, names: &[Name], cascade: b
     for table in tables.iter().rev() {
         empty(standing, table, guard).await?;
     }
-    references::settle(standing).await?;
+    actions::settle(standing).await?;
     done("TRUNCATE TABLE")
 }
 

@@ -1,6 +1,6 @@
 //! BEGIN, COMMIT, ROLLBACK, savepoints, and the transaction's modes.
 
-use super::{Guard, Outcome, references};
+use super::{Guard, Outcome, actions};
 use crate::standing::Standing;
 use kalamdb_commons::{Result, SqlError, SqlState};
 use kalamdb_sql::Statement;
@@ -66,7 +66,7 @@ async fn end(standing: &mut Standing, chain: bool, keep: bool, guard: &Guard) ->
     let modes = standing.modes();
     if keep
         && !standing.is_failed()
-        && let Err(error) = guard.watch(references::settle_deferred(standing)).await
+        && let Err(error) = guard.watch(actions::settle_deferred(standing)).await
     {
         standing.rollback();
         return Err(error);

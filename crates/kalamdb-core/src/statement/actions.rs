@@ -1,0 +1,326 @@
+//! What foreign keys do at the end of a statement, or of the transaction: references are looked at again, and the rows
+//! that refer to one that went are refused, removed or changed. All of it is done by the right of the constraint.
+
+use super::key_match::{equal_in, is_one_to_one};
+use super::prepared::BindingNames;
+use super::query::lock_wait;
+use super::references::{Constraint, Reference, SCAN_ROWS, columns_of, keep};
+use super::table::default_of;
+use super::{delete, update, valid, write};
+use crate::referential::{Event, Happened};
+use crate::relation::Relation;
+use crate::resolve;
+use crate::standing::Standing;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use futures::StreamExt;
+use kalamdb_commons::{ColumnId, Datum, PgType, Result, Scope};
+use kalamdb_sql::types::{array_of, datum_at};
+use kalamdb_store::{LockStrength, ReferentialAction, RowVersion, TableDef, TableLockMode};
+use std::sync::Arc;
+
+/// How many rows an action changes at once.
+const ACTION_ROWS: usize = 1024;
+
+/// The end of a statement: what its writes owe to foreign keys.
+///
+/// # Errors
+/// 23503, and what actions run into.
+pub(super) async fn settle(standing: &mut Standing) -> Result<()> {
+    while let Some(event) = standing.referential.next() {
+        enforce(standing, event).await?;
+    }
+    Ok(())
+}
+
+/// The end of the transaction: what was deferred.
+///
+/// # Errors
+/// 23503, and what actions run into.
+pub(super) async fn settle_deferred(standing: &mut Standing) -> Result<()> {
+    while standing.referential.has_deferred() {
+        standing.begin_statement()?;
+        standing.referential.take_up(|_| true);
+        settle(standing).await?;
+    }
+    Ok(())
+}
+
+async fn enforce(standing: &mut Standing, event: Event) -> Result<()> {
+    let catalog = standing.transaction().newest_catalog();
+    let Some(constraint) = Constraint::of(&catalog, event.table, event.key) else { return Ok(()) };
+    match event.happened {
+        Happened::Refers { scope, row } => check_reference(standing, &constraint, scope, &row).await,
+        Happened::Left { scope, old, new } => {
+            let action = match &new {
+                None => &constraint.def.on_delete,
+                Some(_) => &constraint.def.on_update,
+            };
+            match (action, new) {
+                (ReferentialAction::NoAction, _) => refuse(standing, &constraint, scope, &old, true).await,
+                (ReferentialAction::Restrict, _) => refuse(standing, &constraint, scope, &old, false).await,
+                (ReferentialAction::Cascade, None) => delete_children(standing, &constraint, scope, &old).await,
+                (ReferentialAction::Cascade, Some(new)) => {
+                    let values = assigned(standing, &constraint, &new)?;
+                    let set = &constraint.def.columns;
+                    update_children(standing, &constraint, scope, &old, set, Set::Values(&values)).await
+                }
+                (ReferentialAction::SetNull(columns), _) => {
+                    let set = if columns.is_empty() { &constraint.def.columns } else { columns };
+                    let nulls = vec![Datum::Null; set.len()];
+                    update_children(standing, &constraint, scope, &old, set, Set::Values(&nulls)).await
+                }
+                (ReferentialAction::SetDefault(columns), _) => {
+                    let set = if columns.is_empty() { &constraint.def.columns } else { columns };
+                    update_children(standing, &constraint, scope, &old, set, Set::Defaults).await?;
+                    // A row whose default is the very key that went refers to it still.
+                    refuse(standing, &constraint, scope, &old, true).await
+                }
+            }
+        }
+    }
+}
+
+/// 23503 when a written row refers to nothing, as it is now.
+async fn check_reference(standing: &mut Standing, constraint: &Constraint, scope: Scope, row: &[u8]) -> Result<()> {
+    let child = resolve::enforced(&constraint.child, scope);
+    let view = standing.transaction().newest_view();
+    // A row that went, or went elsewhere, has its own event.
+    let Some(version) = child.newest(&view, row).await? else { return Ok(()) };
+    let values = columns_of(&constraint.child, &version, &constraint.def.columns)?;
+    let referenced = match constraint.reference(&values)? {
+        Reference::Nothing => return Ok(()),
+        Reference::Mixed => return Err(constraint.not_present(standing, &values, true)),
+        Reference::Nobody => return Err(constraint.not_present(standing, &values, false)),
+        Reference::To(referenced) => referenced,
+    };
+    let wait = lock_wait(standing);
+    if constraint.def.parent != constraint.child.id {
+        standing.transaction().table_lock(constraint.def.parent, TableLockMode::RowShare, wait).await?;
+    }
+    let parent = resolve::enforced(&constraint.parent, constraint.parent_scope(scope));
+    match keep(standing, &parent, constraint, &referenced).await? {
+        true => Ok(()),
+        false => Err(constraint.not_present(standing, &values, false)),
+    }
+}
+
+/// Where the rows are that may refer to a row of this scope. A SHARED row may have referring rows of every user.
+fn child_relation(constraint: &Constraint, parent: Scope) -> Relation {
+    let scope = match constraint.parent.is_per_user() {
+        true => parent,
+        false => Scope::Shared,
+    };
+    resolve::enforced(&constraint.child, scope)
+}
+
+/// 23503 when a row still refers to a key that went. `may_return`: unless another row has that key now.
+async fn refuse(
+    standing: &mut Standing,
+    constraint: &Constraint,
+    scope: Scope,
+    old: &[Datum],
+    may_return: bool,
+) -> Result<()> {
+    lock_child(standing, constraint, TableLockMode::RowShare).await?;
+    if may_return {
+        let parent = resolve::enforced(&constraint.parent, scope);
+        if keep(standing, &parent, constraint, old).await? {
+            return Ok(());
+        }
+    }
+    let form = constraint.form(old)?;
+    let child = child_relation(constraint, scope);
+    let mut rows = Children::find(standing, constraint, &child, old).await?;
+    let wait = lock_wait(standing);
+    while let Some(keys) = rows.next().await? {
+        for key in keys {
+            // Somebody may be about to remove it.
+            let Some(version) = child.probe(standing.transaction(), &key, wait).await?.newest else { continue };
+            if constraint.refers_to(&version.row, &form)? {
+                return Err(constraint.still_referenced(standing, old));
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn lock_child(standing: &mut Standing, constraint: &Constraint, mode: TableLockMode) -> Result<()> {
+    let wait = lock_wait(standing);
+    Ok(standing.transaction().table_lock(constraint.child.id, mode, wait).await?)
+}
+
+/// The rows that refer to a key, locked, a chunk at a time: `work` changes them.
+async fn locked_chunk(
+    standing: &mut Standing,
+    constraint: &Constraint,
+    child: &Relation,
+    keys: Vec<Vec<u8>>,
+    form: &[u8],
+    strength: LockStrength,
+) -> Result<Vec<(Vec<u8>, RowVersion)>> {
+    let wait = lock_wait(standing);
+    let mut rows = Vec::with_capacity(keys.len());
+    for key in keys {
+        let Some(version) = child.lock(standing.transaction(), &key, strength, wait).await?.newest else { continue };
+        if constraint.refers_to(&version.row, form)? {
+            rows.push((key, version));
+        }
+    }
+    Ok(rows)
+}
+
+async fn delete_children(standing: &mut Standing, constraint: &Constraint, scope: Scope, old: &[Datum]) -> Result<()> {
+    lock_child(standing, constraint, TableLockMode::RowExclusive).await?;
+    let form = constraint.form(old)?;
+    let child = Arc::new(child_relation(constraint, scope));
+    let mut found = Children::find(standing, constraint, &child, old).await?;
+    while let Some(keys) = found.next().await? {
+        let rows = locked_chunk(standing, constraint, &child, keys, &form, LockStrength::Update).await?;
+        delete::remove_rows(standing, &child, rows, false).await?;
+    }
+    Ok(())
+}
+
+/// What the columns of referring rows become.
+#[derive(Clone, Copy)]
+enum Set<'a> {
+    Values(&'a [Datum]),
+    Defaults,
+}
+
+async fn update_children(
+    standing: &mut Standing,
+    constraint: &Constraint,
+    scope: Scope,
+    old: &[Datum],
+    set: &[ColumnId],
+    to: Set<'_>,
+) -> Result<()> {
+    lock_child(standing, constraint, TableLockMode::RowExclusive).await?;
+    let form = constraint.form(old)?;
+    let child = Arc::new(child_relation(constraint, scope));
+    let strength = update::strength(&constraint.child, set);
+    let mut found = Children::find(standing, constraint, &child, old).await?;
+    while let Some(keys) = found.next().await? {
+        let rows = locked_chunk(standing, constraint, &child, keys, &form, strength).await?;
+        if rows.is_empty() {
+            continue;
+        }
+        let values = match to {
+            Set::Values(values) => repeated(&constraint.child, set, values, rows.len())?,
+            Set::Defaults => defaults(standing, &constraint.child, set, rows.len())?,
+        };
+        update::write_rows(standing, &child, rows, set, &values).await?;
+    }
+    Ok(())
+}
+
+fn repeated(table: &TableDef, set: &[ColumnId], values: &[Datum], count: usize) -> Result<Vec<ArrayRef>> {
+    let array = |(ty, value): (PgType, &Datum)| array_of(ty, &vec![value.clone(); count]);
+    Constraint::types(table, set).into_iter().zip(values).map(array).collect()
+}
+
+/// The columns' defaults, evaluated for each row.
+fn defaults(standing: &mut Standing, table: &TableDef, set: &[ColumnId], count: usize) -> Result<Vec<ArrayRef>> {
+    let mut scalars = Vec::with_capacity(set.len());
+    for column in set.iter().filter_map(|id| table.column(*id)) {
+        let default = match &column.default {
+            Some(text) => default_of(standing, text, column.name.as_str(), column.ty)?,
+            None => None,
+        };
+        scalars.push(default.unwrap_or(kalamdb_sql::bind::bound::Scalar::Const(Datum::Null, column.ty)));
+    }
+    let values = valid::values(standing);
+    let program = write::program(&scalars, &[], &values)?;
+    program.evaluate(&program.rows(Vec::new(), count)?)
+}
+
+/// New referenced values as the referencing columns take them.
+fn assigned(standing: &mut Standing, constraint: &Constraint, new: &[Datum]) -> Result<Vec<Datum>> {
+    let names = BindingNames::new(standing);
+    let columns = constraint.def.columns.iter().filter_map(|id| constraint.child.column(*id));
+    let mut scalars = Vec::with_capacity(new.len());
+    for ((value, from), column) in new.iter().zip(constraint.parent_types()).zip(columns) {
+        scalars.push(kalamdb_sql::bind::assigned(value.clone(), from, column.name.as_str(), column.ty, &names)?);
+    }
+    let values = valid::values(standing);
+    let program = write::program(&scalars, &[], &values)?;
+    program.evaluate_row(&program.rows(Vec::new(), 1)?, 0)
+}
+
+/// The keys of the rows that refer to a key, as the newest state has them and this transaction.
+enum Children {
+    /// Those that an index leads to.
+    Found(std::vec::IntoIter<Vec<u8>>),
+    /// Those among all rows.
+    Among { rows: futures::stream::BoxStream<'static, Result<RecordBatch>>, test: Test },
+}
+
+/// Whether a row of a batch refers to a key: its columns are the referencing ones, then the row's key.
+struct Test {
+    constraint: Constraint,
+    form: Vec<u8>,
+}
+
+impl Children {
+    async fn find(standing: &mut Standing, constraint: &Constraint, child: &Relation, old: &[Datum]) -> Result<Self> {
+        let view = standing.transaction().newest_view();
+        let (from, to) = (constraint.parent_types(), constraint.child_types());
+        if from.iter().zip(&to).all(|(from, to)| is_one_to_one(from.ty, to.ty)) {
+            let mut values = Vec::with_capacity(old.len());
+            for ((value, from), to) in old.iter().zip(&from).zip(&to) {
+                match equal_in(value, from.ty, to.ty)? {
+                    Some(value) => values.push(value),
+                    None => return Ok(Children::Found(Vec::new().into_iter())),
+                }
+            }
+            if let Some(keys) = child.keys_by(&view, &constraint.def.columns, &values).await? {
+                return Ok(Children::Found(keys.into_iter()));
+            }
+        }
+        let columns: Vec<ColumnId> = constraint.def.columns.iter().copied().chain([ColumnId::ROW_KEY]).collect();
+        let rows = child.all_rows(&view, &columns, SCAN_ROWS)?;
+        let constraint = Constraint {
+            def: constraint.def.clone(),
+            child: constraint.child.clone(),
+            parent: constraint.parent.clone(),
+        };
+        let form = constraint.form(old)?;
+        Ok(Children::Among { rows, test: Test { constraint, form } })
+    }
+
+    /// The next keys; `None` behind the last.
+    async fn next(&mut self) -> Result<Option<Vec<Vec<u8>>>> {
+        match self {
+            Children::Found(keys) => {
+                let chunk: Vec<Vec<u8>> = keys.take(ACTION_ROWS).collect();
+                Ok((!chunk.is_empty()).then_some(chunk))
+            }
+            Children::Among { rows, test } => match rows.next().await {
+                Some(batch) => test.keys(&batch?).map(Some),
+                None => Ok(None),
+            },
+        }
+    }
+}
+
+impl Test {
+    fn keys(&self, batch: &RecordBatch) -> Result<Vec<Vec<u8>>> {
+        let types = self.constraint.child_types();
+        let keys = write::key_column(batch, types.len())?;
+        let mut found = Vec::new();
+        for row in 0..batch.num_rows() {
+            if types.iter().enumerate().any(|(at, _)| batch.column(at).is_null(row)) {
+                continue;
+            }
+            let values: Vec<Datum> =
+                types.iter().enumerate().map(|(at, ty)| datum_at(batch.column(at).as_ref(), row, *ty)).collect();
+            if let Reference::To(values) = self.constraint.reference(&values)?
+                && self.constraint.form(&values)? == self.form
+            {
+                found.push(keys.value(row).to_vec());
+            }
+        }
+        Ok(found)
+    }
+}
