@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+mod deferred;
 mod extended;
 mod login;
 mod rights;

@@ -4,7 +4,7 @@
 use super::key_match::{equal_in, is_one_to_one};
 use super::prepared::BindingNames;
 use super::query::lock_wait;
-use super::references::{Constraint, Reference, SCAN_ROWS, columns_of, keep};
+use super::references::{Constraint, Reference, SCAN_ROWS, columns_of, keep, without_detail};
 use super::table::default_of;
 use super::{delete, update, valid, write};
 use crate::referential::{Event, Happened};
@@ -48,32 +48,54 @@ pub(super) async fn settle_deferred(standing: &mut Standing) -> Result<()> {
 async fn enforce(standing: &mut Standing, event: Event) -> Result<()> {
     let catalog = standing.transaction().newest_catalog();
     let Some(constraint) = Constraint::of(&catalog, event.table, event.key) else { return Ok(()) };
+    let is_others = is_others(standing, &constraint, &event);
+    let outcome = enforce_one(standing, &constraint, event).await;
+    outcome.map_err(|error| if is_others { without_detail(&error) } else { error })
+}
+
+/// Whether the rows that are looked at may be of other users than the session's: those that follow a SHARED row, and
+/// those that follow them. What is told of a SHARED row that is still referred to is no secret.
+fn is_others(standing: &Standing, constraint: &Constraint, event: &Event) -> bool {
+    match &event.happened {
+        Happened::Refers { scope: Scope::User(user), .. } | Happened::Left { scope: Scope::User(user), .. } => {
+            *user != standing.identity.user
+        }
+        Happened::Refers { .. } => false,
+        Happened::Left { new, .. } => {
+            let action = if new.is_some() { &constraint.def.on_update } else { &constraint.def.on_delete };
+            constraint.child.is_per_user()
+                && !matches!(action, ReferentialAction::NoAction | ReferentialAction::Restrict)
+        }
+    }
+}
+
+async fn enforce_one(standing: &mut Standing, constraint: &Constraint, event: Event) -> Result<()> {
     match event.happened {
-        Happened::Refers { scope, row } => check_reference(standing, &constraint, scope, &row).await,
+        Happened::Refers { scope, row } => check_reference(standing, constraint, scope, &row).await,
         Happened::Left { scope, old, new } => {
             let action = match &new {
                 None => &constraint.def.on_delete,
                 Some(_) => &constraint.def.on_update,
             };
             match (action, new) {
-                (ReferentialAction::NoAction, _) => refuse(standing, &constraint, scope, &old, true).await,
-                (ReferentialAction::Restrict, _) => refuse(standing, &constraint, scope, &old, false).await,
-                (ReferentialAction::Cascade, None) => delete_children(standing, &constraint, scope, &old).await,
+                (ReferentialAction::NoAction, _) => refuse(standing, constraint, scope, &old, true).await,
+                (ReferentialAction::Restrict, _) => refuse(standing, constraint, scope, &old, false).await,
+                (ReferentialAction::Cascade, None) => delete_children(standing, constraint, scope, &old).await,
                 (ReferentialAction::Cascade, Some(new)) => {
-                    let values = assigned(standing, &constraint, &new)?;
+                    let values = assigned(standing, constraint, &new)?;
                     let set = &constraint.def.columns;
-                    update_children(standing, &constraint, scope, &old, set, Set::Values(&values)).await
+                    update_children(standing, constraint, scope, &old, set, Set::Values(&values)).await
                 }
                 (ReferentialAction::SetNull(columns), _) => {
                     let set = if columns.is_empty() { &constraint.def.columns } else { columns };
                     let nulls = vec![Datum::Null; set.len()];
-                    update_children(standing, &constraint, scope, &old, set, Set::Values(&nulls)).await
+                    update_children(standing, constraint, scope, &old, set, Set::Values(&nulls)).await
                 }
                 (ReferentialAction::SetDefault(columns), _) => {
                     let set = if columns.is_empty() { &constraint.def.columns } else { columns };
-                    update_children(standing, &constraint, scope, &old, set, Set::Defaults).await?;
+                    update_children(standing, constraint, scope, &old, set, Set::Defaults).await?;
                     // A row whose default is the very key that went refers to it still.
-                    refuse(standing, &constraint, scope, &old, true).await
+                    refuse(standing, constraint, scope, &old, true).await
                 }
             }
         }

@@ -7,7 +7,7 @@
 //! which rows lie.
 
 use super::table::{
-    apply_option, check_column_count, check_column_name, column_of, default_of, is_system_column, lock_for_change,
+    apply_option, check_column_count, check_column_name, column_of, default_of, is_system_column, lock_with,
     not_in_use, owned, set_key, shown,
 };
 use super::{Outcome, constraint, foreign_key, index, query, references, rewrite};
@@ -20,7 +20,7 @@ use kalamdb_sql::bind::walk;
 use kalamdb_sql::function::CatalogNames;
 use kalamdb_sql::statement::{AlterAction, AlterIndexAction, AlterTable, AlterViewAction, ColumnSpec, ConstraintSpec};
 use kalamdb_store::catalog::Named;
-use kalamdb_store::{Change, ColumnDef, ConstraintTiming, ForeignKeyDef, KeyDef, TableDef};
+use kalamdb_store::{Change, ColumnDef, ConstraintTiming, ForeignKeyDef, KeyDef, TableDef, TableLockMode};
 use std::sync::Arc;
 
 /// ALTER TABLE
@@ -29,7 +29,7 @@ use std::sync::Arc;
 /// 42501, 42P01, 42P07, 42701, 42703, 42704, 42P16, 23502, 23505, 55006, 40001, and 0A000 for what is not supported.
 pub(super) async fn run(standing: &mut Standing, alter: &AlterTable) -> Result<Outcome> {
     standing.writable("ALTER TABLE")?;
-    let Some(table) = lock_for_change(standing, &alter.name).await? else {
+    let Some(table) = lock_with(standing, &alter.name, lock_mode(&alter.actions)).await? else {
         if let ([AlterAction::Rename { to }], Some(Named::Index(..))) =
             (alter.actions.as_slice(), index::find(standing, &alter.name))
         {
@@ -92,6 +92,21 @@ async fn of_view(standing: &mut Standing, alter: &AlterTable) -> Result<Outcome>
     };
     super::view::alter(standing, &alter.name, alter.if_exists, &action).await?;
     done()
+}
+
+/// Readers go on while rows are looked at for a foreign key that comes or a constraint that is validated, as they do while
+/// an index is made; writers wait.
+fn lock_mode(actions: &[AlterAction]) -> TableLockMode {
+    let lets_read = |action: &AlterAction| {
+        matches!(
+            action,
+            AlterAction::AddConstraint(ConstraintSpec::ForeignKey(_)) | AlterAction::ValidateConstraint { .. }
+        )
+    };
+    match actions.iter().all(lets_read) {
+        true => TableLockMode::ShareRowExclusive,
+        false => TableLockMode::AccessExclusive,
+    }
 }
 
 fn done() -> Result<Outcome> {

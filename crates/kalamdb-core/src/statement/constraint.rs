@@ -105,6 +105,10 @@ pub(super) async fn validate_checks(standing: &mut Standing, table: &Arc<TableDe
         let batch: RecordBatch = batch?;
         match compiled.first_refused(&batch, &columns, &mut || valid::values(standing))? {
             None => {}
+            Some((_, Refusal::Error(error))) if table.is_per_user() => {
+                // Its words may be another user's.
+                return Err(SqlError::new(error.state(), "a check constraint cannot be evaluated for some row"));
+            }
             Some((_, Refusal::Error(error))) => return Err(error),
             Some((_, Refusal::Violated(name))) => {
                 let message =

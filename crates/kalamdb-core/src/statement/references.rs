@@ -462,9 +462,20 @@ pub(super) async fn validate(standing: &mut Standing, table: &Arc<TableDef>, whi
     Ok(())
 }
 
-fn without_detail(error: &SqlError) -> SqlError {
-    SqlError::new(error.state(), error.message())
-        .with_schema(error.schema().unwrap_or_default())
-        .with_table(error.table().unwrap_or_default())
-        .with_constraint(error.constraint().unwrap_or_default())
+/// An error that tells nothing of a row: the row may be another user's.
+pub(super) fn without_detail(error: &SqlError) -> SqlError {
+    let mut bare = SqlError::new(error.state(), error.message());
+    if let Some(schema) = error.schema() {
+        bare = bare.with_schema(schema);
+    }
+    if let Some(table) = error.table() {
+        bare = bare.with_table(table);
+    }
+    if let Some(column) = error.column() {
+        bare = bare.with_column(column);
+    }
+    if let Some(constraint) = error.constraint() {
+        bare = bare.with_constraint(constraint);
+    }
+    bare
 }
