@@ -79,8 +79,9 @@ fn tree(statement: &Statement) -> String {
         Statement::CreateTable(it) => {
             let columns: Vec<String> = it.columns.iter().map(column).collect();
             let uniques: String = it.uniques.iter().map(|unique| format!(" {unique:?}")).collect();
+            let constraints: String = it.constraints.iter().map(|constraint| format!(" {constraint:?}")).collect();
             format!(
-                "CreateTable {:?} {:?} if_not_exists={} ({}) key={:?} {:?}{uniques}",
+                "CreateTable {:?} {:?} if_not_exists={} ({}) key={:?} {:?}{uniques}{constraints}",
                 it.name,
                 it.kind,
                 it.if_not_exists,
@@ -94,8 +95,11 @@ fn tree(statement: &Statement) -> String {
                 .actions
                 .iter()
                 .map(|action| match action {
-                    crate::statement::AlterAction::AddColumn { column: spec, if_not_exists, key, .. } => {
-                        format!("AddColumn {} if_not_exists={if_not_exists} key={key:?}", column(spec))
+                    crate::statement::AlterAction::AddColumn {
+                        column: spec, if_not_exists, key, constraints, ..
+                    } => {
+                        let constraints: String = constraints.iter().map(|it| format!(" {it:?}")).collect();
+                        format!("AddColumn {} if_not_exists={if_not_exists} key={key:?}{constraints}", column(spec))
                     }
                     crate::statement::AlterAction::SetDefault { name, default } => {
                         format!("SetDefault {name} {:?}", default.as_ref().map(|(_, text)| text))
