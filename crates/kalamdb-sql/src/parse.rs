@@ -459,6 +459,17 @@ impl Cursor<'_> {
         self.library(self.item_end(), |parser| parser.parse_expr())
     }
 
+    /// A type's name that ends before one of these words.
+    fn data_type_until(&mut self, words: &[&str]) -> Read<kalamdb_commons::PgType> {
+        let end = self.item_end();
+        let found = (self.at..end).find(|at| words.iter().any(|word| is_word(&self.lexemes[*at], word)));
+        let mut part = Cursor { base: self.base, at: self.at, ..self.part(0, found.unwrap_or(end)) };
+        let ty = part.data_type()?;
+        let ty = part.end(ty)?;
+        self.at = part.at;
+        Ok(ty)
+    }
+
     /// A type's name.
     fn data_type(&mut self) -> Read<kalamdb_commons::PgType> {
         let position = self.position();

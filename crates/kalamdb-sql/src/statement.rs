@@ -409,8 +409,8 @@ pub enum AlterViewAction {
     Set(Vec<(String, String)>),
     /// RESET ( … )
     Reset(Vec<String>),
-    /// OWNER TO
-    Owner(String),
+    /// OWNER TO; `None`: CURRENT_USER
+    Owner(Option<String>),
     /// SET SCHEMA
     SetSchema(String),
 }
@@ -868,6 +868,25 @@ pub enum AlterAction {
         /// The column.
         name: String,
     },
+    /// ALTER COLUMN … [SET DATA] TYPE … [USING …]
+    SetType {
+        /// The column.
+        name: String,
+        /// Its new type.
+        ty: PgType,
+        /// What its values become, as SQL text.
+        using: Option<String>,
+    },
+    /// OWNER TO
+    Owner {
+        /// Whose it is from then on; `None`: CURRENT_USER.
+        to: Option<String>,
+    },
+    /// SET SCHEMA: the only action of its statement.
+    SetSchema {
+        /// Where it goes.
+        to: String,
+    },
     /// RENAME COLUMN: the only action of its statement, as the two below.
     RenameColumn {
         /// The column.
@@ -913,6 +932,9 @@ impl AlterAction {
             AlterAction::ValidateConstraint { .. } => "VALIDATE CONSTRAINT",
             AlterAction::AlterConstraint { .. } => "ALTER CONSTRAINT",
             AlterAction::SetOptions(_) => "SET",
+            AlterAction::SetType { .. } => "ALTER COLUMN ... SET DATA TYPE",
+            AlterAction::Owner { .. } => "OWNER TO",
+            AlterAction::SetSchema { .. } => "SET SCHEMA",
             AlterAction::Unsupported(_) => "",
         }
     }

@@ -6,21 +6,27 @@
 //! `missing` value. Only two things touch rows: a default that differs from row to row, and a change of the key by
 //! which rows lie.
 
+use super::prepared::{BindingNames, shape_of};
 use super::table::{
     apply_option, check_column_count, check_column_name, column_of, default_of, is_system_column, lock_with,
     not_in_use, owned, set_key, shown,
 };
 use super::{Outcome, constraint, foreign_key, index, query, references, rewrite};
-use crate::depend::Object;
+use crate::depend::{Object, dependents};
 use crate::error;
+use crate::resolve::permit;
 use crate::standing::Standing;
 use kalamdb_auth::authorize::AdminAction;
-use kalamdb_commons::{ColumnId, ColumnName, Datum, Oid, Result, SqlError, SqlState, TableName, TableType, clock};
-use kalamdb_sql::bind::walk;
+use kalamdb_commons::{
+    ColumnId, ColumnName, Datum, Oid, PgType, Result, SqlError, SqlState, TableName, TableType, clock,
+};
+use kalamdb_sql::bind::{self, Purpose, RowExpression, walk};
 use kalamdb_sql::function::CatalogNames;
 use kalamdb_sql::statement::{AlterAction, AlterIndexAction, AlterTable, AlterViewAction, ColumnSpec, ConstraintSpec};
 use kalamdb_store::catalog::Named;
-use kalamdb_store::{Change, ColumnDef, ConstraintTiming, ForeignKeyDef, KeyDef, TableDef, TableLockMode};
+use kalamdb_store::{
+    Change, ColumnDef, ConstraintTiming, ForeignKeyDef, IndexKeyPart, KeyDef, TableDef, TableLockMode,
+};
 use std::sync::Arc;
 
 /// ALTER TABLE
@@ -57,7 +63,16 @@ pub(super) async fn run(standing: &mut Standing, alter: &AlterTable) -> Result<O
     // From here on the table is one that this transaction changes: rows are written for the published version.
     standing.transaction().define(Change::PutTable(table.clone()))?;
     let mut work = Work { table, must_hold: Vec::new(), with_columns: Vec::new(), to_validate: Vec::new() };
-    for action in in_order(&alter.actions) {
+    let ordered = in_order(&alter.actions);
+    // All columns that get another type get it at once, from the rows as they are.
+    let is_retype = |action: &&AlterAction| matches!(action, AlterAction::SetType { .. });
+    let retypes: Vec<&AlterAction> = ordered.iter().copied().filter(is_retype).collect();
+    let mut is_retyped = retypes.is_empty();
+    for action in ordered {
+        if !is_retyped && place(action) >= 1 {
+            is_retyped = true;
+            work.set_types(standing, &retypes).await?;
+        }
         if place(action) >= CONSTRAINTS {
             work.constrain_columns(standing).await?;
         }
@@ -82,6 +97,8 @@ async fn of_view(standing: &mut Standing, alter: &AlterTable) -> Result<Outcome>
             AlterViewAction::RenameColumn { column: name.clone(), to: to.clone() }
         }
         [AlterAction::SetOptions(options)] => AlterViewAction::Set(options.clone()),
+        [AlterAction::Owner { to }] => AlterViewAction::Owner(to.clone()),
+        [AlterAction::SetSchema { to }] => AlterViewAction::SetSchema(to.clone()),
         [AlterAction::Unsupported(subject), ..] => return Err(SqlError::unsupported(subject)),
         actions => {
             let action = actions.first().map_or("", AlterAction::words);
@@ -117,7 +134,10 @@ fn done() -> Result<Outcome> {
 fn check_supported(table: &TableDef, action: &AlterAction) -> Result<()> {
     match action {
         AlterAction::Unsupported(subject) => Err(SqlError::unsupported(subject)),
-        AlterAction::Rename { .. } | AlterAction::SetOptions(_) => Ok(()),
+        AlterAction::Rename { .. }
+        | AlterAction::SetOptions(_)
+        | AlterAction::Owner { .. }
+        | AlterAction::SetSchema { .. } => Ok(()),
         _ if table.kind == TableType::Stream => Err(SqlError::unsupported("ALTER of the columns of a STREAM table")),
         _ => Ok(()),
     }
@@ -134,7 +154,7 @@ fn place(action: &AlterAction) -> u8 {
         | AlterAction::DropConstraint { .. }
         | AlterAction::SetDefault { default: None, .. }
         | AlterAction::DropNotNull { .. } => 0,
-        AlterAction::AddColumn { .. } => 1,
+        AlterAction::SetType { .. } | AlterAction::AddColumn { .. } => 1,
         AlterAction::SetNotNull { .. } => 2,
         AlterAction::AddPrimaryKey { .. } | AlterAction::AddPrimaryKeyUsing { .. } | AlterAction::AddUnique(_) => 3,
         AlterAction::SetDefault { .. } | AlterAction::AddConstraint(_) => CONSTRAINTS,
@@ -143,6 +163,8 @@ fn place(action: &AlterAction) -> u8 {
         | AlterAction::RenameColumn { .. }
         | AlterAction::RenameConstraint { .. }
         | AlterAction::Rename { .. }
+        | AlterAction::Owner { .. }
+        | AlterAction::SetSchema { .. }
         | AlterAction::SetOptions(_)
         | AlterAction::Unsupported(_) => 5,
     }
@@ -152,6 +174,17 @@ fn in_order(actions: &[AlterAction]) -> Vec<&AlterAction> {
     let mut ordered: Vec<&AlterAction> = actions.iter().collect();
     ordered.sort_by_key(|action| place(action));
     ordered
+}
+
+/// Whether every text of the one type is one of the other as it is.
+fn is_wider_text(old: PgType, new: PgType) -> bool {
+    use kalamdb_commons::SqlType::{Text, Varchar};
+    match (old.ty, new.ty) {
+        (Text | Varchar, Text) => true,
+        (Text, Varchar) => new.typmod < 0,
+        (Varchar, Varchar) => new.typmod < 0 || (old.typmod >= 0 && old.typmod <= new.typmod),
+        _ => false,
+    }
 }
 
 /// The table as far as the statement has changed it.
@@ -226,8 +259,165 @@ impl Work {
             AlterAction::RenameConstraint { name, to } => self.rename_constraint(standing, name, to).await,
             AlterAction::Rename { to } => self.rename(standing, to).await,
             AlterAction::SetOptions(options) => self.set_options(options),
+            // Done before, all at once.
+            AlterAction::SetType { .. } => Ok(()),
+            AlterAction::Owner { to } => self.set_owner(standing, to.as_deref()),
+            AlterAction::SetSchema { to } => self.set_schema(standing, to).await,
             AlterAction::Unsupported(subject) => Err(SqlError::unsupported(subject)),
         }
+    }
+
+    /// ALTER COLUMN … TYPE: the rows are written anew, all of them.
+    async fn set_types(&mut self, standing: &mut Standing, actions: &[&AlterAction]) -> Result<()> {
+        let before = Arc::new(self.table.clone());
+        let mut values = Vec::with_capacity(actions.len());
+        for action in actions {
+            let AlterAction::SetType { name, ty, using } = action else { continue };
+            let id = self.column_mut(name)?.id;
+            if values.iter().any(|(known, _)| *known == id) {
+                let message = format!("cannot alter type of column \"{name}\" twice");
+                return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+            }
+            values.push((id, self.set_type(standing, &before, name, *ty, using.as_deref())?));
+        }
+        self.retype_parts(standing, &values.iter().map(|(id, _)| *id).collect::<Vec<_>>())?;
+        // Only the name of the type changes: what rows hold stays.
+        let is_same = |id: &ColumnId| match (before.column(*id), self.table.column(*id)) {
+            (Some(old), Some(new)) => is_wider_text(old.ty, new.ty),
+            _ => false,
+        };
+        let is_plain = actions.iter().all(|action| matches!(action, AlterAction::SetType { using: None, .. }));
+        if is_plain && values.iter().all(|(id, _)| is_same(id)) {
+            return Ok(());
+        }
+        for (id, _) in &values {
+            if let Some(column) = self.table.columns.iter_mut().find(|column| column.id == *id) {
+                column.missing = Datum::Null;
+            }
+        }
+        standing.transaction().define(Change::PutTable(self.table.clone()))?;
+        rewrite::retype(standing, &before, &Arc::new(self.table.clone()), values).await
+    }
+
+    /// Gives one column its new type in the definition; what its values become.
+    fn set_type(
+        &mut self,
+        standing: &Standing,
+        before: &Arc<TableDef>,
+        name: &str,
+        ty: PgType,
+        using: Option<&str>,
+    ) -> Result<RowExpression> {
+        if ty.ty.facts().kind == 'p' {
+            let message = format!("column \"{name}\" has pseudo-type {ty}");
+            return Err(SqlError::new(SqlState::INVALID_TABLE_DEFINITION, message));
+        }
+        let id = self.column_mut(name)?.id;
+        let names = BindingNames::new(standing);
+        let catalog = standing.catalog();
+        if let Some((object, _)) = dependents(&catalog, Object::Column(self.table.id, id)).first()
+            && let Object::View(_) = object
+        {
+            let view = object.description(&catalog, &standing.names());
+            let message = "cannot alter type of a column used by a view or rule";
+            return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message)
+                .with_detail(format!("rule _RETURN on {view} depends on column \"{name}\"")));
+        }
+        let refers = |key: &ForeignKeyDef| key.columns.contains(&id);
+        let is_referred = |key: &ForeignKeyDef| key.parent == self.table.id && key.parent_columns.contains(&id);
+        if self.table.foreign_keys.iter().any(refers)
+            || catalog.referencing(self.table.id).any(|child| child.foreign_keys.iter().any(is_referred))
+        {
+            return Err(SqlError::unsupported("ALTER COLUMN … TYPE of a column of a foreign key")
+                .with_hint("Drop the foreign key, alter the column, and add the foreign key again."));
+        }
+        let shape = shape_of(before, "");
+        let value = bind::bind_transform(using, name, ty, &shape, &names)?;
+        let is_key = self.table.primary_key.as_ref().is_some_and(|key| key.columns.contains(&id));
+        if is_key && kalamdb_store::codec::key::check_type(ty.ty).is_err() {
+            return Err(SqlError::unsupported(format!("a primary key column of type {ty}")));
+        }
+        let column = self.column_mut(name)?;
+        if let Some(text) = &column.default {
+            // The default of the old type, assigned to the new one.
+            let text = bind::canonical_default(text, name, column.ty, &names)?;
+            let error = |error: SqlError| match error.state() {
+                SqlState::DATATYPE_MISMATCH => {
+                    let message = format!(
+                        "default for column \"{name}\" cannot be cast automatically to type {}",
+                        PgType::new(ty.ty)
+                    );
+                    SqlError::new(SqlState::DATATYPE_MISMATCH, message)
+                }
+                _ => error,
+            };
+            bind::bind_default(&text, name, ty, &names).map_err(error)?;
+            column.default = Some(text);
+        }
+        column.ty = ty;
+        column.domain = None;
+        Ok(value)
+    }
+
+    /// Expressions over the columns that got another type are read again.
+    fn retype_parts(&mut self, standing: &Standing, columns: &[ColumnId]) -> Result<()> {
+        let names = BindingNames::new(standing);
+        let shape = shape_of(&self.table, "");
+        let called = |id: ColumnId| shape.columns.iter().find(|column| column.id == id).map(|c| c.name.clone());
+        for index in &mut self.table.indexes {
+            for key in &mut index.keys {
+                match &mut key.what {
+                    IndexKeyPart::Expression { text, ty } => {
+                        *text = bind::canonical_row(text, &shape, Purpose::IndexKey, &called, &names)?;
+                        *ty = bind::bind_row(text, &shape, Purpose::IndexKey, &names)?.scalar.ty();
+                    }
+                    IndexKeyPart::Column(id) if columns.contains(id) => key.class = None,
+                    IndexKeyPart::Column(_) => {}
+                }
+            }
+            if let Some(text) = &mut index.predicate {
+                *text = bind::canonical_row(text, &shape, Purpose::IndexPredicate, &called, &names)?;
+            }
+        }
+        for check in &mut self.table.checks {
+            if check.columns.iter().any(|id| columns.contains(id)) {
+                check.expression = bind::canonical_row(&check.expression, &shape, Purpose::Check, &called, &names)?;
+                if check.validated {
+                    self.to_validate.push(check.id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// OWNER TO: to oneself, or by who manages users.
+    fn set_owner(&mut self, standing: &Standing, to: Option<&str>) -> Result<()> {
+        let owner = match to {
+            Some(to) => super::user::find(&standing.catalog(), to)?.id,
+            None => standing.identity.user,
+        };
+        if owner != self.table.owner {
+            let action = AdminAction::AlterTable { is_owner: owner == standing.identity.user };
+            permit(&standing.identity, action, &format!("table {}", self.table.name))?;
+            self.table.owner = owner;
+        }
+        Ok(())
+    }
+
+    /// SET SCHEMA: the table with its indexes.
+    async fn set_schema(&mut self, standing: &mut Standing, to: &str) -> Result<()> {
+        let from = self.table.namespace;
+        let names: Vec<String> = std::iter::once(self.table.name.to_string())
+            .chain(self.table.index_names().map(|(name, _)| name.to_string()))
+            .collect();
+        for name in names {
+            let namespace = super::view::move_to(standing, from, to, &name).await?;
+            if namespace == from {
+                return Ok(());
+            }
+            self.table.namespace = namespace;
+        }
+        Ok(())
     }
 
     fn missing_column(&self, name: &str) -> SqlError {

@@ -4,6 +4,7 @@
 //! reaches the client. A row's key here is what lies behind the table's number: user number (USER tables) and key.
 
 use super::around::Around;
+use super::entries::NewRows;
 use super::insert::merged;
 use super::write::{self, duplicate, key_column, keys_of, rows_in};
 use super::{batch_of, entries, valid};
@@ -15,9 +16,10 @@ use arrow_array::{Array, RecordBatch};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use kalamdb_commons::{ColumnId, Result, SqlError, SqlState};
-use kalamdb_sql::bind::bound::Scalar;
+use kalamdb_sql::bind::RowExpression;
+use kalamdb_sql::bind::bound::{Col, Scalar};
 use kalamdb_sql::predicate::Values;
-use kalamdb_store::{LockStrength, LockWait, RowVersion, TableDef};
+use kalamdb_store::{Change, LockStrength, LockWait, RowVersion, TableDef};
 use std::sync::Arc;
 
 /// How many rows are read at once.
@@ -111,6 +113,85 @@ pub(super) async fn fill(
         }
     }
     Ok(())
+}
+
+/// Writes every row anew with other values, of other types, in some columns: the old rows, deleted ones too, go as by
+/// TRUNCATE.
+///
+/// # Errors
+/// The expressions', 23502, 23505, 53200, and the store's.
+pub(super) async fn retype(
+    standing: &mut Standing,
+    before: &Arc<TableDef>,
+    after: &Arc<TableDef>,
+    values: Vec<(ColumnId, RowExpression)>,
+) -> Result<()> {
+    let around = Around::new(standing);
+    let session = around.clone();
+    let with = Values { parameters: Vec::new(), session: Arc::new(move |value| session.value(value)), around };
+    let live: Vec<ColumnId> = before.live_columns().map(|column| column.id).collect();
+    let mut programs = Vec::with_capacity(values.len());
+    for (id, value) in &values {
+        let inputs: Vec<Col> = value.columns.iter().filter(|(id, _)| live.contains(id)).map(|(_, col)| *col).collect();
+        let places: Vec<usize> = value.columns.iter().filter_map(|(id, _)| live.iter().position(|l| l == id)).collect();
+        programs.push((*id, places, write::program(std::slice::from_ref(&value.scalar), &inputs, &with)?));
+    }
+    let columns: Vec<ColumnId> = live.iter().copied().chain([ColumnId::ROW_KEY]).collect();
+    // The rows as they are: what follows is not among them.
+    let (relation, mut rows) = rows(standing, before, &columns)?;
+    standing.transaction().define(Change::TruncateTable(before.id))?;
+    standing.begin_statement()?;
+    relation.silence(standing.transaction())?;
+    let rewritten = resolve::rewritten(after, &standing.identity)?;
+    let indexes = entries::of(standing, after)?;
+    while let Some(batch) = rows.next().await {
+        let batch = batch?;
+        let old_keys = key_column(&batch, live.len())?.clone();
+        let mut arrays = batch.columns()[..live.len()].to_vec();
+        for (id, places, program) in &programs {
+            let inputs = places.iter().map(|at| batch.column(*at).clone()).collect();
+            let made = program.evaluate(&program.rows(inputs, batch.num_rows())?)?;
+            if let (Some(at), Some(array)) = (live.iter().position(|column| column == id), made.into_iter().next()) {
+                arrays[at] = array;
+            }
+        }
+        let values = batch_of(arrays, batch.num_rows())?;
+        valid::require_not_null(standing, after, &values, &live).map_err(|error| contains_nulls(error, after))?;
+        let row_entries = indexes.of_batch(&values, &live)?;
+        let keys = keys_of(standing, after, &values, &live)?;
+        let new = rows_in(after, &values, &live)?;
+        let new_rows = NewRows { indexes: &indexes, table: after, batch: &values, columns: &live };
+        for (at, ((key, row), row_entries)) in keys.into_iter().zip(new).zip(row_entries).enumerate() {
+            let old_key = old_keys.value(at);
+            let key = if after.primary_key.is_none() {
+                old_key.to_vec()
+            } else if after.is_per_user() {
+                behind_user(old_key, &key)?
+            } else {
+                key
+            };
+            let wait = LockWait::Block(None);
+            let claim = rewritten.lock(standing.transaction(), &key, LockStrength::Update, wait).await?;
+            if claim.newest.is_some() {
+                return Err(could_not_create(standing, after, &row));
+            }
+            rewritten.insert(standing.transaction(), &key, row)?;
+            let put = new_rows.put(standing, &rewritten, (at, &key), &row_entries, |_| false, wait).await;
+            put.map_err(|error| could_not_index(error, after))?;
+        }
+    }
+    Ok(())
+}
+
+/// A key that is there twice now, said of the index as a whole.
+fn could_not_index(error: SqlError, table: &TableDef) -> SqlError {
+    let Some(name) = error.constraint().filter(|_| error.state() == SqlState::UNIQUE_VIOLATION) else { return error };
+    let message = format!("could not create unique index \"{name}\"");
+    let said = SqlError::new(SqlState::UNIQUE_VIOLATION, message).with_constraint(name);
+    match error.detail() {
+        Some(detail) if !table.is_per_user() => said.with_detail(detail.replace("already exists", "is duplicated")),
+        _ => said,
+    }
 }
 
 /// The rows of a batch of keys, as they are under the table's lock.

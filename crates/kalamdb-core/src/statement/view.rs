@@ -326,7 +326,16 @@ pub(super) async fn alter(
         }
         AlterViewAction::Reset(names) => names.iter().for_each(|name| reset_option(&mut changed, name)),
         AlterViewAction::Owner(owner) => {
-            changed.owner = super::user::find(&standing.catalog(), owner)?.id;
+            let owner = match owner {
+                Some(owner) => super::user::find(&standing.catalog(), owner)?.id,
+                None => standing.identity.user,
+            };
+            // To oneself, or by who manages tables: the view reads by its owner's rights.
+            if owner != view.owner {
+                let action = AdminAction::AlterTable { is_owner: owner == standing.identity.user };
+                permit(&standing.identity, action, &format!("view {}", view.name))?;
+            }
+            changed.owner = owner;
         }
         AlterViewAction::SetSchema(to) => {
             changed.namespace = move_to(standing, view.namespace, to, view.name.as_str()).await?;

@@ -935,6 +935,8 @@ pub enum Purpose {
     IndexKey,
     /// GENERATED ALWAYS AS (…)
     Generated,
+    /// ALTER COLUMN … TYPE … USING
+    Transform,
 }
 
 impl Purpose {
@@ -944,6 +946,7 @@ impl Purpose {
             Purpose::IndexPredicate => Clause::IndexPredicate,
             Purpose::IndexKey => Clause::IndexKey,
             Purpose::Generated => Clause::Generated,
+            Purpose::Transform => Clause::Transform,
         }
     }
 
@@ -954,6 +957,7 @@ impl Purpose {
             Purpose::IndexPredicate => "index predicate",
             Purpose::IndexKey => "index expression",
             Purpose::Generated => "column generation expression",
+            Purpose::Transform => "transform expression",
         }
     }
 }

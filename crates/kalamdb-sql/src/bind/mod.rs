@@ -40,7 +40,8 @@ mod window;
 pub use deparse::Purpose;
 pub use pretty::pretty;
 pub use stored::{
-    RowExpression, assigned, bind_row, canonical_conjuncts, canonical_default, canonical_row, expression_name,
+    RowExpression, assigned, bind_row, bind_transform, canonical_conjuncts, canonical_default, canonical_row,
+    expression_name,
 };
 pub use view::{QueryToStore, SeenRelation, StoredQuery, bind_view, print_view};
 

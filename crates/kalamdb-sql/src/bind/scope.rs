@@ -31,6 +31,8 @@ pub(super) enum Clause {
     IndexPredicate,
     IndexKey,
     Generated,
+    /// ALTER COLUMN … TYPE … USING
+    Transform,
     Execute,
     Filter,
     Window,
@@ -63,6 +65,7 @@ impl Clause {
             Clause::IndexPredicate => "index predicates",
             Clause::IndexKey => "index expressions",
             Clause::Generated => "column generation expressions",
+            Clause::Transform => "transform expressions",
             Clause::Execute => "EXECUTE parameters",
             Clause::Filter => "FILTER",
             Clause::Window | Clause::WindowArgument => "window definitions",

@@ -108,6 +108,40 @@ pub fn expression_name(text: &str) -> Result<Option<String>> {
     Ok((name != "?column?").then_some(name))
 }
 
+/// What a column's values become when it gets another type: USING's expression, or an assignment of the old value.
+///
+/// # Errors
+/// As [`bind_row`]; 42804 where there is no such cast.
+pub fn bind_transform(
+    using: Option<&str>,
+    column: &str,
+    ty: PgType,
+    shape: &RelationShape,
+    names: &dyn Names,
+) -> Result<RowExpression> {
+    let text = using.map_or_else(|| super::deparse::quoted(column), str::to_owned);
+    let expr = parse::expression(&text)?;
+    let mut binder = Binder::new("", &[], names);
+    let RowExpression { scalar, columns } = binder.row_expression(&expr, shape, Purpose::Transform)?;
+    if let Some(scalar) = binder.assign(scalar, ty, None)? {
+        return Ok(RowExpression { scalar, columns });
+    }
+    Err(match using {
+        Some(_) => {
+            let message = format!(
+                "result of USING clause for column \"{column}\" cannot be cast automatically to type {}",
+                PgType::new(ty.ty)
+            );
+            SqlError::new(SqlState::DATATYPE_MISMATCH, message).with_hint("You might need to add an explicit cast.")
+        }
+        None => {
+            let message = format!("column \"{column}\" cannot be cast automatically to type {}", PgType::new(ty.ty));
+            let hint = format!("You might need to specify \"USING {}::{ty}\".", super::deparse::quoted(column));
+            SqlError::new(SqlState::DATATYPE_MISMATCH, message).with_hint(hint)
+        }
+    })
+}
+
 /// A value as an assignment to a column takes it.
 ///
 /// # Errors
@@ -144,7 +178,7 @@ impl Binder<'_> {
         let scalar = match purpose {
             Purpose::Check => self.boolean(scalar, "CHECK", None)?,
             Purpose::IndexPredicate => self.boolean(scalar, "WHERE", None)?,
-            Purpose::IndexKey | Purpose::Generated => self.known(scalar, None)?,
+            Purpose::IndexKey | Purpose::Generated | Purpose::Transform => self.known(scalar, None)?,
         };
         self.no_parameters()?;
         Ok(RowExpression { scalar, columns })

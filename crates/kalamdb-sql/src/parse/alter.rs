@@ -21,6 +21,8 @@ pub(super) fn table(cursor: &mut Cursor<'_>) -> Read<Statement> {
     let mut actions = Vec::new();
     if cursor.accept("RENAME") {
         actions.push(rename(cursor)?);
+    } else if cursor.accept("SET SCHEMA") {
+        actions.push(AlterAction::SetSchema { to: cursor.ident()? });
     } else {
         loop {
             action(cursor, &name.name, &mut actions)?;
@@ -79,6 +81,10 @@ fn known_action(cursor: &mut Cursor<'_>, table: &str, actions: &mut Vec<AlterAct
         actions.push(AlterAction::SetOptions(options(cursor)?));
         return Ok(());
     }
+    if cursor.accept("OWNER TO") {
+        actions.push(AlterAction::Owner { to: owner(cursor)? });
+        return Ok(());
+    }
     if cursor.accept("VALIDATE CONSTRAINT") {
         actions.push(AlterAction::ValidateConstraint { name: cursor.ident()? });
         return Ok(());
@@ -90,6 +96,14 @@ fn known_action(cursor: &mut Cursor<'_>, table: &str, actions: &mut Vec<AlterAct
     match cursor.accept_one(OTHERS) {
         Some(what) => unsupported(format!("ALTER TABLE … {what}")),
         None => Err(cursor.unexpected()),
+    }
+}
+
+/// A role after OWNER TO.
+pub(super) fn owner(cursor: &mut Cursor<'_>) -> Read<Option<String>> {
+    match cursor.accept_one(&["CURRENT_USER", "CURRENT_ROLE", "SESSION_USER"]) {
+        Some(_) => Ok(None),
+        None => cursor.user().map(Some),
     }
 }
 
@@ -148,7 +162,22 @@ fn alter_column(cursor: &mut Cursor<'_>) -> Read<AlterAction> {
     if cursor.accept("DROP NOT NULL") {
         return Ok(AlterAction::DropNotNull { name });
     }
-    const OTHERS: &[&str] = &["SET DATA TYPE", "TYPE", "SET", "RESET", "ADD", "DROP", "RESTART"];
+    if cursor.accept("SET DATA TYPE") || cursor.accept("TYPE") {
+        let ty = cursor.data_type_until(&["USING", "COLLATE"])?;
+        if cursor.accept("COLLATE") {
+            super::table::collation(cursor)?;
+        }
+        let using = match cursor.accept("USING") {
+            true => {
+                let from = cursor.at;
+                cursor.expression()?;
+                Some(cursor.text(from, cursor.at).to_owned())
+            }
+            false => None,
+        };
+        return Ok(AlterAction::SetType { name, ty, using });
+    }
+    const OTHERS: &[&str] = &["SET", "RESET", "ADD", "DROP", "RESTART"];
     match cursor.accept_one(OTHERS) {
         Some(what) => unsupported(format!("ALTER TABLE … ALTER COLUMN … {what}")),
         None => Err(cursor.unexpected()),

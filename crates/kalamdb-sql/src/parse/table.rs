@@ -479,7 +479,7 @@ pub(super) fn column(cursor: &mut Cursor<'_>, table: &str) -> Read<Column> {
     Ok(Column { column, key, uniques, constraints })
 }
 
-enum Constraint {
+pub(super) enum Constraint {
     NotNull,
     Null,
     Default(ast::Expr, String),
@@ -529,7 +529,7 @@ fn column_constraint(cursor: &mut Cursor<'_>, column: &str) -> Read<Option<Const
 }
 
 /// Text is ordered by its bytes: the collations that say so are accepted.
-fn collation(cursor: &mut Cursor<'_>) -> Read<Constraint> {
+pub(super) fn collation(cursor: &mut Cursor<'_>) -> Read<Constraint> {
     let mut name = cursor.label()?;
     if name == "pg_catalog" && cursor.accept_token(&Token::Period) {
         name = cursor.label()?;

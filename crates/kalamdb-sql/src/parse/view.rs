@@ -58,7 +58,7 @@ fn action(cursor: &mut Cursor<'_>) -> Read<AlterViewAction> {
         return Ok(AlterViewAction::RenameColumn { column, to: cursor.ident()? });
     }
     if cursor.accept("OWNER TO") {
-        return cursor.user().map(AlterViewAction::Owner);
+        return super::alter::owner(cursor).map(AlterViewAction::Owner);
     }
     if cursor.accept("SET SCHEMA") {
         return cursor.ident().map(AlterViewAction::SetSchema);
