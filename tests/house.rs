@@ -71,6 +71,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "error",
             "settings",
             "snowflake",
+            "advisory",
             "registry",
             "plan",
             "reply",

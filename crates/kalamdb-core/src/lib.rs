@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod advisory;
 mod check;
 pub mod database;
 pub mod depend;

@@ -3,11 +3,14 @@
 //! An entry lives exactly as long as its session (`Registered` removes it when dropped). Cancel requests, the
 //! administration functions and `pg_stat_activity` read it; nothing here decides what a session may do.
 
+use crate::advisory::Advisory;
 use kalamdb_commons::{Result, Role, SqlError, SqlState, UserId, clock};
+use kalamdb_store::TxnId;
 use parking_lot::{Mutex, RwLock};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The longest statement text kept for `pg_stat_activity`, in bytes (PostgreSQL's track_activity_query_size).
@@ -73,7 +76,11 @@ struct Entry {
     key: [u8; KEY_BYTES],
     facts: Mutex<SessionFacts>,
     running: Mutex<CancellationToken>,
+    /// When the running statement's time is over.
+    deadline: Mutex<Option<Instant>>,
     terminate: CancellationToken,
+    /// The newest transaction's number, to find who waits for whom; 0 before the first.
+    transaction: AtomicU64,
 }
 
 /// All sessions.
@@ -81,14 +88,7 @@ pub struct Registry {
     entries: RwLock<BTreeMap<i32, Arc<Entry>>>,
     next_pid: AtomicI32,
     sessions_max: usize,
-    advisory: Mutex<HashMap<(i64, bool), Advisory>>,
-}
-
-/// An advisory lock's holders: how often each session holds it.
-#[derive(Default)]
-struct Advisory {
-    exclusive: Option<(i32, u32)>,
-    shared: BTreeMap<i32, u32>,
+    pub(crate) advisory: Advisory,
 }
 
 /// A session's place in the registry.
@@ -105,7 +105,7 @@ impl Registry {
             entries: RwLock::default(),
             next_pid: AtomicI32::new(1),
             sessions_max,
-            advisory: Mutex::default(),
+            advisory: Advisory::default(),
         })
     }
 
@@ -133,6 +133,8 @@ impl Registry {
         };
         let now = clock::now_us();
         let entry = Arc::new(Entry {
+            transaction: AtomicU64::new(0),
+            deadline: Mutex::new(None),
             key: rand::random(),
             facts: Mutex::new(SessionFacts {
                 pid,
@@ -207,58 +209,22 @@ impl Registry {
         self.len() == 0
     }
 
+    /// The number of a session's newest transaction.
+    pub fn transaction_of(&self, pid: i32) -> Option<TxnId> {
+        let entries = self.entries.read();
+        entries.get(&pid).map(|entry| TxnId(entry.transaction.load(Ordering::Relaxed)))
+    }
+
+    /// The session whose transaction this is.
+    pub fn pid_of(&self, transaction: TxnId) -> Option<i32> {
+        let entries = self.entries.read();
+        let is_it = |entry: &Entry| entry.transaction.load(Ordering::Relaxed) == transaction.0;
+        entries.iter().find(|(_, entry)| is_it(entry)).map(|(pid, _)| *pid)
+    }
+
     /// Every session's facts, by process id.
     pub fn facts(&self) -> Vec<SessionFacts> {
         self.entries.read().values().map(|entry| entry.facts.lock().clone()).collect()
-    }
-
-    /// Takes an advisory lock if it is free or the session's own.
-    pub fn advisory_try(&self, pid: i32, key: (i64, bool), shared: bool) -> bool {
-        let mut locks = self.advisory.lock();
-        let lock = locks.entry(key).or_default();
-        let others_share = lock.shared.keys().any(|holder| *holder != pid);
-        let other_holds = lock.exclusive.is_some_and(|(holder, _)| holder != pid);
-        if other_holds || (!shared && others_share) {
-            return false;
-        }
-        if shared {
-            *lock.shared.entry(pid).or_default() += 1;
-        } else {
-            lock.exclusive.get_or_insert((pid, 0)).1 += 1;
-        }
-        true
-    }
-
-    /// Gives an advisory lock back once; whether the session held it.
-    pub fn advisory_unlock(&self, pid: i32, key: (i64, bool), shared: bool) -> bool {
-        let mut locks = self.advisory.lock();
-        let Some(lock) = locks.get_mut(&key) else { return false };
-        let held = if shared {
-            lock.shared.get_mut(&pid).map(|count| *count -= 1).is_some()
-        } else {
-            match &mut lock.exclusive {
-                Some((holder, count)) if *holder == pid => {
-                    *count -= 1;
-                    true
-                }
-                _ => false,
-            }
-        };
-        lock.shared.retain(|_, count| *count > 0);
-        lock.exclusive = lock.exclusive.filter(|(_, count)| *count > 0);
-        if lock.shared.is_empty() && lock.exclusive.is_none() {
-            locks.remove(&key);
-        }
-        held
-    }
-
-    /// Gives all of a session's advisory locks back.
-    pub fn advisory_unlock_all(&self, pid: i32) {
-        self.advisory.lock().retain(|_, lock| {
-            lock.shared.remove(&pid);
-            lock.exclusive = lock.exclusive.filter(|(holder, _)| *holder != pid);
-            !lock.shared.is_empty() || lock.exclusive.is_some()
-        });
     }
 }
 
@@ -286,9 +252,10 @@ impl Registered {
     }
 
     /// A statement begins: its token, which a cancel request fires. An older request does not reach it.
-    pub fn begin(&self, query: &str) -> CancellationToken {
+    pub fn begin(&self, query: &str, deadline: Option<Instant>) -> CancellationToken {
         let token = CancellationToken::new();
         *self.entry.running.lock() = token.clone();
+        *self.entry.deadline.lock() = deadline;
         let now = clock::now_us();
         let mut facts = self.entry.facts.lock();
         facts.activity = Activity::Active;
@@ -298,6 +265,21 @@ impl Registered {
         let cut = query.floor_char_boundary(QUERY_BYTES_MAX.min(query.len()));
         facts.query.push_str(&query[..cut]);
         token
+    }
+
+    /// The text of the statement that runs now, cut as `pg_stat_activity` shows it.
+    pub fn query(&self) -> String {
+        self.entry.facts.lock().query.clone()
+    }
+
+    /// A transaction begins.
+    pub fn set_transaction(&self, transaction: TxnId) {
+        self.entry.transaction.store(transaction.0, Ordering::Relaxed);
+    }
+
+    /// When the time of the statement that runs now is over.
+    pub fn deadline(&self) -> Option<Instant> {
+        *self.entry.deadline.lock()
     }
 
     /// The token of the statement that runs now (or ran last).
@@ -326,7 +308,9 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.registry.advisory_unlock_all(self.pid);
+        // A function that waits on a thread for plans must hear that nobody reads its answer.
+        self.entry.running.lock().cancel();
+        self.registry.advisory.forget(self.pid);
         self.registry.entries.write().remove(&self.pid);
     }
 }

@@ -127,7 +127,7 @@ impl Session {
 
     /// NOTICEs (00000) and WARNINGs (the others) that wait to be sent.
     pub fn take_notices(&mut self) -> Vec<SqlError> {
-        std::mem::take(&mut self.standing.notices)
+        std::mem::take(&mut *self.standing.notices.lock())
     }
 
     /// PostgreSQL's transaction indicator.

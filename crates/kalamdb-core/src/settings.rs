@@ -381,6 +381,16 @@ impl Settings {
         Ok(())
     }
 
+    /// The value that RESET goes back to.
+    ///
+    /// # Errors
+    /// 42704
+    pub fn default_of(&self, name: &str) -> Result<String> {
+        let mut settings = self.clone();
+        settings.reset(name)?;
+        Ok(settings.get(name).unwrap_or_default())
+    }
+
     /// RESET and SET … TO DEFAULT.
     ///
     /// # Errors

@@ -48,7 +48,7 @@ pub(crate) struct Standing {
     /// What reaches the client unasked.
     pub outbox: Outbox,
     /// NOTICEs and WARNINGs that wait to be sent.
-    pub notices: Vec<SqlError>,
+    pub notices: Arc<Mutex<Vec<SqlError>>>,
     /// Its prepared statements, by name; the unnamed one is "".
     pub prepared: Arc<HashMap<String, Arc<Prepared>>>,
     /// Its portals and cursors.
@@ -100,6 +100,7 @@ struct Savepoint {
     notifies: usize,
     listens: usize,
     referential: ReferentialMark,
+    advisory: usize,
 }
 
 /// What COMMIT does to the session's channels.
@@ -260,7 +261,7 @@ impl Standing {
             local_address: None,
             settings: Arc::new(Mutex::new(settings)),
             outbox,
-            notices: Vec::new(),
+            notices: Arc::default(),
             prepared: Arc::default(),
             portals: HashMap::new(),
             notifies: Arc::default(),
@@ -352,7 +353,12 @@ impl Standing {
     pub fn transaction(&mut self) -> &mut Transaction {
         self.touch();
         let (hall, isolation) = (&self.hall, self.modes.isolation);
-        self.transaction.get_or_insert_with(|| hall.store.begin(isolation))
+        let registered = &self.registered;
+        self.transaction.get_or_insert_with(|| {
+            let transaction = hall.store.begin(isolation);
+            registered.set_transaction(transaction.id());
+            transaction
+        })
     }
 
     /// Makes sure that a transaction is running in which effects can wait for COMMIT.
@@ -456,6 +462,7 @@ impl Standing {
                 catalog: catalog.clone(),
                 identity: identity.clone(),
                 sessions: hall.registry.facts(),
+                advisory_locks: hall.registry.advisory.shown(),
                 live: hall.live.queries(),
                 jobs: hall.store.jobs(),
                 store: hall.store.clone(),
@@ -694,6 +701,7 @@ impl Standing {
         self.drops_users = false;
         self.referential = Referential::default();
         self.savepoints.clear();
+        self.hall.registry.advisory.back_to(self.registered.pid(), 0);
         // PostgreSQL manual 55.2.3: all portals end with the transaction, but for holdable cursors.
         self.portals.retain(|_, portal| portal.cursor.as_ref().is_some_and(|cursor| cursor.hold));
         self.portals.values_mut().filter_map(|portal| portal.cursor.as_mut()).for_each(|cursor| cursor.depth = None);
@@ -723,6 +731,7 @@ impl Standing {
                     && let Some(transaction) = self.transaction.take()
                 {
                     transaction.rollback();
+                    self.hall.registry.advisory.back_to(self.registered.pid(), 0);
                 }
             }
         }
@@ -748,6 +757,7 @@ impl Standing {
             notifies: self.notifies.lock().len(),
             listens: self.listens.len(),
             referential: self.referential.mark(),
+            advisory: self.hall.registry.advisory.mark(self.registered.pid()),
         };
         self.savepoints.push(savepoint);
     }
@@ -780,6 +790,7 @@ impl Standing {
         self.settings.lock().back_to(&savepoint.settings);
         self.referential.back_to(&savepoint.referential);
         self.notifies.lock().truncate(savepoint.notifies);
+        self.hall.registry.advisory.back_to(self.registered.pid(), savepoint.advisory);
         let listens = savepoint.listens;
         self.cut_listens(listens);
         let stays = |cursor: &CursorFacts| cursor.depth.is_none_or(|depth| depth <= at);
@@ -801,12 +812,12 @@ impl Standing {
 
     /// A WARNING for the client.
     pub fn warn(&mut self, state: SqlState, message: &str) {
-        self.notices.push(SqlError::new(state, message));
+        self.notices.lock().push(SqlError::new(state, message));
     }
 
     /// A NOTICE for the client.
     pub fn notice(&mut self, message: String) {
-        self.notices.push(SqlError::new(SqlState::SUCCESSFUL_COMPLETION, message));
+        self.notices.lock().push(SqlError::new(SqlState::SUCCESSFUL_COMPLETION, message));
     }
 
     /// Closes a prepared statement; none is no error.
@@ -818,7 +829,7 @@ impl Standing {
 
     /// A NOTICE with a detail or a hint.
     pub fn notice_of(&mut self, notice: SqlError) {
-        self.notices.push(notice);
+        self.notices.lock().push(notice);
     }
 
     /// Keeps a prepared statement.

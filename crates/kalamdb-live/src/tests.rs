@@ -2,7 +2,7 @@
 
 use crate::{Follow, Live, Message, Outbox};
 use kalamdb_commons::{
-    AccessLevel, ColumnId, Datum, NamespaceId, PgType, Result, Scope, SqlType, TableId, TableType, UserId,
+    AccessLevel, ColumnId, Datum, NamespaceId, PgType, Result, Scope, SqlState, SqlType, TableId, TableType, UserId,
 };
 use kalamdb_sql::bind::bound::{Col, ColId, CompareOp, Scalar};
 use kalamdb_sql::function::nowhere::Nowhere;
@@ -61,6 +61,16 @@ impl Surroundings for Session {
     }
     fn advisory_lock(&self, _: AdvisoryLock) -> Result<bool> {
         Ok(false)
+    }
+    fn sleep(&self, _: Duration) -> Result<()> {
+        Ok(())
+    }
+    fn warn(&self, _: SqlState, _: &str) {}
+    fn blocking_backends(&self, _: i32) -> Vec<i32> {
+        Vec::new()
+    }
+    fn query_text(&self) -> &str {
+        ""
     }
 }
 

@@ -25,6 +25,7 @@ pub(crate) use forms::{GROUP_DISTINCT, GROUPING_SETS, ROWS_FROM, VARIADIC, is_ma
 pub(crate) use index::{ELEMENT_QUOTE, conflict_element};
 pub(crate) use query::{CURSOR_QUOTE, KEY_SHARE, LOCK_MARK_QUOTE, NO_KEY_UPDATE};
 
+use crate::bind::bound::Exclusion;
 use crate::dialect::KalamDialect;
 use crate::statement::Statement;
 use cursor::Cursor;
@@ -146,6 +147,25 @@ pub fn fold(ident: &ast::Ident) -> String {
         name.truncate(end);
     }
     name
+}
+
+/// What a window's frame leaves out, and the window that it is based on: both are in the name that the library read.
+pub fn exclusion(name: Option<&ast::Ident>) -> (Exclusion, Option<ast::Ident>) {
+    let Some(ident) = name.filter(|ident| ident.quote_style == Some(token::EXCLUSION)) else {
+        return (Exclusion::NoOthers, name.cloned());
+    };
+    let (word, base) = match ident.value.split_once(' ') {
+        Some((word, base)) => (word, Some(base)),
+        None => (ident.value.as_str(), None),
+    };
+    let exclusion = match word {
+        "row" => Exclusion::CurrentRow,
+        "group" => Exclusion::Group,
+        "ties" => Exclusion::Ties,
+        _ => Exclusion::NoOthers,
+    };
+    let base = base.map(|base| ast::Ident { value: base.to_owned(), quote_style: Some('"'), span: ident.span });
+    (exclusion, base)
 }
 
 /// As [`fold`], in full length. PostgreSQL folds ASCII only when the encoding has more than one byte.
@@ -429,9 +449,6 @@ impl Cursor<'_> {
             Err(_) => {
                 let stood = offender(&tokens, parser.get_current_index() + 1, &parse).max(dialect.furthest());
                 self.at += stood;
-                if self.is("EXCLUDE") && ["CURRENT", "GROUP", "TIES", "NO"].iter().any(|word| self.is_at(1, word)) {
-                    return unsupported("EXCLUDE in a window frame");
-                }
                 // What ends the part that was shown is no end of the input.
                 Err(self.unexpected())
             }

@@ -8,11 +8,11 @@ use crate::error::StoreError;
 use crate::kv::faulty::FaultyDisk;
 use crate::kv::{Family, KvError, Op, pairs};
 use crate::segment::SegmentRecord;
-use crate::txn::Engine;
 use crate::txn::feed::Feed;
 use crate::txn::read_view::ReadView;
 use crate::txn::snapshot::Published;
 use crate::txn::transaction::{Isolation, Transaction};
+use crate::txn::{Engine, TxnId};
 use kalamdb_commons::{Oid, TableId};
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
@@ -98,6 +98,11 @@ impl Store {
     /// Begins a transaction.
     pub fn begin(&self, isolation: Isolation) -> Transaction {
         Transaction::begin(self.engine.clone(), isolation)
+    }
+
+    /// The transactions that a transaction waits for now, for a lock of a row, a table or a name.
+    pub fn lock_blockers(&self, transaction: TxnId) -> Vec<TxnId> {
+        self.engine.lock_blockers(transaction)
     }
 
     /// A view of the newest published state, without a transaction.

@@ -12,6 +12,7 @@ mod engine;
 mod error;
 mod explain;
 mod flatten;
+mod frames;
 mod in_order;
 mod interrupt;
 mod lock_rows;

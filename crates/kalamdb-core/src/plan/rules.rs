@@ -7,6 +7,7 @@
 
 use super::apply::{Apply, ApplyExec};
 use super::distinct_on::{DistinctOn, DistinctOnExec};
+use super::frames::{Frames, FramesExec};
 use super::in_order::InOrder;
 use super::lock_rows::{LockRows, LockRowsExec};
 use super::padded::KeepPadded;
@@ -126,6 +127,9 @@ impl ExtensionPlanner for OwnNodes {
         }
         if let Some(distinct) = any.downcast_ref::<DistinctOn>() {
             return Ok(Some(Arc::new(DistinctOnExec::new(distinct, input, exprs))));
+        }
+        if let Some(frames) = any.downcast_ref::<Frames>() {
+            return Ok(Some(Arc::new(FramesExec::new(frames, input, exprs))));
         }
         if let Some(lock) = any.downcast_ref::<LockRows>() {
             return Ok(Some(Arc::new(LockRowsExec::new(lock, input)?)));

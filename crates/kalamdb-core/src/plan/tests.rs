@@ -505,7 +505,7 @@ async fn groups() {
 #[tokio::test]
 async fn windows() {
     let key = |id, descending| SortKey { expr: int(id), descending, nulls_first: descending };
-    let frame = |units, start, end| Frame { units, start, end };
+    let frame = |units, start, end| Frame { units, start, end, exclude: Exclusion::NoOthers, range_by: None };
     let window = |function, args, partition_by, order_by, frame| WindowCall {
         function,
         args,

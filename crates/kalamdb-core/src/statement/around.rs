@@ -1,5 +1,8 @@
 //! What functions and hidden parameters may ask of the session: one value, made once for each statement.
 
+use super::deadlock;
+use crate::advisory::{Hold, Requested};
+use crate::error;
 use crate::hall::Hall;
 use crate::settings::{self, Derived, Settings};
 use crate::standing::Standing;
@@ -10,6 +13,9 @@ use kalamdb_sql::function::{AdvisoryAct, AdvisoryLock, CatalogNames, SessionValu
 use kalamdb_sql::types::{self, Style};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// The longest payload of NOTIFY, in bytes: PostgreSQL's (manual, NOTIFY: shorter than 8000).
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 7_999;
@@ -20,7 +26,11 @@ pub(crate) struct Around {
     identity: Arc<Identity>,
     settings: Arc<Mutex<Settings>>,
     notifies: Arc<Mutex<Vec<(String, String)>>>,
+    notices: Arc<Mutex<Vec<SqlError>>>,
     channels: Vec<String>,
+    cancel: CancellationToken,
+    deadline: Option<Instant>,
+    query: String,
     transaction_settings: Vec<(&'static str, String)>,
     derived: Arc<Derived>,
     names: CatalogView,
@@ -29,6 +39,33 @@ pub(crate) struct Around {
     local_address: Option<std::net::SocketAddr>,
     transaction_start: i64,
     statement_start: i64,
+}
+
+impl Around {
+    /// Waits in the middle of a function: other work of this thread goes on elsewhere, and the wait ends with the
+    /// statement.
+    ///
+    /// # Errors
+    /// 57014
+    fn wait<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        let cancelled = || Err(error::cancelled());
+        if self.cancel.is_cancelled() {
+            return cancelled();
+        }
+        let runtime = tokio::runtime::Handle::try_current().map_err(SqlError::internal)?;
+        // The runtime gives this thread's other work to a fresh one. A session runs one statement, so there are no more
+        // such threads than sessions.
+        tokio::task::block_in_place(|| {
+            runtime.block_on(async {
+                tokio::select! {
+                    biased;
+                    () = self.cancel.cancelled() => cancelled(),
+                    () = reached(self.deadline) => Err(error::timed_out()),
+                    done = work => Ok(done),
+                }
+            })
+        })
+    }
 }
 
 impl Around {
@@ -46,7 +83,11 @@ impl Around {
             identity: standing.identity.clone(),
             settings: standing.settings.clone(),
             notifies: standing.notifies.clone(),
+            notices: standing.notices.clone(),
             channels: standing.outbox.channels(),
+            cancel: standing.registered.running(),
+            deadline: standing.registered.deadline(),
+            query: standing.registered.query(),
             transaction_settings,
             derived: standing.derived(),
             names: standing.names(),
@@ -116,12 +157,10 @@ impl Surroundings for Around {
     fn set_setting(&self, name: &str, value: Option<&str>, local: bool) -> Result<String> {
         let mut settings = self.settings.lock();
         let value = match value {
-            Some(value) => settings.set(name, value, local)?,
-            None => {
-                settings.reset(name)?;
-                settings.get(name).unwrap_or_default()
-            }
+            Some(value) => value.to_owned(),
+            None => settings.default_of(name)?,
         };
+        let value = settings.set(name, &value, local)?;
         Ok(settings::find(name).map_or(value.clone(), |setting| settings::shown(setting, &value)))
     }
 
@@ -161,6 +200,7 @@ impl Surroundings for Around {
 
     fn signal_backend(&self, pid: i32, terminate: bool) -> Result<bool> {
         let Some(target) = self.hall.registry.facts().into_iter().find(|facts| facts.pid == pid) else {
+            self.warn(SqlState::WARNING, &format!("PID {pid} is not a PostgreSQL backend process"));
             return Ok(false);
         };
         let own = target.user == self.identity.user;
@@ -176,18 +216,97 @@ impl Surroundings for Around {
     }
 
     fn advisory_lock(&self, request: AdvisoryLock) -> Result<bool> {
-        if request.transaction {
-            return Err(SqlError::unsupported("a transaction-level advisory lock"));
-        }
-        let registry = &self.hall.registry;
-        Ok(match request.act {
-            AdvisoryAct::TryLock => registry.advisory_try(self.pid, request.key, request.shared),
-            AdvisoryAct::Unlock => registry.advisory_unlock(self.pid, request.key, request.shared),
-            AdvisoryAct::UnlockAll => {
-                registry.advisory_unlock_all(self.pid);
-                true
+        let locks = &self.hall.registry.advisory;
+        let AdvisoryLock { key, act, shared, transaction } = request;
+        let hold = Hold { shared, transaction };
+        match act {
+            AdvisoryAct::TryLock => Ok(matches!(locks.request(self.pid, key, hold, false), Requested::Granted)),
+            AdvisoryAct::Lock => self.advisory_wait(key, hold).map(|()| true),
+            AdvisoryAct::Unlock => {
+                let held = locks.unlock(self.pid, key, shared);
+                if !held {
+                    let mode = if shared { "ShareLock" } else { "ExclusiveLock" };
+                    self.warn(SqlState::WARNING, &format!("you don't own a lock of type {mode}"));
+                }
+                Ok(held)
             }
-        })
+            AdvisoryAct::UnlockAll => {
+                locks.unlock_all(self.pid);
+                Ok(true)
+            }
+        }
+    }
+
+    fn sleep(&self, time: Duration) -> Result<()> {
+        self.wait(tokio::time::sleep(time))
+    }
+
+    fn warn(&self, state: SqlState, message: &str) {
+        self.notices.lock().push(SqlError::new(state, message));
+    }
+
+    fn blocking_backends(&self, pid: i32) -> Vec<i32> {
+        deadlock::blockers(&self.hall, pid)
+    }
+
+    fn query_text(&self) -> &str {
+        &self.query
+    }
+}
+
+impl Around {
+    /// Waits for an advisory lock.
+    ///
+    /// # Errors
+    /// 40P01, 55P03, 57014
+    fn advisory_wait(&self, key: (i64, bool), hold: Hold) -> Result<()> {
+        let locks = &self.hall.registry.advisory;
+        let Requested::Queued(mut ticket) = locks.request(self.pid, key, hold, true) else { return Ok(()) };
+        let limit = self.derived.lock_timeout;
+        let waited = self.wait(async {
+            tokio::select! {
+                // An error means that the session ended, and nobody reads this.
+                granted = &mut ticket.woken => granted.map_err(|_| error::cancelled()),
+                deadlock = self.deadlock() => Err(deadlock),
+                () = passed(limit) => {
+                    Err(SqlError::new(SqlState::LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout"))
+                }
+            }
+        });
+        waited.and_then(|waited| waited).inspect_err(|_| locks.leave(ticket))
+    }
+
+    /// Resolves when the session waits for itself.
+    async fn deadlock(&self) -> SqlError {
+        let mut pause = SEARCH_FIRST;
+        loop {
+            if let Some(deadlock) = deadlock::found(&self.hall, self.pid) {
+                return deadlock;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(SEARCH_MAX);
+        }
+    }
+}
+
+/// The pauses between two searches for a cycle double from the first to the last: most cycles are there at once, and
+/// who waits for long costs little.
+const SEARCH_FIRST: Duration = Duration::from_millis(20);
+const SEARCH_MAX: Duration = Duration::from_secs(1);
+
+/// Resolves at the moment; never without one.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves when the time has passed; never without one.
+async fn passed(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
     }
 }
 

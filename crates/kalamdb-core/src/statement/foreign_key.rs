@@ -266,7 +266,7 @@ pub(super) async fn drop_dependents(
             SqlError::new(SqlState::SUCCESSFUL_COMPLETION, message).with_detail(detail.join("\n"))
         }
     };
-    standing.notices.push(notice);
+    standing.notices.lock().push(notice);
     for (dependent, _) in &found {
         match &mut table {
             Some(table) if table.id == dependent.table => table.foreign_keys.retain(|key| key.id != dependent.key.id),

@@ -14,6 +14,7 @@ mod constraint;
 pub(crate) mod copy;
 mod create_as;
 mod cursor;
+mod deadlock;
 mod delete;
 mod drop;
 mod entries;
@@ -81,9 +82,8 @@ pub(crate) struct Guard {
 impl Guard {
     /// A statement begins.
     pub fn new(standing: &Standing, text: &str) -> Self {
-        let token = standing.registered.begin(text);
-        let limit = standing.derived().statement_timeout;
-        Self { token, deadline: limit.map(|limit| Instant::now() + limit) }
+        let deadline = standing.derived().statement_timeout.map(|limit| Instant::now() + limit);
+        Self { token: standing.registered.begin(text, deadline), deadline }
     }
 
     /// The end of a transaction belongs to the statement that came last.
@@ -105,7 +105,11 @@ impl Guard {
         tokio::select! {
             biased;
             () = self.token.cancelled() => Err(error::cancelled()),
-            () = self.timeout() => Err(error::timed_out()),
+            () = self.timeout() => {
+                // What waits on a thread for plans hears of it.
+                self.token.cancel();
+                Err(error::timed_out())
+            }
             result = work => result,
         }
     }

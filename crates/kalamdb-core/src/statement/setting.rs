@@ -128,7 +128,7 @@ pub(super) fn discard(standing: &mut Standing, what: Discard, single: bool) -> R
             standing.settings.lock().reset_all();
             standing.pend_listen(ListenChange::UnlistenAll);
             standing.outbox.end_live_queries();
-            standing.hall.registry.advisory_unlock_all(standing.registered.pid());
+            standing.hall.registry.advisory.unlock_all(standing.registered.pid());
             done("DISCARD ALL")
         }
         Discard::Plans => done("DISCARD PLANS"),

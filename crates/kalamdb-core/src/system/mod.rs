@@ -42,6 +42,8 @@ pub struct Facts {
     pub identity: Arc<Identity>,
     /// The running sessions.
     pub sessions: Vec<SessionFacts>,
+    /// The advisory locks that are held or waited for.
+    pub(crate) advisory_locks: Vec<crate::advisory::Shown>,
     /// The live queries.
     pub live: Vec<LiveQueryFacts>,
     /// The jobs.

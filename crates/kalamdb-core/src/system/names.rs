@@ -4,6 +4,7 @@
 use super::binding::stored_query;
 use super::relational::{index_definition, quoted};
 use super::{constraint, index, relations, shape_of};
+use crate::settings::DATABASE_OID;
 use kalamdb_auth::Identity;
 use kalamdb_auth::authorize::{ObjectFacts, RowAction};
 use kalamdb_commons::{NamespaceId, Oid, Result, Role, SqlError, SqlState, TableId, TableType, UserId};
@@ -22,6 +23,9 @@ pub struct CatalogView {
     store: Store,
     judge: Judge,
 }
+
+/// What clients may call the one database.
+const DATABASE_NAMES: [&str; 2] = [crate::settings::DATABASE_NAME, "postgres"];
 
 /// What the rules want to know of a table.
 pub(crate) fn facts_of(table: &TableDef, identity: &Identity) -> ObjectFacts {
@@ -149,6 +153,36 @@ impl CatalogNames for CatalogView {
 
     fn namespace_name(&self, oid: Oid) -> Option<String> {
         self.namespace(NamespaceId(oid))
+    }
+
+    fn database_by_name(&self, name: &str) -> Option<Oid> {
+        DATABASE_NAMES.contains(&name).then_some(DATABASE_OID)
+    }
+
+    fn database_size(&self, oid: Oid) -> Option<i64> {
+        let of_table = |table: &TableDef| {
+            let indexes: u64 = table.indexes.iter().map(|index| self.store.index_bytes(table.id, index.id)).sum();
+            self.store.segment_bytes(table.id) + indexes
+        };
+        let bytes: u64 = self.catalog.tables().map(|table| of_table(table)).sum();
+        (oid == DATABASE_OID).then(|| i64::try_from(bytes).unwrap_or(i64::MAX))
+    }
+
+    fn column_by_name(&self, relation: Oid, name: &str) -> Option<i16> {
+        if let Some(shape) = shape_of(TableId(relation)) {
+            let place = shape.columns.iter().position(|(column, ..)| *column == name)?;
+            return i16::try_from(place + 1).ok();
+        }
+        let table = self.catalog.table(TableId(relation))?;
+        table.columns.iter().find(|column| column.name.as_str() == name).map(|column| column.id.0 as i16)
+    }
+
+    fn has_column(&self, relation: Oid, number: i16) -> bool {
+        if let Some(shape) = shape_of(TableId(relation)) {
+            return usize::try_from(number).is_ok_and(|number| (1..=shape.columns.len()).contains(&number));
+        }
+        let table = self.catalog.table(TableId(relation));
+        table.is_some_and(|table| table.columns.iter().any(|column| column.id.0 as i16 == number))
     }
 
     fn role_by_name(&self, name: &str) -> Option<Oid> {

@@ -20,6 +20,7 @@ pub(super) fn make(name: &str, facts: &Facts, rows: &mut Rows) -> bool {
         "pg_prepared_statements" => prepared_statements(facts, rows),
         "pg_cursors" => cursors(facts, rows),
         "pg_stat_activity" => activity(facts, rows),
+        "pg_locks" => advisory_locks(facts, rows),
         "pg_stat_user_tables" | "pg_stat_all_tables" => table_statistics(facts, rows),
         "pg_stat_database" => {
             rows.push(cells![datid: DATABASE_OID, datname: DATABASE_NAME, numbackends: facts.sessions.len() as i32]);
@@ -142,6 +143,18 @@ fn activity(facts: &Facts, rows: &mut Rows) {
             backend_start: at(session.started_at), xact_start: at_maybe(session.transaction_started_at),
             query_start: at_maybe(session.query_started_at), state_change: at(session.state_changed_at),
             state: session.activity.as_str(), query: query, backend_type: "client backend",
+        ]);
+    }
+}
+
+/// Advisory locks; those of rows and tables are not shown.
+fn advisory_locks(facts: &Facts, rows: &mut Rows) {
+    for lock in &facts.advisory_locks {
+        let (key, is_two) = lock.key;
+        rows.push(cells![
+            locktype: "advisory", database: DATABASE_OID, classid: (key >> 32) as u32, objid: key as u32,
+            objsubid: Datum::Int2(if is_two { 2 } else { 1 }), pid: lock.pid,
+            mode: if lock.shared { "ShareLock" } else { "ExclusiveLock" }, granted: lock.granted, fastpath: false,
         ]);
     }
 }

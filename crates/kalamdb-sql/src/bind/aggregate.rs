@@ -113,6 +113,9 @@ impl Binder<'_> {
             }
         }
         let filter = self.filter(call)?;
+        if !call.within_group.is_empty() && function::is_hypothetical(name) {
+            return self.hypothetical(name, call, args, filter, position);
+        }
         let is_aggregate = |function: &Function| matches!(function.kind, Kind::Aggregate(_));
         let chosen = self.resolve_among(name, args, &is_aggregate, position)?;
         let mut args = chosen.args;
@@ -136,6 +139,47 @@ impl Binder<'_> {
             return Err(SqlError::new(SqlState::INVALID_COLUMN_REFERENCE, message).at(position));
         }
         Ok(AggregateCall { function: chosen.function, args, distinct, order_by, filter, ty: chosen.returns })
+    }
+
+    /// `rank(…) WITHIN GROUP (ORDER BY …)` and kin: each value is of its column's type.
+    fn hypothetical(
+        &mut self,
+        name: &str,
+        call: &ast::Function,
+        mut args: Vec<(Scalar, Position)>,
+        filter: Option<Scalar>,
+        position: Position,
+    ) -> Result<AggregateCall> {
+        let columns = call.within_group.len();
+        let direct = args.len() - columns;
+        if direct != columns {
+            let given: Vec<String> = args.iter().map(|(arg, _)| arg.ty().ty.to_string()).collect();
+            let message = format!("function {name}({}) does not exist", given.join(", "));
+            let hint = format!(
+                "To use the hypothetical-set aggregate {name}, the number of hypothetical direct arguments (here \
+                 {direct}) must match the number of ordering columns (here {columns})."
+            );
+            return Err(SqlError::new(SqlState::UNDEFINED_FUNCTION, message).with_hint(hint).at(position));
+        }
+        let ordered = args.split_off(direct);
+        let (mut values, mut sorted, mut order_by) = (Vec::new(), Vec::new(), Vec::new());
+        let mut word = String::new();
+        for (((value, value_place), (column, place)), item) in args.into_iter().zip(ordered).zip(&call.within_group) {
+            let common = super::coerce::common([value.ty().ty, column.ty().ty].into_iter())
+                .map_err(|_| unmatched(name, &value, &column).at(value_place))?;
+            values.push(self.implicit(value, common, value_place)?);
+            let column = self.implicit(column, common, place)?;
+            let key = sort_key(column.clone(), &item.options).map_err(|error| error.at(place))?;
+            word.push_str(&function::order_word(key.descending, key.nulls_first));
+            order_by.push(key);
+            sorted.push(column);
+        }
+        let is_it = |function: &&&'static Function| matches!(function.kind, Kind::Aggregate(_));
+        let function = function::by_name(name).iter().find(is_it);
+        let Some(function) = function else { return Err(SqlError::internal(format!("{name} is no aggregate"))) };
+        let word = Scalar::Const(kalamdb_commons::Datum::text(word), SqlType::Text.into());
+        let args = std::iter::once(word).chain(values).chain(sorted).collect();
+        Ok(AggregateCall { function, args, distinct: false, order_by, filter, ty: function.returns.into() })
     }
 
     fn aggregate_clauses(
@@ -269,6 +313,12 @@ fn is_outside_subqueries(scalar: &Scalar, id: ColId) -> bool {
     let mut found = false;
     walk::operands(scalar, &mut |operand| found |= is_outside_subqueries(operand, id));
     found
+}
+
+/// 42804 for a value and a column of types that nothing has in common.
+fn unmatched(name: &str, value: &Scalar, column: &Scalar) -> SqlError {
+    let message = format!("WITHIN GROUP types {} and {} cannot be matched for {name}", value.ty().ty, column.ty().ty);
+    SqlError::new(SqlState::DATATYPE_MISMATCH, message)
 }
 
 /// A sort key with PostgreSQL's default for NULLs: they are larger than every value.

@@ -390,6 +390,23 @@ pub struct Frame {
     pub start: FrameBound,
     /// Where it ends.
     pub end: FrameBound,
+    /// EXCLUDE
+    pub exclude: Exclusion,
+    /// For RANGE with offsets: the one ORDER BY value, which the offsets are added to.
+    pub range_by: Option<Scalar>,
+}
+
+/// What a frame leaves out (EXCLUDE).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exclusion {
+    /// NO OTHERS
+    NoOthers,
+    /// CURRENT ROW
+    CurrentRow,
+    /// GROUP: the row and its peers.
+    Group,
+    /// TIES: the row's peers, not the row.
+    Ties,
 }
 
 /// A frame's units.

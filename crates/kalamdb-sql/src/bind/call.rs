@@ -158,6 +158,16 @@ fn element_type(wanted: &[SqlType], given: &[SqlType]) -> Option<SqlType> {
     Some(element.unwrap_or(SqlType::Text))
 }
 
+/// Whether nothing says what anyelement or anyarray is.
+fn is_undetermined(wanted: &[SqlType], given: &[SqlType]) -> bool {
+    let mut polymorphic = wanted
+        .iter()
+        .zip(given)
+        .filter(|(wanted, _)| matches!(wanted, SqlType::Anyelement | SqlType::Anynonarray | SqlType::Anyarray))
+        .peekable();
+    polymorphic.peek().is_some() && polymorphic.all(|(_, given)| *given == SqlType::Unknown)
+}
+
 fn compatible_type(wanted: &[SqlType], given: &[SqlType]) -> Option<SqlType> {
     let types = wanted.iter().zip(given).filter_map(|(wanted, given)| match wanted {
         SqlType::Anycompatible => Some(*given),
@@ -173,8 +183,7 @@ fn types_for(function: &Function, count: usize) -> Option<Vec<SqlType>> {
     if function.variadic && declared > 0 {
         let last = function.args[declared - 1];
         let fixed = declared - 1;
-        let least = if last == SqlType::Any { fixed } else { declared };
-        if count < least {
+        if count < declared {
             return None;
         }
         let mut types = function.args[..fixed].to_vec();
@@ -191,6 +200,7 @@ fn default_argument(function: &Function, ty: SqlType) -> Scalar {
         SqlType::Int4 => Datum::Int4(0),
         SqlType::Int8 => Datum::Int8(0),
         SqlType::Float8 => Datum::Float8(0.0),
+        SqlType::Text if function.name == "jsonb_set_lax" => Datum::text("use_json_null"),
         SqlType::Text => Datum::text("NFC"),
         _ => Datum::Null,
     };
@@ -243,6 +253,10 @@ impl Binder<'_> {
             Resolution::None => return Err(undefined(name, &given).at(position)),
         };
         let wanted = types(function);
+        if is_undetermined(&wanted, &given) {
+            let message = "could not determine polymorphic type because input has type unknown";
+            return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, message));
+        }
         let actual =
             actual_types(&wanted, &given, function.returns).ok_or_else(|| undefined(name, &given).at(position))?;
         let mut cast = Vec::with_capacity(args.len());

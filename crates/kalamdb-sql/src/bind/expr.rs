@@ -218,8 +218,7 @@ impl Binder<'_> {
                     let message = "jsonb subscript does not support slices";
                     return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, message));
                 };
-                let key = self.expr(index)?;
-                self.binary("->", json, key, None)
+                self.jsonb_subscript(json, index)
             });
         }
         let ty = whole.ty();
@@ -267,6 +266,26 @@ impl Binder<'_> {
             }
             SqlError::new(SqlState::DATATYPE_MISMATCH, "array subscript must have type integer").at(position)
         })
+    }
+
+    /// `jsonb[key]`: a number is a place in an array and a name in an object, whatever its type.
+    fn jsonb_subscript(&mut self, value: Scalar, index: &Expr) -> Result<Scalar> {
+        let (key, position) = self.placed(index)?;
+        let given = key.ty().ty;
+        let key = if given.is_integer() && given != SqlType::Int8 {
+            Scalar::ThroughText(Box::new(key), SqlType::Text.into())
+        } else {
+            self.coerce(key, SqlType::Text.into(), crate::function::CastContext::Implicit, position)?.ok_or_else(
+                || {
+                    SqlError::new(SqlState::DATATYPE_MISMATCH, format!("subscript type {given} is not supported"))
+                        .with_hint("jsonb subscript must be coercible to either integer or text.")
+                        .at(position)
+                },
+            )?
+        };
+        let path = crate::function::by_name("jsonb_extract_path");
+        let Some(function) = path.first() else { return Err(SqlError::internal("no jsonb_extract_path")) };
+        Ok(Scalar::Call { function, args: vec![value, key], ty: SqlType::Jsonb.into() })
     }
 
     fn binary_op(&mut self, left: &Expr, op: &BinaryOperator, right: &Expr) -> Result<Scalar> {

@@ -350,6 +350,14 @@ impl Binder<'_> {
         if !matches!(function.name, "json_agg" | "jsonb_agg" | "json_object_agg" | "jsonb_object_agg") {
             return Ok(());
         }
+        if let [name, _] = args
+            && name.ty().ty != SqlType::Record
+            && let (Some((to_json, ty)), Some(text)) = (json_form(name.ty().ty), function::by_oid(3953))
+        {
+            // The session's own text, without the quotes.
+            let value = std::mem::replace(name, operator::constant(true));
+            *name = call(text, vec![call(to_json, vec![value], ty)], SqlType::Text);
+        }
         let Some(last) = args.last_mut() else { return Ok(()) };
         let ty = last.ty().ty;
         let value = std::mem::replace(last, operator::constant(true));

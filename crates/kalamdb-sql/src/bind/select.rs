@@ -371,8 +371,13 @@ impl Binder<'_> {
             let function =
                 function::by_name(name).iter().copied().find(|function| matches!(function.kind, Kind::Window(_)));
             let function = function.ok_or_else(|| SqlError::internal("no ranking function"))?;
-            let frame =
-                Frame { units: FrameUnits::Range, start: FrameBound::UnboundedPreceding, end: FrameBound::CurrentRow };
+            let frame = Frame {
+                units: FrameUnits::Range,
+                start: FrameBound::UnboundedPreceding,
+                end: FrameBound::CurrentRow,
+                exclude: super::bound::Exclusion::NoOthers,
+                range_by: None,
+            };
             let call = WindowCall {
                 function,
                 args: Vec::new(),

@@ -1,7 +1,7 @@
 //! UNION, INTERSECT, EXCEPT: one type for each pair of columns, PostgreSQL's equality, ALL as multisets.
 
 use super::bound::{
-    Col, CompareOp, Frame, FrameBound, FrameUnits, Rel, Scalar, SetOp, Subquery, SubqueryKind, WindowCall,
+    Col, CompareOp, Exclusion, Frame, FrameBound, FrameUnits, Rel, Scalar, SetOp, Subquery, SubqueryKind, WindowCall,
 };
 use super::expr::not;
 use super::operator::{is_keyed, key};
@@ -220,6 +220,8 @@ impl Binder<'_> {
                 units: FrameUnits::Rows,
                 start: FrameBound::UnboundedPreceding,
                 end: FrameBound::UnboundedFollowing,
+                exclude: Exclusion::NoOthers,
+                range_by: None,
             },
             ty: SqlType::Int8.into(),
         };

@@ -129,7 +129,10 @@ impl Binder<'_> {
         if call.over.is_some() {
             return self.window_call(&name, call, position);
         }
-        if function::by_name(&name).iter().any(|function| matches!(function.kind, Kind::Aggregate(_))) {
+        // `rank()` alone is the window function without its OVER.
+        let is_window = function::is_hypothetical(&name) && call.within_group.is_empty() && syntax_arguments(call) == 0;
+        let functions = function::by_name(&name);
+        if !is_window && functions.iter().any(|function| matches!(function.kind, Kind::Aggregate(_))) {
             return self.aggregate(&name, call, position);
         }
         self.plain_call(&name, call, position)
@@ -406,5 +409,13 @@ pub(super) fn trim_name(place: Option<&ast::TrimWhereField>) -> &'static str {
         None | Some(ast::TrimWhereField::Both) => "btrim",
         Some(ast::TrimWhereField::Leading) => "ltrim",
         Some(ast::TrimWhereField::Trailing) => "rtrim",
+    }
+}
+
+/// How many arguments were written.
+fn syntax_arguments(call: &ast::Function) -> usize {
+    match &call.args {
+        FunctionArguments::List(list) => list.args.len(),
+        _ => 0,
     }
 }

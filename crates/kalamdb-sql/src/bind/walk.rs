@@ -210,6 +210,7 @@ pub(super) fn aggregate_scalars_mut(call: &mut AggregateCall, f: &mut dyn FnMut(
 fn window_scalars<'a>(call: &'a WindowCall, f: &mut dyn FnMut(&'a Scalar)) {
     call.args.iter().chain(&call.filter).chain(&call.partition_by).for_each(&mut *f);
     call.order_by.iter().for_each(|key| f(&key.expr));
+    call.frame.range_by.iter().for_each(&mut *f);
     for bound in [&call.frame.start, &call.frame.end] {
         if let FrameBound::Preceding(offset) | FrameBound::Following(offset) = bound {
             f(offset);
@@ -220,6 +221,7 @@ fn window_scalars<'a>(call: &'a WindowCall, f: &mut dyn FnMut(&'a Scalar)) {
 pub(super) fn window_scalars_mut(call: &mut WindowCall, f: &mut dyn FnMut(&mut Scalar)) {
     call.args.iter_mut().chain(&mut call.filter).chain(&mut call.partition_by).for_each(&mut *f);
     call.order_by.iter_mut().for_each(|key| f(&mut key.expr));
+    call.frame.range_by.iter_mut().for_each(&mut *f);
     for bound in [&mut call.frame.start, &mut call.frame.end] {
         if let FrameBound::Preceding(offset) | FrameBound::Following(offset) = bound {
             f(offset);

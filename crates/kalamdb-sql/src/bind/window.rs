@@ -1,12 +1,12 @@
 //! Window functions: calls with OVER, named windows, frames.
 
-use super::bound::{Frame, FrameBound, FrameUnits, Scalar, SortKey, WindowCall};
-use super::operator::{is_keyed, key};
+use super::bound::{Exclusion, Frame, FrameBound, FrameUnits, Scalar, SortKey, WindowCall};
+use super::operator::key;
 use super::scope::Clause;
 use super::{Binder, Position, syntax, walk};
-use crate::function::{self, Function, Kind};
+use crate::function::{self, CastContext, Function, Kind};
 use crate::parse;
-use kalamdb_commons::{Result, SqlError, SqlState, SqlType};
+use kalamdb_commons::{Result, SqlError, SqlState};
 use sqlparser::ast;
 
 /// A window as WINDOW names it, or as OVER describes it.
@@ -14,8 +14,8 @@ use sqlparser::ast;
 pub(super) struct NamedWindow {
     partition_by: Vec<Scalar>,
     order_by: Vec<SortKey>,
-    /// The type of the one ORDER BY expression, for RANGE offsets.
-    order_type: Option<SqlType>,
+    /// The ORDER BY expressions themselves, for RANGE offsets.
+    ordered: Vec<Scalar>,
     frame: Option<Frame>,
 }
 
@@ -56,7 +56,8 @@ impl Binder<'_> {
 
     fn window(&mut self, spec: &ast::WindowSpec) -> Result<NamedWindow> {
         let mut window = NamedWindow::default();
-        if let Some(base) = &spec.window_name {
+        let (exclude, base) = parse::exclusion(spec.window_name.as_ref());
+        if let Some(base) = &base {
             let name = parse::fold(base);
             let position = self.ident_position(base);
             window = self.named_window(base)?;
@@ -83,12 +84,16 @@ impl Binder<'_> {
             for item in &spec.order_by {
                 let (scalar, position) = binder.placed(&item.expr)?;
                 let scalar = binder.known(scalar, position)?;
-                window.order_type = Some(scalar.ty().ty);
-                let sort = super::aggregate::sort_key(scalar, &item.options).map_err(|error| error.at(position))?;
-                window.order_by.push(sort);
+                let sort =
+                    super::aggregate::sort_key(scalar.clone(), &item.options).map_err(|error| error.at(position))?;
+                // The same value again orders nothing.
+                if !window.order_by.iter().any(|known| walk::equal(&known.expr, &sort.expr)) {
+                    window.order_by.push(sort);
+                    window.ordered.push(scalar);
+                }
             }
             if let Some(frame) = &spec.window_frame {
-                window.frame = Some(binder.frame(frame, &window)?);
+                window.frame = Some(Frame { exclude, ..binder.frame(frame, &window)? });
             }
             Ok(())
         })?;
@@ -115,10 +120,19 @@ impl Binder<'_> {
             (FrameBound::CurrentRow, FrameBound::Preceding(_)) => {
                 Err(windowing("frame starting from current row cannot have preceding rows"))
             }
-            (FrameBound::Following(_), FrameBound::Preceding(_) | FrameBound::CurrentRow) => {
+            (FrameBound::Following(_), FrameBound::Preceding(_)) => {
                 Err(windowing("frame starting from following row cannot have preceding rows"))
             }
-            _ => Ok(Frame { units, start, end }),
+            (FrameBound::Following(_), FrameBound::CurrentRow) => {
+                Err(windowing("frame starting from following row cannot end with current row"))
+            }
+            _ => {
+                let has_offset =
+                    |bound: &FrameBound| matches!(bound, FrameBound::Preceding(_) | FrameBound::Following(_));
+                let is_ranged = units == FrameUnits::Range && (has_offset(&start) || has_offset(&end));
+                let range_by = if is_ranged { window.ordered.first().cloned() } else { None };
+                Ok(Frame { units, start, end, exclude: Exclusion::NoOthers, range_by })
+            }
         }
     }
 
@@ -155,21 +169,18 @@ impl Binder<'_> {
         if units != FrameUnits::Range {
             return self.to_bigint(scalar, word, position);
         }
-        let ([_], Some(ty)) = (window.order_by.as_slice(), window.order_type) else {
+        let [ordered] = window.ordered.as_slice() else {
             let message = "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column";
             return Err(windowing(message).at(position));
         };
-        use SqlType::*;
-        if is_keyed(ty.into()) && !matches!(ty, Float4 | Float8) {
-            return Err(SqlError::unsupported(format!("RANGE with an offset for type {ty}")).at(position));
-        }
-        match ty {
-            Int2 | Int4 | Int8 | Float4 | Float8 => self.of_type(scalar, ty, word, position),
-            Date | Time | Timestamp | Timestamptz => self.of_type(scalar, Interval, word, position),
-            _ => {
-                let message = format!("RANGE with offset PRECEDING/FOLLOWING is not supported for column type {ty}");
-                Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message).at(position))
-            }
+        let (ordered, given) = (ordered.ty().ty, scalar.ty().ty);
+        let refused = |message: String| SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message).at(position);
+        let what = format!("RANGE with offset PRECEDING/FOLLOWING is not supported for column type {ordered}");
+        let Some(target) = function::in_range::offset_type(ordered) else { return Err(refused(what)) };
+        match self.coerce(scalar, target.into(), CastContext::Implicit, position)? {
+            Some(scalar) => Ok(scalar),
+            None => Err(refused(format!("{what} and offset type {given}"))
+                .with_hint("Cast the offset value to an appropriate type.")),
         }
     }
 
@@ -214,6 +225,8 @@ impl Binder<'_> {
             units: FrameUnits::Range,
             start: FrameBound::UnboundedPreceding,
             end: FrameBound::CurrentRow,
+            exclude: Exclusion::NoOthers,
+            range_by: None,
         });
         let col = self.col(chosen.returns, true);
         let call = WindowCall {

@@ -50,6 +50,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         let create = row.get(3) != Some(&Datum::Bool(false));
         edit(tree(&row[0])?, &texts(&row[1]), &Edit::Set { new, create }).map(|value| Datum::text(value.to_string()))
     })),
+    x!(5054 lax defaults(2) "jsonb_set_lax" (Jsonb, TextArray, Jsonb, Bool, Text) -> Jsonb = |args, call| by_datum(args, call, set_lax)),
     x!(3579 defaults(1) "jsonb_insert" (Jsonb, TextArray, Jsonb, Bool) -> Jsonb = |args, call| by_datum(args, call, |row| {
         let new = tree(&row[2])?;
         let after = row.get(3) == Some(&Datum::Bool(true));
@@ -309,6 +310,34 @@ fn concat(a: Json, b: Json) -> Json {
             Json::Array(all)
         }
     }
+}
+
+/// `jsonb_set` that says what an SQL NULL as the new value means.
+fn set_lax(row: &[Datum]) -> Result<Datum> {
+    if row[0].is_null() || row[1].is_null() || row[3].is_null() {
+        return Ok(Datum::Null);
+    }
+    let treatment = row[4].as_str().unwrap_or_default();
+    if !matches!(treatment, "delete_key" | "return_target" | "use_json_null" | "raise_exception") {
+        let message = "null_value_treatment must be \"delete_key\", \"return_target\", \"use_json_null\", or \
+                       \"raise_exception\"";
+        return fail(SqlState::INVALID_PARAMETER_VALUE, message);
+    }
+    let create = row[3] == Datum::Bool(true);
+    let what = match (row[2].is_null(), treatment) {
+        (false, _) => Edit::Set { new: tree(&row[2])?, create },
+        (true, "use_json_null") => Edit::Set { new: Json::Null, create },
+        (true, "delete_key") => Edit::Delete,
+        (true, "return_target") => return Ok(row[0].clone()),
+        _ => {
+            return Err(SqlError::new(SqlState::NULL_VALUE_NOT_ALLOWED, "JSON value must not be null")
+                .with_detail("Exception was raised because null_value_treatment is \"raise_exception\".")
+                .with_hint(
+                    "To avoid, either change the null_value_treatment argument or ensure that an SQL NULL is not passed.",
+                ));
+        }
+    };
+    edit(tree(&row[0])?, &texts(&row[1]), &what).map(|value| Datum::text(value.to_string()))
 }
 
 fn scalar_edit<T>(what: &str) -> Result<T> {
@@ -618,6 +647,22 @@ pub(super) fn json_text(datum: &Datum, ty: PgType, call: Option<&Call<'_>>) -> R
     })
 }
 
+/// The key that a value makes: its JSON form without quotes.
+pub(super) fn json_key(datum: &Datum, ty: PgType, call: Option<&Call<'_>>) -> Result<String> {
+    if ty.ty.is_array() || matches!(ty.ty, SqlType::Record | SqlType::Json | SqlType::Jsonb) {
+        let message = "key value must be scalar, not array, composite, or json";
+        return fail(SqlState::INVALID_PARAMETER_VALUE, message);
+    }
+    if let Datum::Text(text) = datum {
+        return Ok(text.to_string());
+    }
+    let text = json_text(datum, ty, call)?;
+    match text.starts_with('"') {
+        true => Ok(plain(Json::parse(&text)?).unwrap_or_default()),
+        false => Ok(text),
+    }
+}
+
 /// `{"a":1,"b":"x"}`
 fn record_text(record: &RecordDatum, separator: &str, call: Option<&Call<'_>>) -> Result<String> {
     let member =
@@ -704,7 +749,7 @@ fn build_object(row: &[Datum], call: &Call<'_>) -> Result<Datum> {
             );
         }
         let types = &call.arg_types[2 * place..];
-        let key = quoted(&text_of(&pair[0], types[0], call)?);
+        let key = quoted(&json_key(&pair[0], types[0], Some(call))?);
         members.push(format!("{key} : {}", json_text(&pair[1], types[1], Some(call))?));
     }
     Ok(Datum::text(format!("{{{}}}", members.join(", "))))
@@ -719,7 +764,7 @@ fn build_object_b(row: &[Datum], call: &Call<'_>) -> Result<Datum> {
             return fail(SqlState::INVALID_PARAMETER_VALUE, message);
         }
         let types = &call.arg_types[2 * place..];
-        members.push((text_of(&pair[0], types[0], call)?, json_value(&pair[1], types[1], Some(call))?));
+        members.push((json_key(&pair[0], types[0], Some(call))?, json_value(&pair[1], types[1], Some(call))?));
     }
     Ok(Datum::text(Json::object(members).to_string()))
 }

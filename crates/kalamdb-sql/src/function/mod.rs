@@ -15,6 +15,7 @@ mod degrees;
 mod digest;
 mod field;
 mod identifier;
+pub mod in_range;
 mod inout;
 mod invoke;
 mod json;
@@ -32,6 +33,8 @@ pub(crate) mod record;
 mod regular;
 mod rows;
 mod series;
+mod session;
+mod size;
 mod string;
 mod system;
 mod table;
@@ -41,6 +44,7 @@ mod tests;
 mod transcendental;
 mod window;
 
+pub(crate) use aggregate::hypothetical::{is_hypothetical, order_word};
 pub use invoke::{AroundExtension, sql_error, to_udf, to_udf_around};
 pub use nowhere::Nowhere;
 pub use table::{
@@ -49,7 +53,7 @@ pub use table::{
 
 use arrow_array::ArrayRef;
 use datafusion_expr::{AggregateUDF, WindowUDF};
-use kalamdb_commons::{Datum, Oid, PgType, Result, SqlType, TableId, UserId};
+use kalamdb_commons::{Datum, Oid, PgType, Result, SqlState, SqlType, TableId, UserId};
 use std::sync::Arc;
 
 /// One row of the function table (`pg_proc`).
@@ -241,6 +245,14 @@ pub trait Surroundings: Send + Sync + std::fmt::Debug {
     fn signal_backend(&self, pid: i32, terminate: bool) -> Result<bool>;
     /// Advisory locks: the session-level or transaction-level lock `key`; `false` when `wait` is false and it is held.
     fn advisory_lock(&self, request: AdvisoryLock) -> Result<bool>;
+    /// `pg_sleep`: waits, unless the statement is ended (57014).
+    fn sleep(&self, time: std::time::Duration) -> Result<()>;
+    /// A WARNING for the client.
+    fn warn(&self, state: SqlState, message: &str);
+    /// `pg_blocking_pids`: the sessions that keep this one waiting.
+    fn blocking_backends(&self, pid: i32) -> Vec<i32>;
+    /// `current_query()`: the text that the client sent.
+    fn query_text(&self) -> &str;
 }
 
 /// What is asked of an advisory lock.
@@ -259,6 +271,8 @@ pub struct AdvisoryLock {
 /// What to do with an advisory lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdvisoryAct {
+    /// Take it, and wait for it if need be.
+    Lock,
     /// Take it if it is free.
     TryLock,
     /// Give it back.
@@ -281,6 +295,26 @@ pub trait CatalogNames: Send + Sync {
     fn type_name(&self, oid: Oid) -> Option<String> {
         let _ = oid;
         None
+    }
+    /// The database's OID.
+    fn database_by_name(&self, name: &str) -> Option<Oid> {
+        let _ = name;
+        None
+    }
+    /// `pg_database_size`: bytes.
+    fn database_size(&self, oid: Oid) -> Option<i64> {
+        let _ = oid;
+        None
+    }
+    /// A relation's column by name: its number.
+    fn column_by_name(&self, relation: Oid, name: &str) -> Option<i16> {
+        let _ = (relation, name);
+        None
+    }
+    /// Whether a relation has a column of this number.
+    fn has_column(&self, relation: Oid, number: i16) -> bool {
+        let _ = (relation, number);
+        false
     }
     /// The user's OID.
     fn role_by_name(&self, name: &str) -> Option<Oid>;

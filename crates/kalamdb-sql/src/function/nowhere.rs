@@ -2,7 +2,7 @@
 
 use super::{AdvisoryLock, CatalogNames, PrivilegeObject, Surroundings};
 use crate::types::{self, Style};
-use kalamdb_commons::{Datum, Oid, PgType, Result, SqlError, TableId, UserId};
+use kalamdb_commons::{Datum, Oid, PgType, Result, SqlError, SqlState, TableId, UserId};
 use std::sync::LazyLock;
 
 /// A catalog that knows no names: OIDs are printed as digits. As surroundings it serves immutable functions alone: the
@@ -52,6 +52,16 @@ impl Surroundings for Nowhere {
     }
     fn advisory_lock(&self, _: AdvisoryLock) -> Result<bool> {
         no_session()
+    }
+    fn sleep(&self, _: std::time::Duration) -> Result<()> {
+        no_session()
+    }
+    fn warn(&self, _: SqlState, _: &str) {}
+    fn blocking_backends(&self, _: i32) -> Vec<i32> {
+        Vec::new()
+    }
+    fn query_text(&self) -> &str {
+        ""
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::privilege::role;
 use super::rows::{by_datum, f, fail, k, x};
-use super::{AdvisoryAct, AdvisoryLock, Call, Function, Kind, SessionValue, names};
+use super::{Call, Function, Kind, SessionValue, names};
 use crate::types::oid::{split_name, type_by_name};
 use arrow_array::ArrayRef;
 use kalamdb_commons::{Datum, Numeric, Oid, PgType, Result, SqlError, SqlState, SqlType};
@@ -34,11 +34,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
 
     x!(1081 stable lax "format_type" (Oid, Int4) -> Text = |args, call| by_datum(args, call, |row| Ok(format_type(row, call)))),
     x!(1619 stable lax "pg_typeof" (Any) -> Regtype = |args, call| by_datum(args, call, |_| Ok(Datum::Oid(call.arg_types.first().map_or(SqlType::Unknown, |ty| ty.ty).oid())))),
-    x!(3162 stable lax "pg_collation_for" (Any) -> Text = |args, call| by_datum(args, call, |_| Ok(match call.arg_types.first() {
-        Some(ty) if ty.ty.is_string() => Datum::text("\"default\""),
-        _ => Datum::Null,
-    }))),
-    x!(1269 stable "pg_column_size" (Any) -> Int4 = |args, call| by_datum(args, call, |row| Ok(stored_size(&row[0]).map_or(Datum::Null, Datum::Int4)))),
+    x!(3162 stable lax "pg_collation_for" (Any) -> Text = |args, call| by_datum(args, call, |_| collation_of(call))),
+    x!(1269 stable "pg_column_size" (Any) -> Int4 = |args, call| by_datum(args, call, |row| Ok(super::size::of(&row[0], call.arg_types[0]).map_or(Datum::Null, Datum::Int4)))),
     x!(438 lax variadic "num_nulls" (Any) -> Int4 = |args, call| by_datum(args, call, |row| Ok(Datum::Int4(row.iter().filter(|item| item.is_null()).count() as i32)))),
     x!(440 lax variadic "num_nonnulls" (Any) -> Int4 = |args, call| by_datum(args, call, |row| Ok(Datum::Int4(row.iter().filter(|item| !item.is_null()).count() as i32)))),
     f!(266 "nameconcatoid" (name: Name, id: Oid) -> Name { Ok(format!("{name}_{id}")) }),
@@ -76,18 +73,18 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(call; 1216 stable "col_description" (id: Oid, column: Int4) -> Text { Ok(call.around.catalog().description(id, "pg_class", column)) }),
     f!(call; 1993 stable "shobj_description" (id: Oid, catalog: Name) -> Text { Ok(call.around.catalog().description(id, catalog, 0)) }),
     f!(call; 2079 stable "pg_table_is_visible" (id: Oid) -> Bool { Ok(call.around.catalog().relation_is_visible(id)) }),
-    f!(2080 stable "pg_type_is_visible" (id: Oid) -> Bool { Ok((id != 0).then_some(true)) }),
-    f!(2081 stable "pg_function_is_visible" (id: Oid) -> Bool { Ok((id != 0).then_some(true)) }),
-    f!(2082 stable "pg_operator_is_visible" (id: Oid) -> Bool { Ok((id != 0).then_some(true)) }),
-    f!(2083 stable "pg_opclass_is_visible" (id: Oid) -> Bool { Ok((id != 0).then_some(true)) }),
-    f!(3829 stable "pg_opfamily_is_visible" (id: Oid) -> Bool { Ok((id != 0).then_some(true)) }),
-    f!(2093 stable "pg_conversion_is_visible" (id: Oid) -> Bool { Ok((id != 0).then_some(true)) }),
-    f!(3403 stable "pg_statistics_obj_is_visible" (id: Oid) -> Bool { Ok((id != 0).then_some(true)) }),
-    f!(3756 stable "pg_ts_parser_is_visible" (id: Oid) -> Bool { Ok((id != 0).then_some(true)) }),
-    f!(3757 stable "pg_ts_dict_is_visible" (id: Oid) -> Bool { Ok((id != 0).then_some(true)) }),
-    f!(3768 stable "pg_ts_template_is_visible" (id: Oid) -> Bool { Ok((id != 0).then_some(true)) }),
-    f!(3758 stable "pg_ts_config_is_visible" (id: Oid) -> Bool { Ok((id != 0).then_some(true)) }),
-    f!(3815 stable "pg_collation_is_visible" (id: Oid) -> Bool { Ok((id != 0).then_some(true)) }),
+    f!(call; 2080 stable "pg_type_is_visible" (id: Oid) -> Bool { Ok((SqlType::from_oid(id).is_some() || call.around.catalog().type_name(id).is_some()).then_some(true)) }),
+    f!(2081 stable "pg_function_is_visible" (id: Oid) -> Bool { Ok(super::by_oid(id).map(|_| true)) }),
+    f!(2082 stable "pg_operator_is_visible" (id: Oid) -> Bool { Ok(super::all_operators().any(|operator| operator.oid == id).then_some(true)) }),
+    f!(2083 stable "pg_opclass_is_visible" (id: Oid) -> Bool { Ok((1..BUILT_IN_END).contains(&id).then_some(true)) }),
+    f!(3829 stable "pg_opfamily_is_visible" (id: Oid) -> Bool { Ok((1..BUILT_IN_END).contains(&id).then_some(true)) }),
+    f!(2093 stable "pg_conversion_is_visible" (_id: Oid) -> Bool { Ok(None::<bool>) }),
+    f!(3403 stable "pg_statistics_obj_is_visible" (_id: Oid) -> Bool { Ok(None::<bool>) }),
+    f!(3756 stable "pg_ts_parser_is_visible" (_id: Oid) -> Bool { Ok(None::<bool>) }),
+    f!(3757 stable "pg_ts_dict_is_visible" (_id: Oid) -> Bool { Ok(None::<bool>) }),
+    f!(3768 stable "pg_ts_template_is_visible" (_id: Oid) -> Bool { Ok(None::<bool>) }),
+    f!(3758 stable "pg_ts_config_is_visible" (_id: Oid) -> Bool { Ok(None::<bool>) }),
+    f!(3815 stable "pg_collation_is_visible" (id: Oid) -> Bool { Ok(matches!(id, 100 | 950 | 951).then_some(true)) }),
     f!(call; 3495 stable "to_regclass" (name: Text) -> Regclass { Ok(split_name(name).ok().and_then(|parts| call.around.catalog().relation_by_name(&parts)).map(|table| table.0)) }),
     f!(3493 stable "to_regtype" (name: Text) -> Regtype { Ok(type_by_name(name).ok().map(|ty| ty.ty.oid())) }),
     f!(call; 4086 stable "to_regnamespace" (name: Text) -> Regnamespace { Ok(only_name(name).and_then(|name| call.around.catalog().namespace_by_name(&name))) }),
@@ -97,13 +94,13 @@ pub(super) static FUNCTIONS: &[Function] = &[
 
     f!(call; 2997 volatile "pg_table_size" (id: Regclass) -> Int8 { Ok(call.around.catalog().relation_size(id)) }),
     f!(call; 2325 volatile "pg_relation_size" (id: Regclass) -> Int8 { Ok(call.around.catalog().relation_size(id)) }),
-    f!(call; 2332 volatile "pg_relation_size" (id: Regclass, _fork: Text) -> Int8 { Ok(call.around.catalog().relation_size(id)) }),
+    f!(call; 2332 volatile "pg_relation_size" (id: Regclass, fork: Text) -> Int8 { fork_size(id, fork, call) }),
     f!(call; 2286 volatile "pg_total_relation_size" (id: Regclass) -> Int8 { Ok(call.around.catalog().relation_size(id)) }),
-    f!(2998 volatile "pg_indexes_size" (_id: Regclass) -> Int8 { Ok(0_i64) }),
-    f!(2168 volatile "pg_database_size" (_name: Name) -> Int8 { Ok(None::<i64>) }),
-    f!(2324 volatile "pg_database_size" (_id: Oid) -> Int8 { Ok(None::<i64>) }),
-    f!(2323 volatile "pg_tablespace_size" (_name: Name) -> Int8 { Ok(None::<i64>) }),
-    f!(2322 volatile "pg_tablespace_size" (_id: Oid) -> Int8 { Ok(None::<i64>) }),
+    f!(call; 2998 volatile "pg_indexes_size" (id: Regclass) -> Int8 { Ok(call.around.catalog().relation_size(id).map(|_| 0)) }),
+    f!(call; 2168 volatile "pg_database_size" (name: Name) -> Int8 { Ok(call.around.catalog().database_size(database(name, call)?)) }),
+    f!(call; 2324 volatile "pg_database_size" (id: Oid) -> Int8 { Ok(call.around.catalog().database_size(id)) }),
+    f!(call; 2323 volatile "pg_tablespace_size" (name: Name) -> Int8 { Ok(tablespace_size(tablespace(name)?, call)) }),
+    f!(call; 2322 volatile "pg_tablespace_size" (id: Oid) -> Int8 { Ok(tablespace_size(id, call)) }),
     f!(3778 stable "pg_tablespace_location" (_id: Oid) -> Text { Ok("") }),
     f!(2999 stable "pg_relation_filenode" (id: Regclass) -> Oid { Ok(Some(id)) }),
     f!(3034 stable "pg_relation_filepath" (_id: Regclass) -> Text { Ok(None::<String>) }),
@@ -128,13 +125,6 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(638 stable "pg_index_column_has_property" (_index: Regclass, _column: Int4, _property: Text) -> Bool { Ok(None::<bool>) }),
     f!(315 volatile "pg_jit_available" () -> Bool { Ok(false) }),
 
-    x!(2626 volatile "pg_sleep" (Float8) -> Void = |args, call| by_datum(args, call, |row| match row[0] {
-        Datum::Float8(seconds) if seconds > 0.0 => Err(SqlError::unsupported("pg_sleep")),
-        _ => Ok(Datum::Null),
-    })),
-    f!(call; 2171 volatile "pg_cancel_backend" (pid: Int4) -> Bool { call.around.signal_backend(pid, false) }),
-    f!(call; 2096 volatile defaults(1) "pg_terminate_backend" (pid: Int4, _timeout_ms: Int8) -> Bool { call.around.signal_backend(pid, true) }),
-    f!(call; 3036 volatile lax "pg_notify" (channel: Text, payload: Text) -> Void { call.around.notify(channel, payload) }),
     f!(2621 volatile "pg_reload_conf" () -> Bool { Ok(true) }),
     f!(2943 stable "txid_current" () -> Int8 { Err::<i64, _>(SqlError::unsupported("txid_current")) }),
     f!(3348 stable "txid_current_if_assigned" () -> Int8 { Err::<i64, _>(SqlError::unsupported("txid_current_if_assigned")) }),
@@ -144,41 +134,19 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(1576 volatile "setval" (_sequence: Regclass, _value: Int8) -> Int8 { Err::<i64, _>(SqlError::unsupported("setval")) }),
     f!(1765 volatile "setval" (_sequence: Regclass, _value: Int8, _called: Bool) -> Int8 { Err::<i64, _>(SqlError::unsupported("setval")) }),
     f!(2559 volatile "lastval" () -> Int8 { Err::<i64, _>(SqlError::unsupported("lastval")) }),
-    x!(2561 volatile "pg_blocking_pids" (Int4) -> Int4Array = |args, call| by_datum(args, call, |_| Ok(super::array::array(Vec::new(), SqlType::Int4Array.into())))),
 
-    f!(call; 2880 volatile "pg_advisory_lock" (key: Int8) -> Void { advisory_wait(whole(key), false, false, call) }),
-    f!(call; 2886 volatile "pg_advisory_lock" (a: Int4, b: Int4) -> Void { advisory_wait(halves(a, b), false, false, call) }),
-    f!(call; 2881 volatile "pg_advisory_lock_shared" (key: Int8) -> Void { advisory_wait(whole(key), true, false, call) }),
-    f!(call; 2887 volatile "pg_advisory_lock_shared" (a: Int4, b: Int4) -> Void { advisory_wait(halves(a, b), true, false, call) }),
-    f!(call; 3089 volatile "pg_advisory_xact_lock" (key: Int8) -> Void { advisory_wait(whole(key), false, true, call) }),
-    f!(call; 3093 volatile "pg_advisory_xact_lock" (a: Int4, b: Int4) -> Void { advisory_wait(halves(a, b), false, true, call) }),
-    f!(call; 3090 volatile "pg_advisory_xact_lock_shared" (key: Int8) -> Void { advisory_wait(whole(key), true, true, call) }),
-    f!(call; 3094 volatile "pg_advisory_xact_lock_shared" (a: Int4, b: Int4) -> Void { advisory_wait(halves(a, b), true, true, call) }),
-    f!(call; 2882 volatile "pg_try_advisory_lock" (key: Int8) -> Bool { advisory(whole(key), AdvisoryAct::TryLock, false, false, call) }),
-    f!(call; 2888 volatile "pg_try_advisory_lock" (a: Int4, b: Int4) -> Bool { advisory(halves(a, b), AdvisoryAct::TryLock, false, false, call) }),
-    f!(call; 2883 volatile "pg_try_advisory_lock_shared" (key: Int8) -> Bool { advisory(whole(key), AdvisoryAct::TryLock, true, false, call) }),
-    f!(call; 2889 volatile "pg_try_advisory_lock_shared" (a: Int4, b: Int4) -> Bool { advisory(halves(a, b), AdvisoryAct::TryLock, true, false, call) }),
-    f!(call; 3091 volatile "pg_try_advisory_xact_lock" (key: Int8) -> Bool { advisory(whole(key), AdvisoryAct::TryLock, false, true, call) }),
-    f!(call; 3095 volatile "pg_try_advisory_xact_lock" (a: Int4, b: Int4) -> Bool { advisory(halves(a, b), AdvisoryAct::TryLock, false, true, call) }),
-    f!(call; 3092 volatile "pg_try_advisory_xact_lock_shared" (key: Int8) -> Bool { advisory(whole(key), AdvisoryAct::TryLock, true, true, call) }),
-    f!(call; 3096 volatile "pg_try_advisory_xact_lock_shared" (a: Int4, b: Int4) -> Bool { advisory(halves(a, b), AdvisoryAct::TryLock, true, true, call) }),
-    f!(call; 2884 volatile "pg_advisory_unlock" (key: Int8) -> Bool { advisory(whole(key), AdvisoryAct::Unlock, false, false, call) }),
-    f!(call; 2890 volatile "pg_advisory_unlock" (a: Int4, b: Int4) -> Bool { advisory(halves(a, b), AdvisoryAct::Unlock, false, false, call) }),
-    f!(call; 2885 volatile "pg_advisory_unlock_shared" (key: Int8) -> Bool { advisory(whole(key), AdvisoryAct::Unlock, true, false, call) }),
-    f!(call; 2891 volatile "pg_advisory_unlock_shared" (a: Int4, b: Int4) -> Bool { advisory(halves(a, b), AdvisoryAct::Unlock, true, false, call) }),
-    f!(call; 2892 volatile "pg_advisory_unlock_all" () -> Void { advisory((0, false), AdvisoryAct::UnlockAll, false, false, call).map(|_| ()) }),
 
-    k!(3035 stable "pg_listening_channels" () -> Text = Kind::Set(|_, call| {
-        Ok(Box::new(call.around.listening_channels().into_iter().map(|channel| Ok(vec![Datum::text(channel)]))))
-    })),
     k!(1686 stable columns(&[("word", SqlType::Text), ("catcode", SqlType::Char), ("barelabel", SqlType::Bool), ("catdesc", SqlType::Text), ("baredesc", SqlType::Text)]) "pg_get_keywords" () -> Record = Kind::Set(|_, _| Ok(Box::new(super::keyword::rows())))),
     k!(3425 volatile "pg_partition_ancestors" (Regclass) -> Regclass = Kind::Set(|_, _| Ok(Box::new(std::iter::empty())))),
     k!(3423 volatile columns(&[("relid", SqlType::Regclass), ("parentrelid", SqlType::Regclass), ("isleaf", SqlType::Bool), ("level", SqlType::Int4)]) "pg_partition_tree" (Regclass) -> Record = Kind::Set(|_, _| Ok(Box::new(std::iter::empty())))),
     k!(2289 stable columns(&[("option_name", SqlType::Text), ("option_value", SqlType::Text)]) "pg_options_to_table" (TextArray) -> Record = Kind::Set(|args, _| {
-        let options = super::json::texts(&args[0]).into_iter().flatten();
-        Ok(Box::new(options.map(|option| {
-            let (name, value) = option.split_once('=').unwrap_or((&option, ""));
-            Ok(vec![Datum::text(name), Datum::text(value)])
+        let options: Option<Vec<String>> = super::json::texts(&args[0]).into_iter().collect();
+        let Some(options) = options else {
+            return fail(SqlState::NULL_VALUE_NOT_ALLOWED, "null array element not allowed in this context");
+        };
+        Ok(Box::new(options.into_iter().map(|option| match option.split_once('=') {
+            Some((name, value)) => Ok(vec![Datum::text(name), Datum::text(value)]),
+            None => Ok(vec![Datum::text(option), Datum::Null]),
         })))
     })),
     k!(1689 stable columns(&[("grantor", SqlType::Oid), ("grantee", SqlType::Oid), ("privilege_type", SqlType::Text), ("is_grantable", SqlType::Bool)]) "aclexplode" (AclitemArray) -> Record = Kind::Set(|args, call| {
@@ -302,21 +270,62 @@ fn format_type(row: &[Datum], call: &Call<'_>) -> Datum {
     })
 }
 
-/// What a value takes, roughly as PostgreSQL would store it.
-fn stored_size(datum: &Datum) -> Option<i32> {
-    Some(match datum {
-        Datum::Null => return None,
-        Datum::Bool(_) => 1,
-        Datum::Int2(_) => 2,
-        Datum::Int4(_) | Datum::Float4(_) | Datum::Date(_) | Datum::Oid(_) => 4,
-        Datum::Int8(_) | Datum::Float8(_) | Datum::Time(_) | Datum::Timestamp(_) | Datum::Timestamptz(_) => 8,
-        Datum::Interval(_) | Datum::Uuid(_) => 16,
-        Datum::Numeric(value) => value.to_bytes().len() as i32 + 4,
-        Datum::Text(text) => text.len() as i32 + if text.len() < 127 { 1 } else { 4 },
-        Datum::Bytes(bytes) => bytes.len() as i32 + if bytes.len() < 127 { 1 } else { 4 },
-        Datum::Array(array) => 24 + array.items.iter().filter_map(stored_size).sum::<i32>(),
-        Datum::Record(record) => 24 + record.fields.iter().filter_map(|field| stored_size(&field.value)).sum::<i32>(),
-    })
+/// Where the numbers of objects end that every server has.
+const BUILT_IN_END: Oid = 16_384;
+
+fn collation_of(call: &Call<'_>) -> Result<Datum> {
+    let Some(ty) = call.arg_types.first().map(|ty| ty.ty) else { return Ok(Datum::Null) };
+    match ty.element().unwrap_or(ty) {
+        SqlType::Unknown => Ok(Datum::Null),
+        SqlType::Name => Ok(Datum::text("\"C\"")),
+        string if string.is_string() => Ok(Datum::text("\"default\"")),
+        _ => fail(SqlState::DATATYPE_MISMATCH, format!("collations are not supported by type {ty}")),
+    }
+}
+
+/// Rows have no forks beside the main one.
+fn fork_size(relation: Oid, fork: &str, call: &Call<'_>) -> Result<Option<i64>> {
+    let size = call.around.catalog().relation_size(relation);
+    match fork {
+        "main" => Ok(size),
+        "fsm" | "vm" | "init" => Ok(size.map(|_| 0)),
+        _ => Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, "invalid fork name")
+            .with_hint("Valid fork names are \"main\", \"fsm\", \"vm\", and \"init\".")),
+    }
+}
+
+/// The database of a name.
+///
+/// # Errors
+/// 3D000
+pub(super) fn database(name: &str, call: &Call<'_>) -> Result<Oid> {
+    call.around
+        .catalog()
+        .database_by_name(name)
+        .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_DATABASE, format!("database \"{name}\" does not exist")))
+}
+
+/// The tablespace of a name.
+///
+/// # Errors
+/// 42704
+pub(super) fn tablespace(name: &str) -> Result<Oid> {
+    let found = TABLESPACES.iter().find(|(known, _)| *known == name);
+    found
+        .map(|(_, oid)| *oid)
+        .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_OBJECT, format!("tablespace \"{name}\" does not exist")))
+}
+
+/// The tablespaces that every server has.
+pub(super) const TABLESPACES: &[(&str, Oid)] = &[("pg_default", 1663), ("pg_global", 1664)];
+
+fn tablespace_size(id: Oid, call: &Call<'_>) -> Option<i64> {
+    let catalog = call.around.catalog();
+    match id {
+        1663 => catalog.database_size(catalog.database_by_name("kalamdb")?),
+        1664 => Some(0),
+        _ => None,
+    }
 }
 
 fn result_text(function: &'static Function) -> String {
@@ -409,26 +418,6 @@ fn start_time(call: &Call<'_>) -> Result<i64> {
         .setting("kalam.start_time_us")
         .and_then(|us| us.parse().ok())
         .ok_or_else(|| SqlError::unsupported("the server's start time"))
-}
-
-fn whole(key: i64) -> (i64, bool) {
-    (key, false)
-}
-
-fn halves(a: i32, b: i32) -> (i64, bool) {
-    ((i64::from(a) << 32) | i64::from(b as u32), true)
-}
-
-fn advisory(key: (i64, bool), act: AdvisoryAct, shared: bool, transaction: bool, call: &Call<'_>) -> Result<bool> {
-    call.around.advisory_lock(AdvisoryLock { key, act, shared, transaction })
-}
-
-/// A function cannot wait: a lock that is held is an error for now.
-fn advisory_wait(key: (i64, bool), shared: bool, transaction: bool, call: &Call<'_>) -> Result<()> {
-    if advisory(key, AdvisoryAct::TryLock, shared, transaction, call)? {
-        return Ok(());
-    }
-    Err(SqlError::unsupported("waiting for an advisory lock"))
 }
 
 const RIGHTS: &[(char, &str)] = &[

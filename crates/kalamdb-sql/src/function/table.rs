@@ -16,6 +16,7 @@ struct Table {
 static FUNCTIONS: &[&[Function]] = &[
     super::aggregate::FUNCTIONS,
     super::aggregate::ordered::FUNCTIONS,
+    super::aggregate::hypothetical::FUNCTIONS,
     super::arithmetic::FUNCTIONS,
     super::array::FUNCTIONS,
     super::bits::FUNCTIONS,
@@ -36,6 +37,7 @@ static FUNCTIONS: &[&[Function]] = &[
     super::record::FUNCTIONS,
     super::regular::FUNCTIONS,
     super::series::FUNCTIONS,
+    super::session::FUNCTIONS,
     super::string::FUNCTIONS,
     super::system::FUNCTIONS,
     super::template::FUNCTIONS,

@@ -11,8 +11,9 @@ use arrow_schema::{Field, Schema};
 use datafusion_expr::Accumulator;
 use datafusion_expr::function::AccumulatorArgs;
 use datafusion_physical_expr::expressions::Column;
-use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlType, UserId};
+use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType, UserId};
 use std::sync::Arc;
+use std::time::Duration;
 
 const CASES: &str = include_str!("cases.txt");
 
@@ -55,6 +56,16 @@ impl Surroundings for Around {
     }
     fn advisory_lock(&self, _: AdvisoryLock) -> Result<bool> {
         Ok(true)
+    }
+    fn sleep(&self, _: Duration) -> Result<()> {
+        Ok(())
+    }
+    fn warn(&self, _: SqlState, _: &str) {}
+    fn blocking_backends(&self, _: i32) -> Vec<i32> {
+        Vec::new()
+    }
+    fn query_text(&self) -> &str {
+        ""
     }
 }
 

@@ -5,7 +5,8 @@
 
 use crate::dialect::KalamDialect;
 use kalamdb_commons::{Result, SqlError, SqlState};
-use sqlparser::tokenizer::{Location, Span, Token, Tokenizer};
+use sqlparser::ast::DollarQuotedString;
+use sqlparser::tokenizer::{Location, Span, Token, Tokenizer, Word};
 
 /// A token that means something, and where it stands.
 #[derive(Debug, Clone)]
@@ -38,10 +39,12 @@ pub(crate) fn lex(sql: &str) -> Result<Vec<Lexeme>> {
                 return Err(junk_after_number(sql, last));
             }
             Some(last) if continues(sql, last, &lexeme) => join(last, lexeme),
-            _ => lexemes.push(lexeme),
+            _ => signs_apart(lexeme, &mut lexemes),
         }
     }
     mark_expansions(&mut lexemes);
+    mark_offsets(&mut lexemes);
+    mark_exclusions(&mut lexemes);
     if let Some(lexeme) = lexemes.iter().find(|lexeme| is_nameless(&lexeme.token)) {
         return Err(error_at(sql, lexeme.start, "zero-length delimited identifier", "\"\""));
     }
@@ -54,6 +57,54 @@ pub(crate) fn lex(sql: &str) -> Result<Vec<Lexeme>> {
     Ok(lexemes)
 }
 
+/// An operator of several characters ends in a sign only when it has one of `~!@#%^&|`?` too (PostgreSQL manual 4.1.3):
+/// in `a>-1` they are two.
+fn signs_apart(lexeme: Lexeme, lexemes: &mut Vec<Lexeme>) {
+    let parts = match &lexeme.token {
+        Token::CustomBinaryOperator(text) if !text.contains(['~', '!', '@', '#', '%', '^', '&', '|', '`', '?']) => {
+            Some((text.clone(), text.trim_end_matches(['+', '-']).len()))
+                .filter(|(text, kept)| (1..text.len()).contains(kept))
+        }
+        _ => None,
+    };
+    let Some((text, kept)) = parts else { return lexemes.push(lexeme) };
+    let ends = std::iter::once(kept).chain(kept + 1..=text.len());
+    let mut from = 0;
+    for to in ends {
+        let part = Tokenizer::new(&KalamDialect::default(), &text[from..to]).tokenize().unwrap_or_default();
+        let Some(token) = part.into_iter().next() else { continue };
+        let place = |at: usize| Location { column: lexeme.span.start.column + at as u64, ..lexeme.span.start };
+        lexemes.push(Lexeme {
+            token,
+            span: Span { start: place(from), end: place(to) },
+            start: lexeme.start + from,
+            end: lexeme.start + to,
+            char_start: lexeme.char_start + from,
+        });
+        from = to;
+    }
+}
+
+/// The library takes a string before PRECEDING or FOLLOWING for an interval. In dollar quotes it is any value.
+fn mark_offsets(lexemes: &mut [Lexeme]) {
+    let is = |lexeme: &Lexeme, words: &[&str]| match &lexeme.token {
+        Token::Word(word) => word.quote_style.is_none() && words.iter().any(|it| word.value.eq_ignore_ascii_case(it)),
+        _ => false,
+    };
+    for place in 1..lexemes.len() {
+        let Token::SingleQuotedString(text) = &lexemes[place].token else { continue };
+        let begins = is(&lexemes[place - 1], &["ROWS", "RANGE", "GROUPS", "BETWEEN", "AND"]);
+        let mut rest = lexemes[place + 1..].iter().take_while(|next| next.token != Token::RParen).take(OFFSET_TOKENS);
+        if begins && rest.any(|next| is(next, &["PRECEDING", "FOLLOWING"])) {
+            let value = text.clone();
+            lexemes[place].token = Token::DollarQuotedString(DollarQuotedString { value, tag: None });
+        }
+    }
+}
+
+/// How many tokens behind a string may belong to the offset that it begins: `'1'::double precision PRECEDING`.
+const OFFSET_TOKENS: usize = 8;
+
 /// The quotes of the star in `(row).*`: none that can be written.
 pub(crate) const EXPANSION: char = '`';
 
@@ -65,6 +116,86 @@ fn mark_expansions(lexemes: &mut [Lexeme]) {
             lexemes[place].token = Token::make_word("*", Some(EXPANSION));
         }
     }
+}
+
+/// The quotes of the name that stands for a frame's EXCLUDE: as [`EXPANSION`], none that can be written.
+pub(crate) const EXCLUSION: char = '`';
+
+/// The library does not read EXCLUDE. It becomes a part of the name that the window is based on, or the whole name where
+/// there is none: [`super::exclusion`] reads it.
+fn mark_exclusions(lexemes: &mut Vec<Lexeme>) {
+    let mut place = 0;
+    while place < lexemes.len() {
+        if let Some((name, words)) = exclusion_at(lexemes, place)
+            && let Some(open) = opening(lexemes, place)
+        {
+            let mut mark = lexemes[place].clone();
+            lexemes.drain(place..place + words);
+            let base = match &lexemes[open + 1].token {
+                Token::Word(word) if is_window_base(word) => Some(word.clone()),
+                _ => None,
+            };
+            let folded = |word: &Word| match word.quote_style {
+                Some(_) => word.value.clone(),
+                None => word.value.to_ascii_lowercase(),
+            };
+            let name = base.as_ref().map_or(name.to_owned(), |base| format!("{name} {}", folded(base)));
+            match base {
+                Some(_) => lexemes[open + 1].token = Token::make_word(&name, Some(EXCLUSION)),
+                None => {
+                    mark.token = Token::make_word(&name, Some(EXCLUSION));
+                    lexemes.insert(open + 1, mark);
+                }
+            }
+        }
+        place += 1;
+    }
+}
+
+/// Whether a window's first word names the window that it is based on.
+fn is_window_base(word: &Word) -> bool {
+    use sqlparser::keywords::Keyword;
+    word.quote_style.is_some()
+        || !matches!(
+            word.keyword,
+            Keyword::PARTITION | Keyword::ORDER | Keyword::ROWS | Keyword::RANGE | Keyword::GROUPS
+        )
+}
+
+/// The EXCLUDE at a place that ends a frame, and how many words it has.
+fn exclusion_at(lexemes: &[Lexeme], place: usize) -> Option<(&'static str, usize)> {
+    let is = |place: usize, word: &str| match lexemes.get(place).map(|lexeme| &lexeme.token) {
+        Some(Token::Word(found)) => found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word),
+        _ => false,
+    };
+    let before = place.checked_sub(1)?;
+    if !is(place, "EXCLUDE") || !["PRECEDING", "FOLLOWING", "ROW"].iter().any(|word| is(before, word)) {
+        return None;
+    }
+    let forms: [(&[&str], &str); 4] =
+        [(&["CURRENT", "ROW"], "row"), (&["GROUP"], "group"), (&["TIES"], "ties"), (&["NO", "OTHERS"], "none")];
+    let (words, name) = forms.into_iter().find(|(words, _)| {
+        words.iter().enumerate().all(|(at, word)| is(place + 1 + at, word))
+            && lexemes.get(place + 1 + words.len()).is_some_and(|next| next.token == Token::RParen)
+    })?;
+    Some((name, words.len() + 1))
+}
+
+/// The parenthesis that the one behind a place closes.
+fn opening(lexemes: &[Lexeme], place: usize) -> Option<usize> {
+    let mut depth = 0;
+    (0..place).rev().find(|at| match lexemes[*at].token {
+        Token::RParen => {
+            depth += 1;
+            false
+        }
+        Token::LParen if depth == 0 => true,
+        Token::LParen => {
+            depth -= 1;
+            false
+        }
+        _ => false,
+    })
 }
 
 /// Turns rising lines and columns (from 1) into bytes and characters, in one walk over the text.

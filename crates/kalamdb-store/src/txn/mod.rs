@@ -187,6 +187,11 @@ impl Engine {
         self.published.load_full()
     }
 
+    /// The transactions that a transaction waits for now.
+    pub fn lock_blockers(&self, transaction: TxnId) -> Vec<TxnId> {
+        self.locks.blockers(transaction)
+    }
+
     /// A view of the newest published state.
     pub fn read_view(self: &Arc<Self>) -> ReadView {
         ReadView::of(self.clone(), self.published())

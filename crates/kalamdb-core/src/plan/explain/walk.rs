@@ -2,6 +2,7 @@
 
 use super::super::apply::{Answer, ApplyExec};
 use super::super::distinct_on::DistinctOnExec;
+use super::super::frames::FramesExec;
 use super::super::lock_rows::LockRowsExec;
 use super::super::padded::PaddedExec;
 use super::super::plan_once::OnceSubquery;
@@ -150,6 +151,9 @@ impl<'a> Walk<'a> {
         }
         if let Some(window) = plan.downcast_ref::<WindowAggExec>() {
             return self.window(window.input(), window.window_expr());
+        }
+        if let Some(frames) = plan.downcast_ref::<FramesExec>() {
+            return self.frames(frames);
         }
         if let Some(window) = plan.downcast_ref::<BoundedWindowAggExec>() {
             return self.window(window.input(), window.window_expr());
@@ -410,6 +414,16 @@ impl<'a> Walk<'a> {
         let made: Vec<(String, String)> =
             calls.iter().map(|call| (call.name().to_owned(), self.window_call(call.as_ref()))).collect();
         self.names.extend(made);
+        Node::over("WindowAgg", "Outer", input)
+    }
+
+    fn frames(&mut self, frames: &FramesExec) -> Node {
+        let input = self.node(frames.input());
+        for (column, name, args) in frames.shown() {
+            let args: Vec<String> = args.iter().map(|arg| self.expr(arg)).collect();
+            let args = if name == "count" && args == ["1"] { "*".to_owned() } else { args.join(", ") };
+            self.names.insert(column, format!("{name}({args}) OVER (?)"));
+        }
         Node::over("WindowAgg", "Outer", input)
     }
 

@@ -2,24 +2,27 @@
 
 mod fold;
 mod gather;
+pub(super) mod hypothetical;
 pub(super) mod ordered;
+mod regression;
 mod sums;
 
 pub(super) use fold::ANY;
 
 use super::compare::key_of;
-use super::json::{json_text, json_value};
+use super::json::{json_key, json_text, json_value};
 use super::rows::{fail, k};
-use super::{Function, Kind, nowhere};
+use super::{Function, Kind};
 use crate::types;
 use crate::types::json::{Json, write_string};
 use arrow_array::{Array, ArrayRef};
 use datafusion_common::ScalarValue;
 use datafusion_expr::AggregateUDF;
-use datafusion_functions_aggregate::{bit_and_or_xor, bool_and_or, correlation, count, covariance, min_max, regr};
+use datafusion_functions_aggregate::{bit_and_or_xor, bool_and_or, count, min_max};
 use fold::folded;
 use gather::gathered;
 use kalamdb_commons::{Datum, PgType, Result, SqlState, SqlType};
+use regression::*;
 use std::sync::Arc;
 use sums::*;
 
@@ -121,17 +124,18 @@ pub(super) static FUNCTIONS: &[Function] = &[
     k!(6164 lax "bit_xor" (Int2) -> Int2 = Kind::Aggregate(|_| bit_and_or_xor::bit_xor_udaf())),
     k!(6165 lax "bit_xor" (Int4) -> Int4 = Kind::Aggregate(|_| bit_and_or_xor::bit_xor_udaf())),
     k!(6166 lax "bit_xor" (Int8) -> Int8 = Kind::Aggregate(|_| bit_and_or_xor::bit_xor_udaf())),
-    k!(2829 lax "corr" (Float8, Float8) -> Float8 = Kind::Aggregate(|_| correlation::corr_udaf())),
-    k!(2827 lax "covar_pop" (Float8, Float8) -> Float8 = Kind::Aggregate(|_| covariance::covar_pop_udaf())),
-    k!(2828 lax "covar_samp" (Float8, Float8) -> Float8 = Kind::Aggregate(|_| covariance::covar_samp_udaf())),
-    k!(2825 lax "regr_slope" (Float8, Float8) -> Float8 = Kind::Aggregate(|_| regr::regr_slope_udaf())),
-    k!(2826 lax "regr_intercept" (Float8, Float8) -> Float8 = Kind::Aggregate(|_| regr::regr_intercept_udaf())),
-    k!(2824 lax "regr_r2" (Float8, Float8) -> Float8 = Kind::Aggregate(|_| regr::regr_r2_udaf())),
-    k!(2822 lax "regr_avgx" (Float8, Float8) -> Float8 = Kind::Aggregate(|_| regr::regr_avgx_udaf())),
-    k!(2823 lax "regr_avgy" (Float8, Float8) -> Float8 = Kind::Aggregate(|_| regr::regr_avgy_udaf())),
-    k!(2819 lax "regr_sxx" (Float8, Float8) -> Float8 = Kind::Aggregate(|_| regr::regr_sxx_udaf())),
-    k!(2820 lax "regr_syy" (Float8, Float8) -> Float8 = Kind::Aggregate(|_| regr::regr_syy_udaf())),
-    k!(2821 lax "regr_sxy" (Float8, Float8) -> Float8 = Kind::Aggregate(|_| regr::regr_sxy_udaf())),
+    k!(2818 lax "regr_count" (Float8, Float8) -> Int8 = Kind::Aggregate(|types| folded::<PairCount>("regr_count", types))),
+    k!(2829 lax "corr" (Float8, Float8) -> Float8 = Kind::Aggregate(|types| folded::<Pairs<Correlation>>("corr", types))),
+    k!(2827 lax "covar_pop" (Float8, Float8) -> Float8 = Kind::Aggregate(|types| folded::<Pairs<CovariancePopulation>>("covar_pop", types))),
+    k!(2828 lax "covar_samp" (Float8, Float8) -> Float8 = Kind::Aggregate(|types| folded::<Pairs<CovarianceSample>>("covar_samp", types))),
+    k!(2825 lax "regr_slope" (Float8, Float8) -> Float8 = Kind::Aggregate(|types| folded::<Pairs<Slope>>("regr_slope", types))),
+    k!(2826 lax "regr_intercept" (Float8, Float8) -> Float8 = Kind::Aggregate(|types| folded::<Pairs<Intercept>>("regr_intercept", types))),
+    k!(2824 lax "regr_r2" (Float8, Float8) -> Float8 = Kind::Aggregate(|types| folded::<Pairs<Determination>>("regr_r2", types))),
+    k!(2822 lax "regr_avgx" (Float8, Float8) -> Float8 = Kind::Aggregate(|types| folded::<Pairs<MeanX>>("regr_avgx", types))),
+    k!(2823 lax "regr_avgy" (Float8, Float8) -> Float8 = Kind::Aggregate(|types| folded::<Pairs<MeanY>>("regr_avgy", types))),
+    k!(2819 lax "regr_sxx" (Float8, Float8) -> Float8 = Kind::Aggregate(|types| folded::<Pairs<SquaresX>>("regr_sxx", types))),
+    k!(2820 lax "regr_syy" (Float8, Float8) -> Float8 = Kind::Aggregate(|types| folded::<Pairs<SquaresY>>("regr_syy", types))),
+    k!(2821 lax "regr_sxy" (Float8, Float8) -> Float8 = Kind::Aggregate(|types| folded::<Pairs<Products>>("regr_sxy", types))),
 
     k!(3538 lax "string_agg" (Text, Text) -> Text = Kind::Aggregate(|types| gathered("string_agg", types, SqlType::Text, joined_text))),
     k!(3545 lax "string_agg" (Bytea, Bytea) -> Bytea = Kind::Aggregate(|types| gathered("string_agg", types, SqlType::Bytea, joined_bytes))),
@@ -147,7 +151,7 @@ fn folded_short<T: Integer>(types: &[PgType]) -> Arc<AggregateUDF> {
     folded::<ShortSum<T>>("sum", types)
 }
 
-/// The largest or smallest by key, for types whose Arrow order is not PostgreSQL's.
+/// The largest or smallest by key, for types whose Arrow order is not PostgreSQL's; of equal ones the last.
 fn extreme(columns: &[ArrayRef], types: &[PgType], largest: bool) -> Result<ScalarValue> {
     let column = &columns[0];
     let mut best: Option<(Vec<u8>, usize)> = None;
@@ -157,7 +161,7 @@ fn extreme(columns: &[ArrayRef], types: &[PgType], largest: bool) -> Result<Scal
             continue;
         }
         let key = key_of(&datum, types[0].ty)?;
-        let better = best.as_ref().is_none_or(|(known, _)| if largest { key > *known } else { key < *known });
+        let better = best.as_ref().is_none_or(|(known, _)| if largest { key >= *known } else { key <= *known });
         if better {
             best = Some((key, row));
         }
@@ -251,9 +255,9 @@ fn jsonb_array(columns: &[ArrayRef], types: &[PgType]) -> Result<ScalarValue> {
 
 fn field_name(key: &Datum, ty: PgType) -> Result<String> {
     if key.is_null() {
-        return fail(SqlState::NULL_VALUE_NOT_ALLOWED, "field name must not be null");
+        return fail(SqlState::INVALID_PARAMETER_VALUE, "field name must not be null");
     }
-    nowhere::text_of(key, ty)
+    json_key(key, ty, None)
 }
 
 /// `{ "a" : 1, "b" : 2 }`; NULL for no rows.

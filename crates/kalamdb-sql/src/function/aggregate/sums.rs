@@ -329,12 +329,15 @@ impl<S: Statistic> Step for Numerics<S> {
 
 /// What an aggregate makes of floats: count, sum, and sum of squared distances from the mean.
 pub(super) trait FloatStatistic: Debug + Send + Sync + Default + Clone + 'static {
+    /// Whether distances that leave the range are an error, as they are where PostgreSQL gathers them.
+    const GATHERS: bool;
     fn of_floats(n: f64, sum: f64, distances: f64) -> Option<f64>;
 }
 
 macro_rules! float_statistic {
-    ($($name:ident |$n:ident, $sum:ident, $distances:ident| $body:expr;)*) => { $(
+    ($($name:ident $gathers:literal |$n:ident, $sum:ident, $distances:ident| $body:expr;)*) => { $(
         impl FloatStatistic for $name {
+            const GATHERS: bool = $gathers;
             fn of_floats($n: f64, $sum: f64, $distances: f64) -> Option<f64> {
                 $body
             }
@@ -343,12 +346,12 @@ macro_rules! float_statistic {
 }
 
 float_statistic! {
-    Total |n, sum, _distances| (n > 0.0).then_some(sum);
-    Mean |n, sum, _distances| (n > 0.0).then(|| sum / n);
-    VarianceSample |n, _sum, distances| (n > 1.0).then(|| distances / (n - 1.0));
-    VariancePopulation |n, _sum, distances| (n > 0.0).then(|| distances / n);
-    DeviationSample |n, _sum, distances| (n > 1.0).then(|| (distances / (n - 1.0)).sqrt());
-    DeviationPopulation |n, _sum, distances| (n > 0.0).then(|| (distances / n).sqrt());
+    Total false |n, sum, _distances| (n > 0.0).then_some(sum);
+    Mean true |n, sum, _distances| (n > 0.0).then(|| sum / n);
+    VarianceSample true |n, _sum, distances| (n > 1.0).then(|| distances / (n - 1.0));
+    VariancePopulation true |n, _sum, distances| (n > 0.0).then(|| distances / n);
+    DeviationSample true |n, _sum, distances| (n > 1.0).then(|| (distances / (n - 1.0)).sqrt());
+    DeviationPopulation true |n, _sum, distances| (n > 0.0).then(|| (distances / n).sqrt());
 }
 
 /// A float argument.
@@ -378,27 +381,27 @@ pub(super) struct Floats<T, S> {
     n: f64,
     sum: f64,
     distances: f64,
-    /// What is not finite is only counted, so that it can be taken back: NaN, infinity, -infinity.
+    /// What is not finite is only counted: NaN, infinity, -infinity.
     special: [i64; 3],
     kind: PhantomData<(T, S)>,
 }
 
 impl<T, S> Floats<T, S> {
-    fn count_special(&mut self, value: f64, step: i64) -> bool {
+    fn count_special(&mut self, value: f64) -> bool {
         let place = match value {
             nan if nan.is_nan() => 0,
             f64::INFINITY => 1,
             f64::NEG_INFINITY => 2,
             _ => return false,
         };
-        self.special[place] += step;
+        self.special[place] += 1;
         true
     }
 }
 
 impl<T: Real, S: FloatStatistic> Step for Floats<T, S> {
     type Columns<'a> = &'a PrimitiveArray<T::Arrow>;
-    const RETRACTS: bool = true;
+    const RETRACTS: bool = false;
     const STATE: &'static [DataType] =
         &[DataType::Float64, DataType::Float64, DataType::Float64, DataType::Int64, DataType::Int64, DataType::Int64];
 
@@ -413,7 +416,7 @@ impl<T: Real, S: FloatStatistic> Step for Floats<T, S> {
     #[inline]
     fn add(&mut self, columns: &Self::Columns<'_>, row: usize) -> Result<()> {
         let value = T::widen(columns.value(row));
-        if self.count_special(value, 1) {
+        if self.count_special(value) {
             return Ok(());
         }
         self.n += 1.0;
@@ -421,24 +424,14 @@ impl<T: Real, S: FloatStatistic> Step for Floats<T, S> {
         if self.n > 1.0 {
             let distance = value * self.n - self.sum;
             self.distances += distance * distance / (self.n * (self.n - 1.0));
+            finite(self.distances, !S::GATHERS)?;
         }
         Ok(())
     }
 
-    fn remove(&mut self, columns: &Self::Columns<'_>, row: usize) -> Result<()> {
-        let value = T::widen(columns.value(row));
-        if self.count_special(value, -1) {
-            return Ok(());
-        }
-        if self.n <= 1.0 {
-            (self.n, self.sum, self.distances) = (0.0, 0.0, 0.0);
-            return Ok(());
-        }
-        let distance = value * self.n - self.sum;
-        self.distances = (self.distances - distance * distance / (self.n * (self.n - 1.0))).max(0.0);
-        self.n -= 1.0;
-        self.sum -= value;
-        Ok(())
+    fn remove(&mut self, _: &Self::Columns<'_>, _: usize) -> Result<()> {
+        // A difference of floats is not what the sum of the others would be.
+        Err(malformed())
     }
 
     fn state(&self) -> Result<Vec<ScalarValue>> {
@@ -488,7 +481,7 @@ pub(super) struct RealSum(Floats<OfFloat4, Total>);
 
 impl Step for RealSum {
     type Columns<'a> = &'a PrimitiveArray<Float32Type>;
-    const RETRACTS: bool = true;
+    const RETRACTS: bool = false;
     const STATE: &'static [DataType] = <Floats<OfFloat4, Total> as Step>::STATE;
 
     fn returns(_: &[PgType]) -> SqlType {
