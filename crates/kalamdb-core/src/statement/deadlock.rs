@@ -8,6 +8,7 @@ use crate::hall::Hall;
 use crate::settings::DATABASE_OID;
 use kalamdb_commons::{SqlError, SqlState};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// The sessions that keep this one waiting.
 pub(super) fn blockers(hall: &Hall, pid: i32) -> Vec<i32> {
@@ -35,8 +36,8 @@ fn cycle(hall: &Hall, pid: i32) -> Option<Vec<i32>> {
                 way.reverse();
                 return Some(way);
             }
-            if !reached_from.contains_key(&blocker) {
-                reached_from.insert(blocker, waiter);
+            if let Entry::Vacant(new) = reached_from.entry(blocker) {
+                new.insert(waiter);
                 open.push(blocker);
             }
         }

@@ -174,7 +174,7 @@ impl CatalogNames for CatalogView {
             return i16::try_from(place + 1).ok();
         }
         let table = self.catalog.table(TableId(relation))?;
-        table.columns.iter().find(|column| column.name.as_str() == name).map(|column| column.id.0 as i16)
+        table.columns.iter().find(|column| column.name.as_str() == name).map(|column| column.id.0)
     }
 
     fn has_column(&self, relation: Oid, number: i16) -> bool {
@@ -182,7 +182,7 @@ impl CatalogNames for CatalogView {
             return usize::try_from(number).is_ok_and(|number| (1..=shape.columns.len()).contains(&number));
         }
         let table = self.catalog.table(TableId(relation));
-        table.is_some_and(|table| table.columns.iter().any(|column| column.id.0 as i16 == number))
+        table.is_some_and(|table| table.columns.iter().any(|column| column.id.0 == number))
     }
 
     fn role_by_name(&self, name: &str) -> Option<Oid> {
