@@ -30,6 +30,7 @@ soak:
 	@scripts/need test
 	cargo build --workspace
 	KALAMDB_CRASH_ROUNDS=1000 timeout 3600 cargo test --workspace --test crash -- --nocapture
+	KALAMDB_RANDOM_SEED=0 KALAMDB_RANDOM_QUERIES=100000 cargo test --workspace --test random -- --nocapture
 
 regress:
 	@scripts/need regress
