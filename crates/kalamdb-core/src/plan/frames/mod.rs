@@ -316,7 +316,9 @@ impl ExecutionPlan for FramesExec {
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+        // It does, and must not say so: the engine would move the sort that another operator wants from above this one
+        // to below it, where this one's own order is lost. What order the rows have the properties tell.
+        vec![false]
     }
 
     fn replace_children(
