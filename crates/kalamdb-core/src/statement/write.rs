@@ -376,11 +376,18 @@ pub(super) async fn lock_rows(
         let outcome = collect(rel, outputs, execution).await;
         standing.give_back(transaction.lock().await.take());
         match outcome {
+            // Going back to the statement's start would take along what its WITH has written.
+            Err(_) if locker.restart.load(Ordering::Acquire) && has_written(bound) => break,
             Err(_) if locker.restart.load(Ordering::Acquire) => standing.restart_statement()?,
             outcome => return Ok(rows_of(columns, outcome?.batches, RowsTag::Counted("SELECT"))),
         }
     }
     Err(SqlError::new(SqlState::T_R_SERIALIZATION_FAILURE, "could not serialize access due to concurrent update"))
+}
+
+/// Whether a statement's WITH writes.
+fn has_written(bound: &Bound) -> bool {
+    bound.steps.iter().any(|step| super::carry_out::writes(&step.kind))
 }
 
 /// All rows of a tree.

@@ -35,18 +35,30 @@ impl Lowering<'_> {
         }
         // The longest order first: the shorter ones may be its beginning and need no sort of their own.
         orders.sort_by_key(|order| std::cmp::Reverse(order.partition_by.len() + order.order_by.len()));
+        // A call that is written twice is made once: the engine would take the two for an expression in common, and
+        // compute it where no window is.
+        let mut again: Vec<(Col, Scalar)> = Vec::new();
         for order in orders {
             plan = if order.calls.iter().all(|lowered| frames::engine_can(lowered.call)) {
-                let exprs = order.calls.into_iter().map(|lowered| {
+                let mut made: Vec<(Col, WindowFunction)> = Vec::new();
+                for lowered in order.calls {
                     let col = lowered.col;
                     let function = self.window_call(lowered, &order.partition_by, &order.order_by)?;
-                    Ok(Expr::WindowFunction(Box::new(function)).alias(column_name(col.id)))
-                });
-                let exprs = exprs.collect::<Result<_>>()?;
-                LogicalPlan::Window(Window::try_new(exprs, Arc::new(plan)).map_err(engine_error)?)
+                    match made.iter().find(|(_, known)| *known == function) {
+                        Some((known, _)) => again.push((col, Scalar::Column(*known))),
+                        None => made.push((col, function)),
+                    }
+                }
+                let exprs = made
+                    .into_iter()
+                    .map(|(col, function)| Expr::WindowFunction(Box::new(function)).alias(column_name(col.id)));
+                LogicalPlan::Window(Window::try_new(exprs.collect(), Arc::new(plan)).map_err(engine_error)?)
             } else {
                 self.frames(plan, order)?
             };
+        }
+        if !again.is_empty() {
+            plan = self.extend(plan, &again)?;
         }
         conformed(plan, calls.iter().map(|(col, call)| (col.id, call.ty)))
     }
