@@ -7,40 +7,31 @@
 
 use super::engine::BATCH_ROWS;
 use super::error::{arrow_error, engine_error, external};
-use super::lower::{extension, fields};
+use super::lower::fields;
 use super::provider::batch;
 use super::running::{Statement, filled_in};
+use super::unary::{Extended, Operator, Unary, Work, extended_properties};
 use arrow_array::builder::BooleanBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array, new_null_array};
 use arrow_row::{OwnedRow, RowConverter, SortField};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, DFSchemaRef, ScalarValue, Statistics};
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as EngineResult;
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr, LogicalPlan, Operator, UserDefinedLogicalNodeCore};
+use datafusion::logical_expr::{Expr, LogicalPlan, Operator as Op};
 use datafusion::physical_expr::expressions::{BinaryExpr, Column};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, create_physical_expr};
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput};
-use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties, ReplaceChildrenOptions,
-    SendableRecordBatchStream,
-};
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion::physical_plan::{ExecutionPlan, PlanProperties, SendableRecordBatchStream};
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use kalamdb_commons::{Result, SqlError, SqlState, SqlType};
 use kalamdb_sql::bind::bound::{Col, ColId, Scalar};
-use kalamdb_sql::lower::column_name;
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::cmp::Ordering;
-use std::collections::HashSet;
-use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use tokio::sync::OnceCell;
 
@@ -120,6 +111,10 @@ impl Inner {
 
     pub(super) fn statement(&self) -> &Arc<Statement> {
         &self.statement
+    }
+
+    pub(super) fn answer(&self) -> Answer {
+        self.answer
     }
 
     pub(super) fn is_correlated(&self) -> bool {
@@ -222,7 +217,7 @@ impl Test {
 /// The other side of `column 0 = …`, if the test is that and the other side reads no inner column.
 fn operand_of(test: &Arc<dyn PhysicalExpr>, inner: usize) -> Option<Arc<dyn PhysicalExpr>> {
     let binary = test.downcast_ref::<BinaryExpr>()?;
-    if *binary.op() != Operator::Eq {
+    if *binary.op() != Op::Eq {
         return None;
     }
     let is_first =
@@ -278,219 +273,61 @@ impl Found {
     }
 }
 
+/// What an `Apply` does.
+#[derive(Debug)]
+pub(super) struct Applied {
+    /// The inner side.
+    pub(super) inner: Arc<Inner>,
+    /// The columns made.
+    pub(super) results: Vec<Col>,
+}
+
 /// The logical node: the input's columns, then the results.
-#[derive(Debug, Clone)]
-pub(super) struct Apply {
-    input: Arc<LogicalPlan>,
-    inner: Arc<Inner>,
-    args: Vec<Expr>,
-    results: Vec<Col>,
-    schema: DFSchemaRef,
-}
-
-impl Apply {
-    /// The node over a plan.
-    ///
-    /// # Errors
-    /// XX000 when a result has a number that the input's columns have.
-    pub(super) fn plan(
-        input: LogicalPlan,
-        inner: Arc<Inner>,
-        args: Vec<Expr>,
-        results: Vec<Col>,
-    ) -> Result<LogicalPlan> {
-        Ok(extension(Apply::new(Arc::new(input), inner, args, results).map_err(engine_error)?))
-    }
-
-    fn new(input: Arc<LogicalPlan>, inner: Arc<Inner>, args: Vec<Expr>, results: Vec<Col>) -> EngineResult<Apply> {
-        let schema = with_columns(input.schema(), &results)?;
-        Ok(Apply { input, inner, args, results, schema })
-    }
-}
-
-/// A schema with columns added.
-pub(super) fn with_columns(schema: &DFSchema, columns: &[Col]) -> EngineResult<DFSchemaRef> {
-    let added = fields(columns).into_iter().map(|field| (None, Arc::new(field)));
-    let all = schema.iter().map(|(qualifier, field)| (qualifier.cloned(), field.clone())).chain(added).collect();
-    Ok(Arc::new(DFSchema::new_with_metadata(all, schema.metadata().clone())?))
-}
-
-impl PartialEq for Apply {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.inner, &other.inner) && self.args == other.args && self.input == other.input
-    }
-}
-
-impl Eq for Apply {}
-
-impl Hash for Apply {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (Arc::as_ptr(&self.inner) as usize, &self.args, &self.input).hash(state);
-    }
-}
-
-impl PartialOrd for Apply {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        (self == other).then_some(Ordering::Equal)
-    }
-}
-
-impl UserDefinedLogicalNodeCore for Apply {
-    fn name(&self) -> &str {
-        "Apply"
-    }
-
-    fn inputs(&self) -> Vec<&LogicalPlan> {
-        vec![&self.input]
-    }
-
-    fn schema(&self) -> &DFSchemaRef {
-        &self.schema
-    }
-
-    fn expressions(&self) -> Vec<Expr> {
-        self.args.clone()
-    }
-
-    fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
-        // A filter on the input's columns may be applied before: fewer tuples.
-        self.results.iter().map(|col| column_name(col.id)).collect()
-    }
-
-    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Apply: {:?}", self.inner.answer)
-    }
-
-    fn with_exprs_and_inputs(&self, args: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> EngineResult<Self> {
-        let input = inputs.pop().ok_or_else(|| external(SqlError::internal("Apply without an input")))?;
-        Apply::new(Arc::new(input), self.inner.clone(), args, self.results.clone())
-    }
-
-    fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
-        let input = self.input.schema().fields().len();
-        Some(vec![output_columns.iter().copied().filter(|at| *at < input).collect()])
-    }
-}
-
+pub(super) type Apply = Extended<Applied>;
 /// The physical node.
+pub(super) type ApplyExec = Unary<Applying>;
+
+impl Work for Applied {
+    const NAME: &'static str = "Apply";
+
+    fn columns(&self) -> &[Col] {
+        &self.results
+    }
+}
+
+/// The operator: for each input row the inner answer for its tuple.
 #[derive(Debug, Clone)]
-pub(super) struct ApplyExec {
-    input: Arc<dyn ExecutionPlan>,
-    inner: Arc<Inner>,
-    args: Vec<Arc<dyn PhysicalExpr>>,
-    results: Vec<Col>,
-    properties: Arc<PlanProperties>,
-    metrics: ExecutionPlanMetricsSet,
+pub(super) struct Applying {
+    pub(super) work: Arc<Applied>,
+    pub(super) args: Vec<Arc<dyn PhysicalExpr>>,
 }
 
-impl ApplyExec {
-    pub(super) fn new(node: &Apply, input: Arc<dyn ExecutionPlan>, args: Vec<Arc<dyn PhysicalExpr>>) -> ApplyExec {
-        ApplyExec::over(node.inner.clone(), node.results.clone(), input, args)
+impl Operator for Applying {
+    const NAME: &'static str = "ApplyExec";
+    const KEEPS_COUNT: bool = true;
+
+    fn properties(&self, input: &Arc<dyn ExecutionPlan>) -> Arc<PlanProperties> {
+        extended_properties(input, &self.work.results)
     }
 
-    fn over(
-        inner: Arc<Inner>,
-        results: Vec<Col>,
-        input: Arc<dyn ExecutionPlan>,
-        args: Vec<Arc<dyn PhysicalExpr>>,
-    ) -> ApplyExec {
-        let properties = Arc::new(extended_properties(&input, &results));
-        ApplyExec { input, inner, args, results, properties, metrics: ExecutionPlanMetricsSet::new() }
+    fn exprs(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
+        self.args.iter().collect()
     }
 
-    pub(super) fn inner(&self) -> &Arc<Inner> {
-        &self.inner
-    }
-
-    pub(super) fn answer(&self) -> Answer {
-        self.inner.answer
-    }
-}
-
-/// Properties of a node that adds columns to its input and keeps the rows' order.
-pub(super) fn extended_properties(input: &Arc<dyn ExecutionPlan>, added: &[Col]) -> PlanProperties {
-    let mut all: Vec<Arc<Field>> = input.schema().fields().iter().cloned().collect();
-    all.extend(fields(added).into_iter().map(Arc::new));
-    let schema = Arc::new(Schema::new_with_metadata(all, input.schema().metadata().clone()));
-    let mut equivalences = EquivalenceProperties::new(schema);
-    // The input's columns keep their places, so its orders are the node's.
-    equivalences.add_orderings(input.equivalence_properties().oeq_class().iter().cloned());
-    PlanProperties::new(
-        equivalences,
-        datafusion::physical_expr::Partitioning::UnknownPartitioning(input.output_partitioning().partition_count()),
-        input.pipeline_behavior(),
-        input.boundedness(),
-    )
-}
-
-impl DisplayAs for ApplyExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ApplyExec: {:?}", self.inner.answer)
-    }
-}
-
-impl ExecutionPlan for ApplyExec {
-    fn name(&self) -> &str {
-        "ApplyExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
+    fn run(
         &self,
-        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> EngineResult<TreeNodeRecursion>,
-    ) -> EngineResult<TreeNodeRecursion> {
-        for arg in &self.args {
-            if f(arg)? == TreeNodeRecursion::Stop {
-                return Ok(TreeNodeRecursion::Stop);
-            }
-        }
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
-        let input = children.pop().ok_or_else(|| external(SqlError::internal("Apply without an input")))?;
-        Ok(Arc::new(ApplyExec::over(self.inner.clone(), self.results.clone(), input, self.args.clone())))
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
-        let mode = datafusion::physical_plan::ChildrenPropertiesMode::Recompute;
-        self.replace_children(children, ReplaceChildrenOptions::new(mode))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> EngineResult<SendableRecordBatchStream> {
-        let input = self.input.execute(partition, context.clone())?;
-        let reservation = MemoryConsumer::new("Apply").register(context.memory_pool());
-        let metrics = BaselineMetrics::new(&self.metrics, partition);
+        input: SendableRecordBatchStream,
+        schema: SchemaRef,
+        context: &TaskContext,
+    ) -> BoxStream<'static, EngineResult<RecordBatch>> {
         let state = Run {
-            inner: self.inner.clone(),
+            inner: self.work.inner.clone(),
             args: self.args.clone(),
-            schema: self.schema(),
+            schema,
             memo: FxHashMap::default(),
             once: None,
             converter: None,
-            reservation,
+            reservation: MemoryConsumer::new("Apply").register(context.memory_pool()),
         };
         let batches = stream::unfold((input, state), |(mut input, mut state)| async move {
             let batch = input.next().await?;
@@ -500,27 +337,7 @@ impl ExecutionPlan for ApplyExec {
             };
             Some((result, (input, state)))
         });
-        let batches = batches
-            .map_ok(|batches| stream::iter(batches.into_iter().map(Ok)))
-            .try_flatten()
-            .map_ok(move |batch: RecordBatch| batch.record_output(&metrics));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
-    }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
-    }
-
-    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        vec![ChildStats::At(partition)]
-    }
-
-    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], _: &StatisticsArgs) -> EngineResult<Arc<Statistics>> {
-        let mut statistics = Statistics::new_unknown(&self.schema());
-        if let Some(input) = inputs.first() {
-            statistics.num_rows = input.num_rows.to_inexact();
-        }
-        Ok(Arc::new(statistics))
+        batches.map_ok(|batches| stream::iter(batches.into_iter().map(Ok))).try_flatten().boxed()
     }
 }
 

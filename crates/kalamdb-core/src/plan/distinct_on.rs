@@ -4,25 +4,19 @@
 //! stand together and one remembered key is enough. Without a sort below, the node asks for one by the keys.
 
 use super::error::{arrow_error, engine_error, external};
+use super::unary::{Operator, Unary};
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow_row::{OwnedRow, RowConverter, SortField};
-use arrow_schema::SortOptions;
+use arrow_schema::{SchemaRef, SortOptions};
 use datafusion::common::DFSchemaRef;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result as EngineResult;
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::expr::Sort;
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
-use datafusion::physical_expr::{
-    Distribution, LexRequirement, OrderingRequirements, PhysicalExpr, PhysicalSortExpr, PhysicalSortRequirement,
-};
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements, PlanProperties, ReplaceChildrenOptions,
-    SendableRecordBatchStream,
-};
-use futures::{StreamExt, TryStreamExt};
+use datafusion::physical_expr::{LexRequirement, PhysicalExpr, PhysicalSortExpr, PhysicalSortRequirement};
+use datafusion::physical_plan::SendableRecordBatchStream;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use kalamdb_commons::{Result, SqlError};
 use std::fmt;
 use std::sync::Arc;
@@ -71,22 +65,18 @@ impl UserDefinedLogicalNodeCore for DistinctOn {
 }
 
 /// The physical node.
+pub(super) type DistinctOnExec = Unary<FirstRows>;
+
+/// The operator.
 #[derive(Debug, Clone)]
-pub(super) struct DistinctOnExec {
-    input: Arc<dyn ExecutionPlan>,
+pub(super) struct FirstRows {
     keys: Vec<Arc<dyn PhysicalExpr>>,
     order: Vec<PhysicalSortExpr>,
-    properties: Arc<PlanProperties>,
-    metrics: ExecutionPlanMetricsSet,
 }
 
-impl DistinctOnExec {
-    /// The node over an input; `exprs` are those of the logical node.
-    pub(super) fn new(
-        node: &DistinctOn,
-        input: Arc<dyn ExecutionPlan>,
-        mut exprs: Vec<Arc<dyn PhysicalExpr>>,
-    ) -> DistinctOnExec {
+impl FirstRows {
+    /// The operator; `exprs` are those of the logical node.
+    pub(super) fn new(node: &DistinctOn, mut exprs: Vec<Arc<dyn PhysicalExpr>>) -> FirstRows {
         let sorted = exprs.split_off(node.keys.len());
         let mut order: Vec<PhysicalSortExpr> = node
             .order
@@ -99,92 +89,30 @@ impl DistinctOnExec {
         if order.is_empty() {
             order = exprs.iter().map(|key| PhysicalSortExpr::new(key.clone(), SortOptions::default())).collect();
         }
-        DistinctOnExec::over(input, exprs, order)
-    }
-
-    fn over(
-        input: Arc<dyn ExecutionPlan>,
-        keys: Vec<Arc<dyn PhysicalExpr>>,
-        order: Vec<PhysicalSortExpr>,
-    ) -> DistinctOnExec {
-        let properties = input.properties().clone();
-        DistinctOnExec { input, keys, order, properties, metrics: ExecutionPlanMetricsSet::new() }
+        FirstRows { keys: exprs, order }
     }
 }
 
-impl DisplayAs for DistinctOnExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DistinctOnExec")
-    }
-}
+impl Operator for FirstRows {
+    const NAME: &'static str = "DistinctOnExec";
+    const NEEDS_ALL: bool = true;
 
-impl ExecutionPlan for DistinctOnExec {
-    fn name(&self) -> &str {
-        "DistinctOnExec"
+    fn exprs(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
+        self.keys.iter().chain(self.order.iter().map(|sort| &sort.expr)).collect()
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
+    fn order(&self) -> Option<LexRequirement> {
+        LexRequirement::new(self.order.iter().cloned().map(PhysicalSortRequirement::from))
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
+    fn run(
         &self,
-        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> EngineResult<TreeNodeRecursion>,
-    ) -> EngineResult<TreeNodeRecursion> {
-        for key in self.keys.iter().chain(self.order.iter().map(|sort| &sort.expr)) {
-            if f(key)? == TreeNodeRecursion::Stop {
-                return Ok(TreeNodeRecursion::Stop);
-            }
-        }
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
-        InputDistributionRequirements::new(vec![Distribution::SinglePartition])
-    }
-
-    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
-        let order = self.order.iter().cloned().map(PhysicalSortRequirement::from);
-        vec![LexRequirement::new(order).map(OrderingRequirements::new)]
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
-        let input = children.pop().ok_or_else(|| external(SqlError::internal("DistinctOn without an input")))?;
-        Ok(Arc::new(DistinctOnExec::over(input, self.keys.clone(), self.order.clone())))
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
-        let mode = datafusion::physical_plan::ChildrenPropertiesMode::Recompute;
-        self.replace_children(children, ReplaceChildrenOptions::new(mode))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> EngineResult<SendableRecordBatchStream> {
-        let input = self.input.execute(partition, context)?;
-        let metrics = BaselineMetrics::new(&self.metrics, partition);
+        input: SendableRecordBatchStream,
+        _: SchemaRef,
+        _: &TaskContext,
+    ) -> BoxStream<'static, EngineResult<RecordBatch>> {
         let mut groups = Groups { keys: self.keys.clone(), converter: None, last: None };
-        let batches = input
-            .map(move |batch| groups.first_rows(batch?).map_err(external))
-            .map_ok(move |batch| batch.record_output(&metrics));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
-    }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
+        input.map(move |batch| groups.first_rows(batch?).map_err(external)).boxed()
     }
 }
 

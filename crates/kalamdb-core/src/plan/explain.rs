@@ -155,7 +155,7 @@ fn place(inner: &Arc<Inner>) -> usize {
 fn collect_inner<'a>(plan: &'a Arc<dyn ExecutionPlan>, inners: &'a mut Inners) -> BoxFuture<'a, Result<()>> {
     Box::pin(async move {
         if let Some(apply) = plan.downcast_ref::<ApplyExec>() {
-            let inner = apply.inner();
+            let inner = &apply.operator.work.inner;
             let template = with_stand_ins(inner.optimized().await?)?;
             let physical = inner.statement().physical(&template).await?;
             collect_inner(&physical.plan, inners).await?;

@@ -6,20 +6,16 @@
 
 use super::Locker;
 use super::error::external;
+use super::unary::{Operator, Unary};
 use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use datafusion::common::DFSchemaRef;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result as EngineResult;
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
-use datafusion::physical_expr::{Distribution, PhysicalExpr};
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements, PlanProperties, ReplaceChildrenOptions,
-    SendableRecordBatchStream,
-};
-use futures::{StreamExt, TryStreamExt, stream};
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
+use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
 use kalamdb_commons::SqlError;
 use kalamdb_sql::bind::bound::{ColId, LockTarget};
 use std::cmp::Ordering;
@@ -105,91 +101,41 @@ impl UserDefinedLogicalNodeCore for LockRows {
 }
 
 /// The physical node. All columns go through: the locker is told which is which.
-#[derive(Debug, Clone)]
-pub(super) struct LockRowsExec {
-    input: Arc<dyn ExecutionPlan>,
-    locking: Arc<Locking>,
-    metrics: ExecutionPlanMetricsSet,
-}
+pub(super) type LockRowsExec = Unary<LockingRows>;
 
-impl LockRowsExec {
-    /// The node over an input.
+/// The operator.
+#[derive(Debug, Clone)]
+pub(super) struct LockingRows(Arc<Locking>);
+
+impl LockingRows {
+    /// The operator over an input.
     ///
     /// # Errors
     /// XX000 when the input lost a column on the way.
-    pub(super) fn new(node: &LockRows, input: Arc<dyn ExecutionPlan>) -> EngineResult<LockRowsExec> {
+    pub(super) fn new(node: &LockRows, input: &Arc<dyn ExecutionPlan>) -> EngineResult<LockingRows> {
         if input.schema().fields().len() != node.locking.columns.len() {
             return Err(external(SqlError::internal("LockRows with other columns than its locker was told")));
         }
-        Ok(LockRowsExec { input, locking: node.locking.clone(), metrics: ExecutionPlanMetricsSet::new() })
+        Ok(LockingRows(node.locking.clone()))
     }
 }
 
-impl DisplayAs for LockRowsExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LockRowsExec")
-    }
-}
+impl Operator for LockingRows {
+    const NAME: &'static str = "LockRowsExec";
+    const NEEDS_ALL: bool = true;
 
-impl ExecutionPlan for LockRowsExec {
-    fn name(&self) -> &str {
-        "LockRowsExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
+    fn run(
         &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> EngineResult<TreeNodeRecursion>,
-    ) -> EngineResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
-        InputDistributionRequirements::new(vec![Distribution::SinglePartition])
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
-        let input = children.pop().ok_or_else(|| external(SqlError::internal("LockRows without an input")))?;
-        Ok(Arc::new(LockRowsExec { input, locking: self.locking.clone(), metrics: ExecutionPlanMetricsSet::new() }))
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
-        let mode = datafusion::physical_plan::ChildrenPropertiesMode::Recompute;
-        self.replace_children(children, ReplaceChildrenOptions::new(mode))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> EngineResult<SendableRecordBatchStream> {
-        let input = self.input.execute(partition, context)?;
-        let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let state = Run { input, rest: None, wanted: self.locking.rows, locking: self.locking.clone() };
+        input: SendableRecordBatchStream,
+        _: SchemaRef,
+        _: &TaskContext,
+    ) -> BoxStream<'static, EngineResult<RecordBatch>> {
+        let state = Run { input, rest: None, wanted: self.0.rows, locking: self.0.clone() };
         let batches = stream::unfold(state, |mut state| async move {
             let batch = state.next().await?;
             Some((batch, state))
         });
-        let batches = batches.map_ok(move |batch: RecordBatch| batch.record_output(&metrics));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
-    }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
+        batches.boxed()
     }
 }
 

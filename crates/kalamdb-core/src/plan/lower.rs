@@ -12,7 +12,7 @@ mod window;
 
 use super::error::engine_error;
 use super::lock_rows::LockRows;
-use super::project_set::ProjectSet;
+use super::project_set;
 use super::provider::{Known, Leaf, Source, batch, known_places};
 use super::running::{self, Statement};
 use arrow_schema::{Field, Schema};
@@ -207,7 +207,7 @@ impl Lowering<'_> {
             });
         }
         let around = self.statement.execution.around.clone();
-        ProjectSet::plan(plan, calls, args, ordinality, around)
+        project_set::plan(plan, calls, args, ordinality, around)
     }
 
     fn limit(&mut self, input: &Rel, offset: Option<&Scalar>, count: Option<&Scalar>) -> Result<LogicalPlan> {

@@ -26,6 +26,7 @@ mod rules;
 mod running;
 #[cfg(test)]
 mod tests;
+mod unary;
 
 pub use access::{IndexShape, IndexedKey};
 pub use engine::{Engine, EngineOptions, STACK_BYTES};

@@ -4,21 +4,19 @@
 //! sorts and groups. Behind an outer join it is not: a padded row has NULL there. Above such a join stands a node that
 //! passes rows on and promises nothing about them.
 
-use super::error::external;
+use super::unary::{Operator, Unary};
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use datafusion::common::JoinType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result as EngineResult;
 use datafusion::execution::TaskContext;
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec};
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties, ReplaceChildrenOptions,
-    SendableRecordBatchStream,
-};
-use kalamdb_commons::SqlError;
-use std::fmt;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, PlanProperties, SendableRecordBatchStream};
+use futures::stream::BoxStream;
 use std::sync::Arc;
 
 /// Puts a [`PaddedExec`] above each join that needs one.
@@ -29,7 +27,7 @@ impl PhysicalOptimizerRule for KeepPadded {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> EngineResult<Arc<dyn ExecutionPlan>> {
         plan.transform_up(|plan| {
             Ok(match is_misread(&plan) {
-                true => Transformed::yes(Arc::new(PaddedExec::new(plan)) as Arc<dyn ExecutionPlan>),
+                true => Transformed::yes(Arc::new(PaddedExec::new(Padded, plan)) as Arc<dyn ExecutionPlan>),
                 false => Transformed::no(plan),
             })
         })
@@ -65,74 +63,33 @@ fn is_misread(plan: &Arc<dyn ExecutionPlan>) -> bool {
     })
 }
 
+/// The node.
+pub(super) type PaddedExec = Unary<Padded>;
+
 /// Passes rows on.
 #[derive(Debug, Clone)]
-pub(super) struct PaddedExec {
-    input: Arc<dyn ExecutionPlan>,
-    properties: Arc<PlanProperties>,
-}
+pub(super) struct Padded;
 
-impl PaddedExec {
-    fn new(input: Arc<dyn ExecutionPlan>) -> PaddedExec {
+impl Operator for Padded {
+    const NAME: &'static str = "PaddedExec";
+    const KEEPS_ORDER: bool = false;
+
+    fn properties(&self, input: &Arc<dyn ExecutionPlan>) -> Arc<PlanProperties> {
         let of = input.properties();
-        let properties = PlanProperties::new(
+        Arc::new(PlanProperties::new(
             EquivalenceProperties::new(input.schema()),
             of.output_partitioning().clone(),
             of.emission_type,
             of.boundedness,
-        );
-        PaddedExec { input, properties: Arc::new(properties) }
-    }
-}
-
-impl DisplayAs for PaddedExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PaddedExec")
-    }
-}
-
-impl ExecutionPlan for PaddedExec {
-    fn name(&self) -> &str {
-        "PaddedExec"
+        ))
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
+    fn run(
         &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> EngineResult<TreeNodeRecursion>,
-    ) -> EngineResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
-        let input = children.pop().ok_or_else(|| external(SqlError::internal("PaddedExec without an input")))?;
-        Ok(Arc::new(PaddedExec::new(input)))
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
-        let mode = datafusion::physical_plan::ChildrenPropertiesMode::Recompute;
-        self.replace_children(children, ReplaceChildrenOptions::new(mode))
-    }
-
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> EngineResult<SendableRecordBatchStream> {
-        self.input.execute(partition, context)
+        input: SendableRecordBatchStream,
+        _: SchemaRef,
+        _: &TaskContext,
+    ) -> BoxStream<'static, EngineResult<RecordBatch>> {
+        input
     }
 }

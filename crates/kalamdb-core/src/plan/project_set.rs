@@ -4,39 +4,28 @@
 //! (PostgreSQL manual 38.5.9). Rows are made one at a time and handed on by the batch, so that a series of a billion
 //! numbers costs no memory and ends when nobody wants more.
 
-use super::apply::{extended_properties, with_columns};
 use super::engine::BATCH_ROWS;
 use super::error::{arrow_error, engine_error, external};
-use super::lower::extension;
 use super::provider::batch;
+use super::unary::{Extended, Operator, Unary, Work, extended_properties};
 use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow_schema::SchemaRef;
-use datafusion::common::DFSchemaRef;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result as EngineResult;
 use datafusion::execution::TaskContext;
-use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions, SendableRecordBatchStream,
-};
-use futures::{StreamExt, TryStreamExt, stream};
+use datafusion::physical_plan::{ExecutionPlan, PlanProperties, SendableRecordBatchStream};
+use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
 use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlType};
 use kalamdb_sql::bind::bound::{Col, Scalar, SetCall};
 use kalamdb_sql::function::{Call, Function, Kind, SetRows, Surroundings};
-use kalamdb_sql::lower::column_name;
 use kalamdb_sql::types;
-use std::cmp::Ordering;
-use std::collections::HashSet;
-use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// The functions of a node.
 #[derive(Debug)]
-struct Calls {
+pub(super) struct Calls {
     calls: Vec<OneCall>,
     /// The columns made, call by call, then the ordinality.
     columns: Vec<Col>,
@@ -55,195 +44,76 @@ struct OneCall {
 }
 
 /// The logical node: the input's columns, then the functions'.
-#[derive(Debug, Clone)]
-pub(super) struct ProjectSet {
-    input: Arc<LogicalPlan>,
-    calls: Arc<Calls>,
-    args: Vec<Expr>,
-    schema: DFSchemaRef,
-}
-
-impl ProjectSet {
-    /// The node over a plan; `args` are the calls' arguments as expressions.
-    ///
-    /// # Errors
-    /// XX000 when a column has a number that the input's columns have.
-    pub(super) fn plan(
-        input: LogicalPlan,
-        calls: &[(Vec<Col>, SetCall)],
-        args: Vec<Vec<Expr>>,
-        ordinality: Option<Col>,
-        around: Arc<dyn Surroundings>,
-    ) -> Result<LogicalPlan> {
-        let one = |(columns, call): &(Vec<Col>, SetCall)| {
-            let returns = columns.first().map_or(PgType::from(SqlType::Void), |col| col.ty);
-            let is_set = matches!(call.function.kind, Kind::Set(_));
-            OneCall {
-                function: is_set.then_some(call.function),
-                arg_types: if is_set { call.args.iter().map(Scalar::ty).collect() } else { vec![returns] },
-                returns,
-                width: columns.len(),
-            }
-        };
-        let columns = calls.iter().flat_map(|(columns, _)| columns.iter().copied()).chain(ordinality).collect();
-        let calls =
-            Calls { calls: calls.iter().map(one).collect(), columns, has_ordinality: ordinality.is_some(), around };
-        let args = args.into_iter().flatten().collect();
-        Ok(extension(ProjectSet::new(Arc::new(input), Arc::new(calls), args).map_err(engine_error)?))
-    }
-
-    fn new(input: Arc<LogicalPlan>, calls: Arc<Calls>, args: Vec<Expr>) -> EngineResult<ProjectSet> {
-        let schema = with_columns(input.schema(), &calls.columns)?;
-        Ok(ProjectSet { input, calls, args, schema })
-    }
-}
-
-impl PartialEq for ProjectSet {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.calls, &other.calls) && self.args == other.args && self.input == other.input
-    }
-}
-
-impl Eq for ProjectSet {}
-
-impl Hash for ProjectSet {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (Arc::as_ptr(&self.calls) as usize, &self.args, &self.input).hash(state);
-    }
-}
-
-impl PartialOrd for ProjectSet {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        (self == other).then_some(Ordering::Equal)
-    }
-}
-
-impl UserDefinedLogicalNodeCore for ProjectSet {
-    fn name(&self) -> &str {
-        "ProjectSet"
-    }
-
-    fn inputs(&self) -> Vec<&LogicalPlan> {
-        vec![&self.input]
-    }
-
-    fn schema(&self) -> &DFSchemaRef {
-        &self.schema
-    }
-
-    fn expressions(&self) -> Vec<Expr> {
-        self.args.clone()
-    }
-
-    fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
-        self.calls.columns.iter().map(|col| column_name(col.id)).collect()
-    }
-
-    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ProjectSet")
-    }
-
-    fn with_exprs_and_inputs(&self, args: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> EngineResult<Self> {
-        let input = inputs.pop().ok_or_else(|| external(SqlError::internal("ProjectSet without an input")))?;
-        ProjectSet::new(Arc::new(input), self.calls.clone(), args)
-    }
-
-    fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
-        let input = self.input.schema().fields().len();
-        Some(vec![output_columns.iter().copied().filter(|at| *at < input).collect()])
-    }
-}
-
+pub(super) type ProjectSet = Extended<Calls>;
 /// The physical node.
-#[derive(Debug, Clone)]
-pub(super) struct ProjectSetExec {
-    input: Arc<dyn ExecutionPlan>,
-    calls: Arc<Calls>,
-    args: Vec<Arc<dyn PhysicalExpr>>,
-    properties: Arc<PlanProperties>,
-    metrics: ExecutionPlanMetricsSet,
+pub(super) type ProjectSetExec = Unary<Making>;
+
+/// The logical node over a plan; `args` are the calls' arguments as expressions.
+///
+/// # Errors
+/// XX000 when a column has a number that the input's columns have.
+pub(super) fn plan(
+    input: LogicalPlan,
+    calls: &[(Vec<Col>, SetCall)],
+    args: Vec<Vec<Expr>>,
+    ordinality: Option<Col>,
+    around: Arc<dyn Surroundings>,
+) -> Result<LogicalPlan> {
+    let one = |(columns, call): &(Vec<Col>, SetCall)| {
+        let returns = columns.first().map_or(PgType::from(SqlType::Void), |col| col.ty);
+        let is_set = matches!(call.function.kind, Kind::Set(_));
+        OneCall {
+            function: is_set.then_some(call.function),
+            arg_types: if is_set { call.args.iter().map(Scalar::ty).collect() } else { vec![returns] },
+            returns,
+            width: columns.len(),
+        }
+    };
+    let columns = calls.iter().flat_map(|(columns, _)| columns.iter().copied()).chain(ordinality).collect();
+    let calls = Calls { calls: calls.iter().map(one).collect(), columns, has_ordinality: ordinality.is_some(), around };
+    ProjectSet::plan(input, calls, args.into_iter().flatten().collect())
 }
 
-impl ProjectSetExec {
-    pub(super) fn new(
-        node: &ProjectSet,
-        input: Arc<dyn ExecutionPlan>,
-        args: Vec<Arc<dyn PhysicalExpr>>,
-    ) -> ProjectSetExec {
-        ProjectSetExec::over(node.calls.clone(), input, args)
-    }
+impl Work for Calls {
+    const NAME: &'static str = "ProjectSet";
 
-    fn over(calls: Arc<Calls>, input: Arc<dyn ExecutionPlan>, args: Vec<Arc<dyn PhysicalExpr>>) -> ProjectSetExec {
-        let properties = Arc::new(extended_properties(&input, &calls.columns));
-        ProjectSetExec { input, calls, args, properties, metrics: ExecutionPlanMetricsSet::new() }
+    fn columns(&self) -> &[Col] {
+        &self.columns
     }
+}
 
+/// The operator: the functions' rows beside each input row.
+#[derive(Debug, Clone)]
+pub(super) struct Making {
+    pub(super) calls: Arc<Calls>,
+    pub(super) args: Vec<Arc<dyn PhysicalExpr>>,
+}
+
+impl Making {
     /// The functions' names, for EXPLAIN.
     pub(super) fn functions(&self) -> Vec<&'static str> {
         self.calls.calls.iter().filter_map(|call| call.function.map(|function| function.name)).collect()
     }
 }
 
-impl DisplayAs for ProjectSetExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ProjectSetExec: {:?}", self.functions())
-    }
-}
+impl Operator for Making {
+    const NAME: &'static str = "ProjectSetExec";
 
-impl ExecutionPlan for ProjectSetExec {
-    fn name(&self) -> &str {
-        "ProjectSetExec"
+    fn properties(&self, input: &Arc<dyn ExecutionPlan>) -> Arc<PlanProperties> {
+        extended_properties(input, &self.calls.columns)
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
+    fn exprs(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
+        self.args.iter().collect()
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
+    fn run(
         &self,
-        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> EngineResult<TreeNodeRecursion>,
-    ) -> EngineResult<TreeNodeRecursion> {
-        for arg in &self.args {
-            if f(arg)? == TreeNodeRecursion::Stop {
-                return Ok(TreeNodeRecursion::Stop);
-            }
-        }
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
-        let input = children.pop().ok_or_else(|| external(SqlError::internal("ProjectSet without an input")))?;
-        Ok(Arc::new(ProjectSetExec::over(self.calls.clone(), input, self.args.clone())))
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
-        let mode = datafusion::physical_plan::ChildrenPropertiesMode::Recompute;
-        self.replace_children(children, ReplaceChildrenOptions::new(mode))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> EngineResult<SendableRecordBatchStream> {
-        let input = self.input.execute(partition, context)?;
-        let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let state = Run { calls: self.calls.clone(), args: self.args.clone(), schema: self.schema(), current: None };
+        input: SendableRecordBatchStream,
+        schema: SchemaRef,
+        _: &TaskContext,
+    ) -> BoxStream<'static, EngineResult<RecordBatch>> {
+        let state = Run { calls: self.calls.clone(), args: self.args.clone(), schema, current: None };
         let batches = stream::unfold((input, state), |(mut input, mut state)| async move {
             loop {
                 // Gives way between batches: a filter above may drop them all and never let a cancelled plan end.
@@ -263,12 +133,7 @@ impl ExecutionPlan for ProjectSetExec {
                 }
             }
         });
-        let batches = batches.map_ok(move |batch: RecordBatch| batch.record_output(&metrics));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
-    }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
+        batches.boxed()
     }
 }
 

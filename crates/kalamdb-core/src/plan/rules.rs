@@ -5,13 +5,14 @@
 //! run is time that a small query does not spend. Type coercion is no optimizer rule and not here either: every cast
 //! is explicit in the bound tree.
 
-use super::apply::{Apply, ApplyExec};
-use super::distinct_on::{DistinctOn, DistinctOnExec};
-use super::frames::{Frames, FramesExec};
+use super::apply::{Apply, Applying};
+use super::distinct_on::{DistinctOn, FirstRows};
+use super::frames::{Frames, Framing};
 use super::in_order::InOrder;
-use super::lock_rows::{LockRows, LockRowsExec};
+use super::lock_rows::{LockRows, LockingRows};
 use super::padded::KeepPadded;
-use super::project_set::{ProjectSet, ProjectSetExec};
+use super::project_set::{Making, ProjectSet};
+use super::unary::Unary;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::error::Result;
@@ -120,19 +121,19 @@ impl ExtensionPlanner for OwnNodes {
         let input = Arc::clone(input);
         let any = node.as_any();
         if let Some(apply) = any.downcast_ref::<Apply>() {
-            return Ok(Some(Arc::new(ApplyExec::new(apply, input, exprs))));
+            return Ok(Some(Arc::new(Unary::new(Applying { work: apply.work.clone(), args: exprs }, input))));
         }
         if let Some(set) = any.downcast_ref::<ProjectSet>() {
-            return Ok(Some(Arc::new(ProjectSetExec::new(set, input, exprs))));
-        }
-        if let Some(distinct) = any.downcast_ref::<DistinctOn>() {
-            return Ok(Some(Arc::new(DistinctOnExec::new(distinct, input, exprs))));
+            return Ok(Some(Arc::new(Unary::new(Making { calls: set.work.clone(), args: exprs }, input))));
         }
         if let Some(frames) = any.downcast_ref::<Frames>() {
-            return Ok(Some(Arc::new(FramesExec::new(frames, input, exprs))));
+            return Ok(Some(Arc::new(Unary::new(Framing { calls: frames.work.clone(), exprs }, input))));
+        }
+        if let Some(distinct) = any.downcast_ref::<DistinctOn>() {
+            return Ok(Some(Arc::new(Unary::new(FirstRows::new(distinct, exprs), input))));
         }
         if let Some(lock) = any.downcast_ref::<LockRows>() {
-            return Ok(Some(Arc::new(LockRowsExec::new(lock, input)?)));
+            return Ok(Some(Arc::new(Unary::new(LockingRows::new(lock, &input)?, input))));
         }
         Ok(None)
     }

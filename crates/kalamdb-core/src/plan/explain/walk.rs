@@ -350,15 +350,16 @@ impl<'a> Walk<'a> {
             let known = children.first().map_or(0, |input| input.schema().fields().len());
             plan.schema().fields().iter().skip(known).map(|field| field.name().clone()).collect()
         };
+        let applied = &apply.operator.work.inner;
         let inners = self.inners;
-        let inner = inners.get(&place(apply.inner())).map(|inner| {
+        let inner = inners.get(&place(applied)).map(|inner| {
             self.depth += 1;
             let node = self.node(inner);
             self.depth -= 1;
             node
         });
         let inner = inner.unwrap_or_else(|| Node::new("Result"));
-        if let Answer::Rows { outer_join } = apply.answer() {
+        if let Answer::Rows { outer_join } = applied.answer() {
             let (title, shown) = if outer_join { ("Nested Loop Left Join", "Left") } else { ("Nested Loop", "Inner") };
             // The inner plan's own names for the columns were made by its projection.
             let made: Vec<(String, String)> = added.iter().cloned().zip(inner.output.iter().cloned()).collect();
@@ -369,8 +370,8 @@ impl<'a> Walk<'a> {
             return node;
         }
         self.subplans += 1;
-        let label = format!("{}SubPlan {}", if apply.inner().is_correlated() { "" } else { "hashed " }, self.subplans);
-        let shown = match apply.answer() {
+        let label = format!("{}SubPlan {}", if applied.is_correlated() { "" } else { "hashed " }, self.subplans);
+        let shown = match applied.answer() {
             Answer::Exists => format!("EXISTS({label})"),
             Answer::Array => format!("ARRAY({label})"),
             Answer::Quantified { all } => format!("({} {label})", if all { "ALL" } else { "ANY" }),
@@ -418,8 +419,8 @@ impl<'a> Walk<'a> {
     }
 
     fn frames(&mut self, frames: &FramesExec) -> Node {
-        let input = self.node(frames.input());
-        for (column, name, args) in frames.shown() {
+        let input = self.node(&frames.input);
+        for (column, name, args) in frames.operator.shown() {
             let args: Vec<String> = args.iter().map(|arg| self.expr(arg)).collect();
             let args = if name == "count" && args == ["1"] { "*".to_owned() } else { args.join(", ") };
             self.names.insert(column, format!("{name}({args}) OVER (?)"));
@@ -430,7 +431,7 @@ impl<'a> Walk<'a> {
     fn project_set(&mut self, set: &ProjectSetExec, plan: &Arc<dyn ExecutionPlan>) -> Node {
         let children = plan.children();
         let input = children.first().map(|input| self.node(input)).unwrap_or_else(|| Node::new("Result"));
-        let functions = set.functions();
+        let functions = set.operator.functions();
         let known = children.first().map_or(0, |input| input.schema().fields().len());
         let name = functions.first().copied().unwrap_or("function");
         for field in plan.schema().fields().iter().skip(known) {

@@ -8,40 +8,28 @@
 mod functions;
 mod shape;
 
-use super::apply::{extended_properties, with_columns};
 use super::engine::BATCH_ROWS;
 use super::error::{arrow_error, engine_error, external};
-use super::lower::extension;
 use super::provider::batch;
 use super::running::cancelled;
+use super::unary::{Extended, Operator, Unary, Work as Adds, extended_properties};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_row::{OwnedRow, RowConverter, Rows, SortField};
 use arrow_schema::{SchemaRef, SortOptions};
-use datafusion::common::DFSchemaRef;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result as EngineResult;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::logical_expr::expr::Sort;
-use datafusion::logical_expr::{AggregateUDF, Expr, LogicalPlan, UserDefinedLogicalNodeCore};
-use datafusion::physical_expr::{
-    Distribution, LexRequirement, OrderingRequirements, PhysicalExpr, PhysicalSortExpr, PhysicalSortRequirement,
-};
-use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, RecordOutput};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, InputDistributionRequirements, PlanProperties, ReplaceChildrenOptions,
-    SendableRecordBatchStream,
-};
+use datafusion::logical_expr::{AggregateUDF, Expr, LogicalPlan};
+use datafusion::physical_expr::{LexRequirement, PhysicalExpr, PhysicalSortExpr, PhysicalSortRequirement};
+use datafusion::physical_plan::{ExecutionPlan, PlanProperties, SendableRecordBatchStream};
+use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use kalamdb_commons::{Datum, Result, SqlError, SqlState, SqlType};
 use kalamdb_sql::bind::bound::{Col, Exclusion, FrameBound, FrameUnits, Scalar, WindowCall};
 use kalamdb_sql::function::{Kind, Surroundings};
 use kalamdb_sql::lower::column_name;
-use std::cmp::Ordering;
-use std::collections::{HashSet, VecDeque};
-use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -140,115 +128,45 @@ pub(super) fn engine_can(call: &WindowCall) -> bool {
     }
 }
 
-/// The logical node: the input's columns, then the calls'.
-#[derive(Debug, Clone)]
-pub(super) struct Frames {
-    input: Arc<LogicalPlan>,
-    calls: Arc<Calls>,
-    /// Partition keys, ORDER BY keys, and for each call its arguments, filter and RANGE value.
-    exprs: Vec<Expr>,
-    schema: DFSchemaRef,
-}
-
-impl Frames {
-    /// The node over a plan.
-    ///
-    /// # Errors
-    /// XX000 when a column has a number that the input's columns have.
-    pub(super) fn plan(
-        input: LogicalPlan,
-        calls: Calls,
-        partition_by: Vec<Expr>,
-        order_by: Vec<Sort>,
-        rest: Vec<Expr>,
-    ) -> Result<LogicalPlan> {
-        let exprs = partition_by.into_iter().chain(order_by.into_iter().map(|sort| sort.expr)).chain(rest).collect();
-        Ok(extension(Frames::new(Arc::new(input), Arc::new(calls), exprs).map_err(engine_error)?))
-    }
-
-    fn new(input: Arc<LogicalPlan>, calls: Arc<Calls>, exprs: Vec<Expr>) -> EngineResult<Frames> {
-        let schema = with_columns(input.schema(), &calls.columns)?;
-        Ok(Frames { input, calls, exprs, schema })
-    }
-}
-
-impl PartialEq for Frames {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.calls, &other.calls) && self.exprs == other.exprs && self.input == other.input
-    }
-}
-
-impl Eq for Frames {}
-
-impl Hash for Frames {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (Arc::as_ptr(&self.calls) as usize, &self.exprs, &self.input).hash(state);
-    }
-}
-
-impl PartialOrd for Frames {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        (self == other).then_some(Ordering::Equal)
-    }
-}
-
-impl UserDefinedLogicalNodeCore for Frames {
-    fn name(&self) -> &str {
-        "Frames"
-    }
-
-    fn inputs(&self) -> Vec<&LogicalPlan> {
-        vec![&self.input]
-    }
-
-    fn schema(&self) -> &DFSchemaRef {
-        &self.schema
-    }
-
-    fn expressions(&self) -> Vec<Expr> {
-        self.exprs.clone()
-    }
-
-    fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
-        // A filter on any column would take rows out of the others' frames.
-        self.schema.fields().iter().map(|field| field.name().clone()).collect()
-    }
-
-    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Frames")
-    }
-
-    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> EngineResult<Self> {
-        let input = inputs.pop().ok_or_else(|| external(SqlError::internal("Frames without an input")))?;
-        Frames::new(Arc::new(input), self.calls.clone(), exprs)
-    }
-
-    fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
-        let input = self.input.schema().fields().len();
-        Some(vec![output_columns.iter().copied().filter(|at| *at < input).collect()])
-    }
-}
-
+/// The logical node: the input's columns, then the calls'. Its expressions are partition keys, ORDER BY keys, and for
+/// each call its arguments, filter and RANGE value.
+pub(super) type Frames = Extended<Calls>;
 /// The physical node.
-#[derive(Debug, Clone)]
-pub(super) struct FramesExec {
-    input: Arc<dyn ExecutionPlan>,
-    calls: Arc<Calls>,
-    exprs: Vec<Arc<dyn PhysicalExpr>>,
-    properties: Arc<PlanProperties>,
-    metrics: ExecutionPlanMetricsSet,
+pub(super) type FramesExec = Unary<Framing>;
+
+/// The logical node over a plan.
+///
+/// # Errors
+/// XX000 when a column has a number that the input's columns have.
+pub(super) fn plan(
+    input: LogicalPlan,
+    calls: Calls,
+    partition_by: Vec<Expr>,
+    order_by: Vec<Sort>,
+    rest: Vec<Expr>,
+) -> Result<LogicalPlan> {
+    let exprs = partition_by.into_iter().chain(order_by.into_iter().map(|sort| sort.expr)).chain(rest).collect();
+    Frames::plan(input, calls, exprs)
 }
 
-impl FramesExec {
-    pub(super) fn new(node: &Frames, input: Arc<dyn ExecutionPlan>, exprs: Vec<Arc<dyn PhysicalExpr>>) -> FramesExec {
-        FramesExec::over(node.calls.clone(), input, exprs)
-    }
+impl Adds for Calls {
+    const NAME: &'static str = "Frames";
+    // It would take rows out of the others' frames.
+    const FILTERS_PASS: bool = false;
 
-    fn over(calls: Arc<Calls>, input: Arc<dyn ExecutionPlan>, exprs: Vec<Arc<dyn PhysicalExpr>>) -> FramesExec {
-        let properties = Arc::new(extended_properties(&input, &calls.columns));
-        FramesExec { input, calls, exprs, properties, metrics: ExecutionPlanMetricsSet::new() }
+    fn columns(&self) -> &[Col] {
+        &self.columns
     }
+}
 
+/// The operator.
+#[derive(Debug, Clone)]
+pub(super) struct Framing {
+    pub(super) calls: Arc<Calls>,
+    pub(super) exprs: Vec<Arc<dyn PhysicalExpr>>,
+}
+
+impl Framing {
     /// The columns made, each with its function's name and arguments, for EXPLAIN.
     pub(super) fn shown(&self) -> Vec<(String, &'static str, &[Arc<dyn PhysicalExpr>])> {
         let mut at = self.calls.partition_keys + self.calls.order.len();
@@ -261,49 +179,21 @@ impl FramesExec {
             })
             .collect()
     }
-
-    /// The input.
-    pub(super) fn input(&self) -> &Arc<dyn ExecutionPlan> {
-        &self.input
-    }
 }
 
-impl DisplayAs for FramesExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FramesExec: {:?}", self.calls.calls.iter().map(|call| call.name).collect::<Vec<_>>())
-    }
-}
+impl Operator for Framing {
+    const NAME: &'static str = "FramesExec";
+    const NEEDS_ALL: bool = true;
 
-impl ExecutionPlan for FramesExec {
-    fn name(&self) -> &str {
-        "FramesExec"
+    fn properties(&self, input: &Arc<dyn ExecutionPlan>) -> Arc<PlanProperties> {
+        extended_properties(input, &self.calls.columns)
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
+    fn exprs(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
+        self.exprs.iter().collect()
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
-        &self,
-        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> EngineResult<TreeNodeRecursion>,
-    ) -> EngineResult<TreeNodeRecursion> {
-        for expr in &self.exprs {
-            if f(expr)? == TreeNodeRecursion::Stop {
-                return Ok(TreeNodeRecursion::Stop);
-            }
-        }
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
-        InputDistributionRequirements::new(vec![Distribution::SinglePartition])
-    }
-
-    fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
+    fn order(&self) -> Option<LexRequirement> {
         let calls = &self.calls;
         let (partition, rest) = self.exprs.split_at(calls.partition_keys);
         let partition = partition.iter().map(|expr| PhysicalSortExpr::new(expr.clone(), SortOptions::default()));
@@ -311,41 +201,20 @@ impl ExecutionPlan for FramesExec {
             let options = SortOptions { descending: !ascending, nulls_first: *nulls_first };
             PhysicalSortExpr::new(expr.clone(), options)
         });
-        let order = partition.chain(order).map(PhysicalSortRequirement::from);
-        vec![LexRequirement::new(order).map(OrderingRequirements::new)]
+        LexRequirement::new(partition.chain(order).map(PhysicalSortRequirement::from))
     }
 
-    fn maintains_input_order(&self) -> Vec<bool> {
-        // It does, and must not say so: the engine would move the sort that another operator wants from above this one
-        // to below it, where this one's own order is lost. What order the rows have the properties tell.
-        vec![false]
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
-        let input = children.pop().ok_or_else(|| external(SqlError::internal("Frames without an input")))?;
-        Ok(Arc::new(FramesExec::over(self.calls.clone(), input, self.exprs.clone())))
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> EngineResult<Arc<dyn ExecutionPlan>> {
-        let mode = datafusion::physical_plan::ChildrenPropertiesMode::Recompute;
-        self.replace_children(children, ReplaceChildrenOptions::new(mode))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> EngineResult<SendableRecordBatchStream> {
-        let input = self.input.execute(partition, context.clone())?;
-        let metrics = BaselineMetrics::new(&self.metrics, partition);
+    fn run(
+        &self,
+        input: SendableRecordBatchStream,
+        schema: SchemaRef,
+        context: &TaskContext,
+    ) -> BoxStream<'static, EngineResult<RecordBatch>> {
         let run = Run {
             calls: self.calls.clone(),
             exprs: self.exprs.clone(),
-            input_schema: self.input.schema(),
-            schema: self.schema(),
+            input_schema: input.schema(),
+            schema,
             pending: Vec::new(),
             key: None,
             converter: None,
@@ -367,12 +236,7 @@ impl ExecutionPlan for FramesExec {
                 }
             }
         });
-        let batches = batches.map(move |batch: EngineResult<RecordBatch>| batch.map(|b| b.record_output(&metrics)));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
-    }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
+        batches.boxed()
     }
 }
 

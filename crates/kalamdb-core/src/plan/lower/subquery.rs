@@ -1,6 +1,6 @@
 //! Subqueries inside expressions: their values become columns of the plan.
 
-use super::super::apply::{Answer, Apply, Inner};
+use super::super::apply::{Answer, Applied, Apply, Inner};
 use super::super::flatten;
 use super::super::running;
 use super::join::joined;
@@ -229,7 +229,7 @@ impl Lowering<'_> {
         let template = project(template, columns.iter().map(|col| column(col.id)).collect())?;
         let outer = outer.into_iter().map(|(id, _)| id).collect();
         let inner = Inner::new(self.statement.clone(), template, outer, columns.to_vec(), test, around, answer)?;
-        Apply::plan(plan, Arc::new(inner), args, results)
+        Apply::plan(plan, Applied { inner: Arc::new(inner), results }, args)
     }
 }
 

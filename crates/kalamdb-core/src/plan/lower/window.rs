@@ -1,7 +1,7 @@
 //! Window functions and their frames.
 
 use super::super::error::engine_error;
-use super::super::frames::{self, Frames};
+use super::super::frames;
 use super::super::pushdown;
 use super::{Lowering, conformed, normal};
 use datafusion::common::ScalarValue;
@@ -89,7 +89,7 @@ impl Lowering<'_> {
             around: self.statement.execution.around.clone(),
             cancel: self.statement.execution.cancel.clone(),
         };
-        Frames::plan(plan, calls, order.partition_by, order.order_by, exprs)
+        frames::plan(plan, calls, order.partition_by, order.order_by, exprs)
     }
 
     fn own_frame(&mut self, call: &WindowCall) -> Result<frames::Frame> {
