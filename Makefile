@@ -31,6 +31,7 @@ soak:
 	cargo build --workspace
 	KALAMDB_CRASH_ROUNDS=1000 timeout 3600 cargo test --workspace --test crash -- --nocapture
 	KALAMDB_RANDOM_SEED=0 KALAMDB_RANDOM_QUERIES=100000 cargo test --workspace --test random -- --nocapture
+	KALAMDB_SQLSMITH_SEED=0 KALAMDB_SQLSMITH_QUERIES=20000 cargo test --workspace --test sqlsmith -- --nocapture
 
 regress:
 	@scripts/need regress

@@ -430,6 +430,7 @@ fn io(facts: &TypeFacts, word: &str) -> String {
         "any",
         "anyarray",
         "void",
+        "internal",
         "anyelement",
         "anynonarray",
         "anycompatible",

@@ -146,6 +146,10 @@ impl Binder<'_> {
         if matches!(to, SqlType::Any) || scalar.ty().ty == to {
             return Ok(Some(scalar));
         }
+        // The server's own structures: not even NULL is one.
+        if to == SqlType::Internal {
+            return Ok(None);
+        }
         match scalar {
             Scalar::Const(Datum::Null, PgType { ty: SqlType::Unknown, .. }) => {
                 return Ok(Some(Scalar::Const(Datum::Null, to.into())));

@@ -137,7 +137,8 @@ pub fn from_text(text: &str, ty: PgType, style: &Style, names: &dyn CatalogNames
         },
         Void => Ok(Datum::Null),
         Record => Err(record::no_input()),
-        Aclitem | PgNodeTree | Any | Anyelement | Anynonarray | Anycompatible | Anyarray | Anycompatiblearray => {
+        Aclitem | PgNodeTree | Any | Anyelement | Anynonarray | Anycompatible | Anyarray | Anycompatiblearray
+        | Internal => {
             Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, format!("cannot accept a value of type {ty}")))
         }
         list if list.is_array() => array::read(text, ty, style, names),
@@ -250,7 +251,7 @@ fn binary_encoder(ty: SqlType) -> Result<Box<dyn Encoder>> {
         Tid => Box::new(string::TidBinary),
         Void => Box::new(Nothing),
         Record => Box::new(record::RecordBinary),
-        Aclitem | Any | Anyarray | Anyelement | Anynonarray | Anycompatible | Anycompatiblearray => {
+        Aclitem | Any | Anyarray | Anyelement | Anynonarray | Anycompatible | Anycompatiblearray | Internal => {
             return Err(SqlError::new(
                 SqlState::UNDEFINED_FUNCTION,
                 format!("no binary output function available for type {ty}"),
