@@ -189,7 +189,8 @@ fn session(server: &Server) -> Peer {
 fn nothing_breaks() {
     let server = Server::start();
     prepare(&server);
-    let (seed, count, first) = (seed(), budget("KALAMDB_SQLSMITH_QUERIES", QUERIES), budget("KALAMDB_SQLSMITH_FIRST", 0));
+    let (seed, count, first) =
+        (seed(), budget("KALAMDB_SQLSMITH_QUERIES", QUERIES), budget("KALAMDB_SQLSMITH_FIRST", 0));
     println!("seed {seed}");
     let mut smith = smith(&server, seed, count);
     let (mut peer, mut bystander) = (session(&server), session(&server));
