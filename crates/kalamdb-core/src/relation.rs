@@ -17,8 +17,8 @@ use kalamdb_store::codec::arrow::BatchBuilder;
 use kalamdb_store::codec::index::{IndexOrder, range as index_range};
 use kalamdb_store::codec::key;
 use kalamdb_store::{
-    Change, ColdSegment, Entries, IndexEntry, Isolation, KeyRange, LockStrength, LockWait, Locked, Partition, ReadView,
-    RowVersion, StoreError, TableDef, Transaction, ViewDef,
+    Change, ColdSegment, Edge, Entries, IndexEntry, Isolation, KeyRange, LockStrength, LockWait, Locked, Partition,
+    ReadView, RowVersion, StoreError, TableDef, Transaction, ViewDef,
 };
 use std::ops::Bound;
 use std::sync::Arc;
@@ -368,7 +368,12 @@ fn stored_parts(
     with_deleted: bool,
     request: &ScanRequest,
 ) -> Result<Vec<Part>> {
-    let wanted = Wanted { columns: request.columns.as_slice().into(), batch_rows: request.batch_rows };
+    let edge = match request.access {
+        Access::Edge { rows, backwards: false } => Some(Edge::First(rows)),
+        Access::Edge { rows, backwards: true } => Some(Edge::Last(rows)),
+        Access::Key | Access::Index { .. } => None,
+    };
+    let wanted = Wanted { columns: request.columns.as_slice().into(), batch_rows: request.batch_rows, edge };
     let cold = view.cold(partition.table.id)?;
     let mut parts = Vec::new();
     // Hot rows of ranges that no segment comes between are one part: a list of keys is thousands of ranges.
@@ -395,6 +400,7 @@ fn stored_parts(
 struct Wanted {
     columns: Arc<[ColumnId]>,
     batch_rows: usize,
+    edge: Option<Edge>,
 }
 
 /// A part's batches, read away from the async threads.
@@ -433,7 +439,7 @@ fn hot_part(view: &ReadView, partition: &Partition, ranges: Vec<(KeyRange, bool)
         });
         let batches = scans.flat_map(move |(range, buried)| -> Blocking {
             let scan = match buried {
-                false => view.row_scan(&partition, &range, &wanted.columns, rows),
+                false => view.row_scan(&partition, &range, &wanted.columns, rows, wanted.edge),
                 true => view.tombstone_scan(&partition, &range, &wanted.columns, rows),
             };
             match scan {
@@ -490,10 +496,7 @@ fn cold_part(view: &ReadView, partition: &Partition, range: &KeyRange, segment: 
     let (view, partition, range, wanted) = (view.clone(), partition.clone(), range.clone(), wanted.clone());
     let opened = async move {
         let columns = &wanted.columns;
-        let scan = view
-            .segments()
-            .scan(&partition.table, partition.scope, &range, &segment, columns, wanted.batch_rows)
-            .await?;
+        let scan = view.segments().scan(&partition, &range, &segment, columns, wanted.batch_rows, wanted.edge).await?;
         // The view is kept as long as it is read: its files stay.
         Ok::<_, SqlError>(scan.map(move |batch| {
             let _seen = &view;
@@ -638,6 +641,10 @@ impl Source for StoredRows {
         let Some(indexes) = self.indexes.as_ref().filter(|_| !self.with_deleted) else { return Vec::new() };
         let table = self.partition.table.id;
         indexes.shapes().filter(|index| self.view.has_index(table, index.id)).collect()
+    }
+
+    fn has_edges(&self) -> bool {
+        !self.with_deleted && self.partition.table.primary_key.is_some()
     }
 
     fn look_up_cost(&self) -> usize {

@@ -411,7 +411,8 @@ async fn there_is_no_gap_and_no_overlap() {
         let mut ann = scene.live.outbox(pid, ANN);
         let view = scene.follow(&mut ann).await;
         let partition = Partition { table: scene.def.clone(), scope: Scope::User(ANN) };
-        let scan = view.row_scan(&partition, &kalamdb_store::KeyRange::all(), &[ColumnId(1)], 1000).expect("a scan");
+        let scan =
+            view.row_scan(&partition, &kalamdb_store::KeyRange::all(), &[ColumnId(1)], 1000, None).expect("a scan");
         let initial: usize = scan.map(|batch| batch.expect("a batch").num_rows()).sum();
         let told = message(&ann).await;
         let text = std::str::from_utf8(&told.payload).expect("a text");

@@ -15,7 +15,7 @@ pub mod txn;
 pub mod upkeep;
 
 pub use catalog::Catalog;
-pub use codec::key::KeyRange;
+pub use codec::key::{Edge, KeyRange};
 pub use definition::{
     Change, CheckDef, ColumnDef, ConstraintTiming, Described, DomainCheck, EnumLabel, FlushPolicy, ForeignKeyDef,
     Identity, IndexDef, IndexKey, IndexKeyPart, IndexMethod, IndexState, JobRecord, KeyDef, Login, NamespaceDef,

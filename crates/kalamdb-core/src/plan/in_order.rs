@@ -1,15 +1,19 @@
-//! ORDER BY … LIMIT by an index: the first rows are read in its order instead of sorting all.
+//! ORDER BY … LIMIT by an index or the primary key: the first rows are read instead of sorting all. An index gives them
+//! in its order. Of a primary key, hot rows and each segment give their own first rows, and the sort stays to choose
+//! among these. `min` and `max` of a key's first column are the same with one row.
 //!
 //! Only where the limit stands on the rows of the scan itself: with a filter between nobody knows how much of the index
 //! would have to be read.
 
-use super::provider::ScanExec;
+use super::provider::{InOrder as ScanInOrder, ScanExec};
+use arrow_schema::SortOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result as EngineResult;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::limit::GlobalLimitExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
@@ -23,15 +27,26 @@ pub(super) struct InOrder;
 impl PhysicalOptimizerRule for InOrder {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> EngineResult<Arc<dyn ExecutionPlan>> {
         plan.transform_up(|plan| {
-            let Some(sort) = plan.downcast_ref::<SortExec>() else { return Ok(Transformed::no(plan)) };
-            let Some(fetch) = sort.fetch() else { return Ok(Transformed::no(plan)) };
-            let order: Vec<PhysicalSortExpr> = sort.expr().iter().cloned().collect();
-            Ok(match ordered(sort.input(), &order, fetch)? {
-                Some(input) => {
-                    Transformed::yes(Arc::new(GlobalLimitExec::new(input, 0, Some(fetch))) as Arc<dyn ExecutionPlan>)
-                }
-                None => Transformed::no(plan),
-            })
+            if let Some(sort) = plan.downcast_ref::<SortExec>()
+                && let Some(fetch) = sort.fetch()
+            {
+                let order: Vec<PhysicalSortExpr> = sort.expr().iter().cloned().collect();
+                return Ok(match ordered(sort.input(), &order, fetch)? {
+                    Some((input, true)) => {
+                        Transformed::yes(Arc::new(GlobalLimitExec::new(input, 0, Some(fetch))) as Arc<dyn ExecutionPlan>)
+                    }
+                    Some((input, false)) => Transformed::yes(over(plan, input)?),
+                    None => Transformed::no(plan),
+                });
+            }
+            if let Some(aggregate) = plan.downcast_ref::<AggregateExec>()
+                && let Some(order) = extreme(aggregate)
+                // An index begins or ends with NULLs, a primary key has none.
+                && let Some((input, false)) = ordered(aggregate.input(), &[order], 1)?
+            {
+                return Ok(Transformed::yes(over(plan, input)?));
+            }
+            Ok(Transformed::no(plan))
         })
         .data()
     }
@@ -45,20 +60,50 @@ impl PhysicalOptimizerRule for InOrder {
     }
 }
 
-/// So many of a plan's first rows in this order, if its scan has an index that says so.
+/// The order whose first row is all that an aggregate of all rows needs: `min(x)` or `max(x)`, however often.
+fn extreme(aggregate: &AggregateExec) -> Option<PhysicalSortExpr> {
+    let is_first = matches!(aggregate.mode(), AggregateMode::Single | AggregateMode::Partial);
+    let all_rows = aggregate.group_expr().is_true_no_grouping() && aggregate.filter_expr().iter().all(Option::is_none);
+    if !is_first || !all_rows {
+        return None;
+    }
+    let mut found: Option<PhysicalSortExpr> = None;
+    for call in aggregate.aggr_expr() {
+        let descending = match call.fun().name() {
+            "min" => false,
+            "max" => true,
+            _ => return None,
+        };
+        let [expr] = <[_; 1]>::try_from(call.expressions()).ok()?;
+        let order = PhysicalSortExpr::new(expr, SortOptions { descending, nulls_first: descending });
+        if found.as_ref().is_some_and(|found| *found != order) {
+            return None;
+        }
+        found = Some(order);
+    }
+    found
+}
+
+/// The node over another input.
+fn over(plan: Arc<dyn ExecutionPlan>, input: Arc<dyn ExecutionPlan>) -> EngineResult<Arc<dyn ExecutionPlan>> {
+    plan.replace_children(vec![input], ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+}
+
+/// So many of a plan's first rows in this order, if its scan has a way to them; whether they come first and in order.
 fn ordered(
     plan: &Arc<dyn ExecutionPlan>,
     order: &[PhysicalSortExpr],
     rows: usize,
-) -> EngineResult<Option<Arc<dyn ExecutionPlan>>> {
+) -> EngineResult<Option<(Arc<dyn ExecutionPlan>, bool)>> {
     if let Some(scan) = plan.downcast_ref::<ScanExec>() {
         let wanted: Option<Vec<_>> = order
             .iter()
             .map(|sort| Some((place(&sort.expr)?, sort.options.descending, sort.options.nulls_first)))
             .collect();
-        return Ok(wanted
-            .and_then(|wanted| scan.in_order(&wanted, rows))
-            .map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>));
+        return Ok(wanted.and_then(|wanted| scan.in_order(&wanted, rows)).map(|found| match found {
+            ScanInOrder::Sorted(scan) => (Arc::new(scan) as Arc<dyn ExecutionPlan>, true),
+            ScanInOrder::Among(scan) => (Arc::new(scan) as Arc<dyn ExecutionPlan>, false),
+        }));
     }
     let Some(projection) = plan.downcast_ref::<ProjectionExec>() else { return Ok(None) };
     let below: Option<Vec<PhysicalSortExpr>> = order
@@ -67,10 +112,7 @@ fn ordered(
         .collect();
     let Some(below) = below else { return Ok(None) };
     match ordered(projection.input(), &below, rows)? {
-        Some(input) => {
-            let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
-            plan.clone().replace_children(vec![input], options).map(Some)
-        }
+        Some((input, sorted)) => Ok(Some((over(plan.clone(), input)?, sorted))),
         None => Ok(None),
     }
 }

@@ -83,6 +83,11 @@ pub trait Source: Send + Sync + fmt::Debug {
         Vec::new()
     }
 
+    /// Whether the rows with the lowest and with the highest keys can be read without the others.
+    fn has_edges(&self) -> bool {
+        false
+    }
+
     /// How many rows could be read one after the other in the time of a look-up.
     fn look_up_cost(&self) -> usize {
         LOOK_UP_COST
@@ -142,6 +147,13 @@ pub struct ScanRequest {
 pub enum Access {
     /// By the primary key, in no order.
     Key,
+    /// By the primary key, in no order: only the rows at one end of the keys, and perhaps some more.
+    Edge {
+        /// How many.
+        rows: usize,
+        /// Those with the highest keys.
+        backwards: bool,
+    },
     /// By an index, in its order or backwards.
     Index {
         /// Its OID.
@@ -221,7 +233,20 @@ impl Leaf {
     /// What a filter says about one of the columns, or about what an index is sorted by.
     fn constraint(&self, filter: &Expr) -> Option<Constraint> {
         let column = |name: &str| self.schema.index_of(name).ok();
-        pushdown::logical(filter, &|expr| self.paths.place(expr, &column))
+        pushdown::logical(filter, &|expr| self.paths.place(expr, &column).or_else(|| self.widened(expr)))
+    }
+
+    /// The place of an integer column that is widened, so that it can be compared with a wider value.
+    fn widened(&self, expr: &Expr) -> Option<usize> {
+        let Expr::ScalarFunction(call) = expr else { return None };
+        let [Expr::Column(column)] = call.args.as_slice() else { return None };
+        let place = self.schema.index_of(column.name()).ok()?;
+        let widens = match self.columns[place].1.ty.ty {
+            SqlType::Int2 => matches!(call.name(), "int4" | "int8"),
+            SqlType::Int4 => call.name() == "int8",
+            _ => false,
+        };
+        widens.then_some(place)
     }
 
     /// Whether reading these rows one by one costs more than reading all.
@@ -290,7 +315,7 @@ impl TableProvider for Leaf {
                 for (said, filter) in said.iter_mut().zip(filters) {
                     *said |= path.implies(filter);
                 }
-                way = Way { path: Some(at), keys, backwards: false, rows: looked.rows };
+                way = Way { path: Some(at), keys, backwards: false, edge: None, rows: looked.rows };
                 used = said;
             }
         }
@@ -336,14 +361,25 @@ struct Way {
     path: Option<usize>,
     keys: Keys,
     backwards: bool,
+    /// No more rows than these at the beginning, or backwards at the end, of a primary key are needed.
+    edge: Option<usize>,
     /// How many rows, where that was looked up.
     rows: Option<usize>,
 }
 
 impl Way {
     fn all() -> Way {
-        Way { path: None, keys: Keys::All, backwards: false, rows: None }
+        Way { path: None, keys: Keys::All, backwards: false, edge: None, rows: None }
     }
+}
+
+/// How a scan has the first rows of an order.
+#[derive(Debug)]
+pub(super) enum InOrder {
+    /// It gives them first, in this order.
+    Sorted(ScanExec),
+    /// They are among those that it gives.
+    Among(ScanExec),
 }
 
 /// A scan of a leaf.
@@ -435,12 +471,10 @@ impl ScanExec {
         values.iter().map(|value| (value.shown.clone(), value.own)).collect()
     }
 
-    /// So many first rows in this order of its columns (place, DESC, NULLS FIRST), if an index has it.
-    pub(super) fn in_order(&self, wanted: &[(usize, bool, bool)], rows: usize) -> Option<ScanExec> {
-        if rows > self.leaf.ordered_max()
-            || !self.later.is_empty()
-            || matches!(&self.way.keys, Keys::Spans(spans) if spans.len() > 1)
-        {
+    /// So many first rows in this order of its columns (place, DESC, NULLS FIRST), if an index has it; or, of the
+    /// primary key's order, a scan that has these rows among others, in no order.
+    pub(super) fn in_order(&self, wanted: &[(usize, bool, bool)], rows: usize) -> Option<InOrder> {
+        if !self.later.is_empty() || matches!(&self.way.keys, Keys::Spans(spans) if spans.len() > 1) {
             return None;
         }
         let wanted: Vec<(usize, bool, bool)> = wanted
@@ -451,24 +485,35 @@ impl ScanExec {
             Keys::Spans(spans) => spans.first().map_or(0, |span| span.prefix.len()),
             Keys::All => 0,
         };
-        let candidates: Vec<usize> = match self.way.path {
-            Some(at) => vec![at],
-            None => (0..self.leaf.paths.paths.len()).collect(),
+        let candidates = match self.way.path {
+            Some(at) => at..at + 1,
+            None => 0..self.leaf.paths.paths.len(),
+        };
+        let keys = match &self.way.keys {
+            Keys::All => {
+                Keys::Spans(vec![KeySpan { prefix: Vec::new(), low: Bound::Unbounded, high: Bound::Unbounded }])
+            }
+            keys => keys.clone(),
+        };
+        let by = |at, backwards, edge| {
+            let way = Way { path: Some(at), keys, backwards, edge, rows: self.way.rows };
+            ScanExec { way, ..self.clone() }
         };
         for at in candidates {
             let path = &self.leaf.paths.paths[at];
-            if path.index.is_none() || (self.way.path.is_none() && !path.predicate.is_empty()) {
+            let of_index = path.index.is_some();
+            let usable = match of_index {
+                true => rows <= self.leaf.ordered_max() && (self.way.path.is_some() || path.predicate.is_empty()),
+                false => self.leaf.source.has_edges(),
+            };
+            if !usable {
                 continue;
             }
             if let Some(backwards) = direction(path, fixed, &wanted) {
-                let keys = match &self.way.keys {
-                    Keys::All => {
-                        Keys::Spans(vec![KeySpan { prefix: Vec::new(), low: Bound::Unbounded, high: Bound::Unbounded }])
-                    }
-                    keys => keys.clone(),
-                };
-                let way = Way { path: Some(at), keys, backwards, rows: self.way.rows };
-                return Some(ScanExec { way, ..self.clone() });
+                return Some(match of_index {
+                    true => InOrder::Sorted(by(at, backwards, None)),
+                    false => InOrder::Among(by(at, backwards, Some(rows))),
+                });
             }
         }
         None
@@ -492,7 +537,7 @@ impl ScanExec {
             // A range without statistics: a third of the rows, as PostgreSQL assumes of an inequality.
             (Keys::Spans(spans), None, None) => all.map(|all| if spans.is_empty() { 0 } else { all.div_ceil(3) }),
         };
-        match (rows, self.limit) {
+        match (rows, self.limit.or(self.way.edge)) {
             (Some(rows), Some(limit)) => Some(rows.min(limit)),
             (rows, limit) => rows.or(limit),
         }
@@ -533,7 +578,7 @@ impl ScanExec {
         if keys == Keys::All || !self.leaf.is_worth(path, &keys)?.is_worth {
             return Ok(Way::all());
         }
-        Ok(Way { path: Some(at), keys, backwards: false, rows: None })
+        Ok(Way { path: Some(at), keys, backwards: false, edge: None, rows: None })
     }
 
     fn open(&self) -> EngineResult<BoxStream<'static, EngineResult<RecordBatch>>> {
@@ -546,7 +591,11 @@ impl ScanExec {
         let inline = points.is_some_and(|points| points <= KEYS_READ_INLINE);
         let request = ScanRequest {
             columns: self.projection.iter().map(|place| self.leaf.columns[*place].0).collect(),
-            access: path.and_then(|path| path.access(way.backwards)).unwrap_or(Access::Key),
+            access: match (path.and_then(|path| path.access(way.backwards)), way.edge) {
+                (Some(access), _) => access,
+                (None, Some(rows)) => Access::Edge { rows, backwards: way.backwards },
+                (None, None) => Access::Key,
+            },
             keys: way.keys,
             limit: self.limit,
             batch_rows: self.limit.map_or(super::engine::BATCH_ROWS, |limit| limit.clamp(1, super::engine::BATCH_ROWS)),
@@ -566,7 +615,9 @@ fn direction(path: &Path, fixed: usize, wanted: &[(usize, bool, bool)]) -> Optio
     for (at, (place, descending, nulls_first)) in wanted.enumerate() {
         let value = path.values.get(fixed + at).filter(|value| value.column == Some(*place))?;
         let turned = value.descending != *descending;
-        if turned != (value.nulls_first != *nulls_first) || backwards.is_some_and(|known| known != turned) {
+        // A primary key has no NULLs.
+        let other_nulls = path.index.is_some() && turned != (value.nulls_first != *nulls_first);
+        if other_nulls || backwards.is_some_and(|known| known != turned) {
             return None;
         }
         backwards = Some(turned);

@@ -17,7 +17,7 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::{BinaryExpr, ColumnarValue, Expr, Operator};
 use datafusion::physical_expr::expressions::{BinaryExpr as PhysicalBinary, Column, InListExpr, Literal};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
-use kalamdb_commons::{Datum, PgType, Result, SqlError};
+use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlType};
 use kalamdb_sql::types;
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -173,7 +173,7 @@ pub(super) fn keys(key: &[(usize, PgType)], constraints: &[Option<Constraint>]) 
     let mut spans = vec![KeySpan { prefix: Vec::new(), low: Bound::Unbounded, high: Bound::Unbounded }];
     let mut bounded = false;
     for (place, ty) in key {
-        let column = match KeyColumn::gather(*place, constraints)? {
+        let column = match KeyColumn::gather(*place, *ty, constraints)? {
             Some(column) => column,
             None => break,
         };
@@ -226,10 +226,11 @@ struct KeyColumn {
 }
 
 impl KeyColumn {
-    fn gather(place: usize, constraints: &[Option<Constraint>]) -> Result<Option<KeyColumn>> {
+    fn gather(place: usize, ty: PgType, constraints: &[Option<Constraint>]) -> Result<Option<KeyColumn>> {
         let mut column =
             KeyColumn { points: None, is_points: false, low: None, high: None, is_empty: false, from: Vec::new() };
         let mut points: Option<HashSet<ScalarValue>> = None;
+        let narrow = |value: &Value| value.now().map(|value| Narrowed::of(value, ty));
         for (at, constraint) in constraints.iter().enumerate() {
             let Some(Constraint { test, .. }) = constraint.as_ref().filter(|constraint| constraint.column == place)
             else {
@@ -240,9 +241,10 @@ impl KeyColumn {
                 Test::In(values) => {
                     let mut set = HashSet::with_capacity(values.len());
                     for value in values {
-                        let value = value.now()?;
                         // NULL equals nothing.
-                        if !value.is_null() {
+                        if let Narrowed::Value(value) = narrow(value)?
+                            && !value.is_null()
+                        {
                             set.insert(value);
                         }
                     }
@@ -251,11 +253,11 @@ impl KeyColumn {
                         None => set,
                     });
                 }
-                Test::Low(value, closed) => column.above(value.now()?, *closed),
-                Test::High(value, closed) => column.below(value.now()?, *closed),
+                Test::Low(value, closed) => column.above(narrow(value)?, *closed),
+                Test::High(value, closed) => column.below(narrow(value)?, *closed),
                 Test::Between(low, high) => {
-                    column.above(low.now()?, true);
-                    column.below(high.now()?, true);
+                    column.above(narrow(low)?, true);
+                    column.below(narrow(high)?, true);
                 }
             }
         }
@@ -272,7 +274,12 @@ impl KeyColumn {
         Ok(Some(column))
     }
 
-    fn above(&mut self, value: ScalarValue, closed: bool) {
+    fn above(&mut self, value: Narrowed, closed: bool) {
+        let value = match value {
+            Narrowed::Value(value) => value,
+            Narrowed::BelowAll => return,
+            Narrowed::AboveAll => return self.is_empty = true,
+        };
         self.is_empty |= value.is_null();
         let tighter = self.low.as_ref().is_none_or(|(low, low_closed)| match value.partial_cmp(low) {
             Some(Ordering::Equal) => *low_closed,
@@ -283,7 +290,12 @@ impl KeyColumn {
         }
     }
 
-    fn below(&mut self, value: ScalarValue, closed: bool) {
+    fn below(&mut self, value: Narrowed, closed: bool) {
+        let value = match value {
+            Narrowed::Value(value) => value,
+            Narrowed::BelowAll => return self.is_empty = true,
+            Narrowed::AboveAll => return,
+        };
         self.is_empty |= value.is_null();
         let tighter = self.high.as_ref().is_none_or(|(high, high_closed)| match value.partial_cmp(high) {
             Some(Ordering::Equal) => *high_closed,
@@ -312,6 +324,38 @@ impl Value {
         match self {
             Value::Known(value) => Ok(value.clone()),
             Value::Computed(expr) => constant(expr),
+        }
+    }
+}
+
+/// What a value is for a column of perhaps a narrower integer type.
+enum Narrowed {
+    /// The same value, in the column's type.
+    Value(ScalarValue),
+    /// The column's values are all above it.
+    BelowAll,
+    /// They are all below it.
+    AboveAll,
+}
+
+impl Narrowed {
+    fn of(value: ScalarValue, ty: PgType) -> Narrowed {
+        let wide = match value {
+            ScalarValue::Int32(wide) => wide.map(i64::from),
+            ScalarValue::Int64(wide) => wide,
+            value => return Narrowed::Value(value),
+        };
+        let out = |wide: i64| if wide < 0 { Narrowed::BelowAll } else { Narrowed::AboveAll };
+        match (ty.ty, wide) {
+            (SqlType::Int2, None) => Narrowed::Value(ScalarValue::Int16(None)),
+            (SqlType::Int2, Some(wide)) => {
+                i16::try_from(wide).map_or_else(|_| out(wide), |value| Narrowed::Value(ScalarValue::from(value)))
+            }
+            (SqlType::Int4, None) => Narrowed::Value(ScalarValue::Int32(None)),
+            (SqlType::Int4, Some(wide)) => {
+                i32::try_from(wide).map_or_else(|_| out(wide), |value| Narrowed::Value(ScalarValue::from(value)))
+            }
+            _ => Narrowed::Value(value),
         }
     }
 }

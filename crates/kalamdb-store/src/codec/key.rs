@@ -31,6 +31,23 @@ pub struct KeyRange {
     pub end: Option<Vec<u8>>,
 }
 
+/// So many rows at one end of a range of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edge {
+    /// The rows with the lowest keys.
+    First(usize),
+    /// Those with the highest.
+    Last(usize),
+}
+
+impl Edge {
+    /// How many rows at most.
+    pub fn rows(self) -> usize {
+        let (Edge::First(rows) | Edge::Last(rows)) = self;
+        rows
+    }
+}
+
 impl KeyRange {
     /// Every key.
     pub fn all() -> Self {

@@ -7,12 +7,12 @@
 use super::location::Segments;
 use super::prune::{group_starts, row_of, rows_in};
 use super::write::{KEY, SEQ, UPDATED, shape_name};
-use super::{ColdSegment, Deletes, SegmentError, SegmentRecord};
+use super::{ColdSegment, SegmentError, SegmentRecord};
 use crate::codec::CodecError;
 use crate::codec::arrow::{missing_array, schema};
-use crate::codec::key::KeyRange;
+use crate::codec::key::{Edge, KeyRange};
 use crate::codec::row::{RowEncoder, interval_of, stamp};
-use crate::definition::{ColumnDef, TableDef};
+use crate::definition::{ColumnDef, Partition, TableDef};
 use arrow_array::builder::BinaryBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
@@ -28,7 +28,6 @@ use kalamdb_commons::array::{assemble, item_field};
 use kalamdb_commons::{ColumnId, Numeric, Scope, SegmentId, Seq, SqlType};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, RowSelection, RowSelector};
 use parquet::arrow::{PARQUET_FIELD_ID_META_KEY, ParquetRecordBatchStreamBuilder, ProjectionMask};
-use std::ops::Range;
 use std::sync::Arc;
 
 /// Batches of a segment's rows, ascending by key.
@@ -63,24 +62,29 @@ pub fn overlaps(record: &SegmentRecord, scope: Scope, range: &KeyRange) -> bool 
 
 impl Segments {
     /// The rows of a partition whose keys are in the range, with these columns in this order (system columns may be
-    /// among them), `batch_rows` at a time.
+    /// among them), `batch_rows` at a time; with an edge only those there.
     ///
     /// # Errors
     /// The storage's; a damaged file.
     pub async fn scan(
         &self,
-        def: &TableDef,
-        scope: Scope,
+        partition: &Partition,
         range: &KeyRange,
         segment: &ColdSegment,
         columns: &[ColumnId],
         batch_rows: usize,
+        edge: Option<Edge>,
     ) -> Result<SegmentScan, SegmentError> {
-        if !overlaps(&segment.record, scope, range) {
+        let Partition { table, scope } = partition;
+        if !overlaps(&segment.record, *scope, range) {
             return Ok(stream::empty().boxed());
         }
-        let rows = rows_in(self, &segment.record, &range.behind(&key_prefix(scope))).await?;
-        self.rows(def, scope, &segment.record, rows, &segment.deletes, columns, batch_rows).await
+        let rows = rows_in(self, &segment.record, &range.behind(&key_prefix(*scope))).await?;
+        let mut kept = segment.deletes.kept(rows.start, rows.end);
+        if let Some(edge) = edge {
+            keep_edge(&mut kept, edge);
+        }
+        self.rows(table, *scope, &segment.record, &kept, columns, batch_rows).await
     }
 
     /// The live row with this key (the part behind the partition's prefix).
@@ -126,9 +130,7 @@ impl Segments {
     ) -> Result<Vec<u8>, SegmentError> {
         let mut columns: Vec<ColumnId> = def.live_columns().map(|column| column.id).collect();
         columns.extend([ColumnId::SEQ, ColumnId::UPDATED]);
-        let none = Deletes::default();
-        let rows = row_number..row_number + 1;
-        let mut batches = self.rows(def, scope, record, rows, &none, &columns, 1).await?;
+        let mut batches = self.rows(def, scope, record, &[(row_number, row_number + 1)], &columns, 1).await?;
         let damaged = |what| SegmentError::Damaged { path: record.path.clone(), what };
         let batch = batches.try_next().await?.ok_or_else(|| damaged("it has fewer rows than its footer says"))?;
         let mut row = RowEncoder::new(def, &batch, &columns)?.encode(0)?;
@@ -138,23 +140,21 @@ impl Segments {
         Ok(row)
     }
 
-    #[allow(clippy::too_many_arguments)] // one scan, said once; its two callers are above
+    /// The rows of these runs of row numbers.
     async fn rows(
         &self,
         def: &TableDef,
         scope: Scope,
         record: &SegmentRecord,
-        rows: Range<u32>,
-        deletes: &Deletes,
+        kept: &[(u32, u32)],
         columns: &[ColumnId],
         batch_rows: usize,
     ) -> Result<SegmentScan, SegmentError> {
-        let kept = deletes.kept(rows.start, rows.end);
         if kept.is_empty() {
             return Ok(stream::empty().boxed());
         }
         let footer = self.footer(record).await?;
-        let (groups, selection) = select(&group_starts(footer.metadata()), &kept);
+        let (groups, selection) = select(&group_starts(footer.metadata()), kept);
         let shape = Shape::new(def, scope, &footer, columns)?;
         let batches = ParquetRecordBatchStreamBuilder::new_with_metadata(self.file(record)?, footer.clone())
             .with_row_groups(groups)
@@ -163,6 +163,26 @@ impl Segments {
             .with_batch_size(batch_rows)
             .build()?;
         Ok(batches.map(move |batch| shape.apply(&batch?)).boxed())
+    }
+}
+
+/// Leaves so many rows at one end of the runs.
+fn keep_edge(runs: &mut Vec<(u32, u32)>, edge: Edge) {
+    let mut left = u32::try_from(edge.rows()).unwrap_or(u32::MAX);
+    if matches!(edge, Edge::Last(_)) {
+        runs.reverse();
+    }
+    runs.retain_mut(|(from, to)| {
+        let here = left.min(*to - *from);
+        match edge {
+            Edge::First(_) => *to = *from + here,
+            Edge::Last(_) => *from = *to - here,
+        }
+        left -= here;
+        here > 0
+    });
+    if matches!(edge, Edge::Last(_)) {
+        runs.reverse();
     }
 }
 

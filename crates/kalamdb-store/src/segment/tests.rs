@@ -1,13 +1,13 @@
 //! Segments written and read back, pruned and looked up.
 
-use super::read::{key_prefix, overlaps};
+use super::read::{SegmentScan, key_prefix, overlaps};
 use super::write::{SegmentWriter, columns};
 use super::{ColdSegment, Deletes, SegmentError, SegmentRecord, Segments};
 use crate::codec::arrow::BatchBuilder;
-use crate::codec::key::{self, KeyRange};
+use crate::codec::key::{self, Edge, KeyRange};
 use crate::codec::row::{self, RowView};
 use crate::codec::tests::{MONEY, all_types, column, same, table, value};
-use crate::definition::{ColumnDef, TableDef};
+use crate::definition::{ColumnDef, Partition, TableDef};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use futures::TryStreamExt;
@@ -61,6 +61,10 @@ fn numbered(def: &TableDef, scope: Scope, count: i64, step: i64) -> Vec<Stored> 
         .collect()
 }
 
+fn part(def: &TableDef, scope: Scope) -> Partition {
+    Partition { table: Arc::new(def.clone()), scope }
+}
+
 async fn ids_of(
     segments: &Segments,
     def: &TableDef,
@@ -68,7 +72,11 @@ async fn ids_of(
     range: &KeyRange,
     segment: &ColdSegment,
 ) -> Vec<i64> {
-    let scan = segments.scan(def, scope, range, segment, &[ColumnId(1)], 999).await.expect("a scan");
+    let scan = segments.scan(&part(def, scope), range, segment, &[ColumnId(1)], 999, None).await;
+    numbers(scan.expect("a scan")).await
+}
+
+async fn numbers(scan: SegmentScan) -> Vec<i64> {
     let batches: Vec<_> = scan.try_collect().await.expect("batches");
     batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
 }
@@ -153,8 +161,20 @@ async fn a_range_of_keys_is_a_range_of_rows() {
     let keys = [[key_prefix(ann), bound(4)].concat(), [key_prefix(bob), bound(5)].concat()];
     assert_eq!(segments.locate(&whole.record, &keys).await.expect("read"), [Some(2), None]);
 
+    // Only the rows at an end.
+    for (edge, expected) in [
+        (Edge::First(3), vec![0, 22, 24]),
+        (Edge::Last(3), vec![299_992, 299_994, 299_996]),
+        (Edge::First(0), vec![]),
+        (Edge::Last(1_000_000), left.clone()),
+    ] {
+        let scan = segments.scan(&part(&def, bob), &KeyRange::all(), &cut, &[ColumnId(1)], 999, Some(edge)).await;
+        assert_eq!(numbers(scan.expect("a scan")).await, expected, "{edge:?}");
+    }
+
     // The row's key comes back without the user number.
-    let scan = segments.scan(&def, bob, &KeyRange::point(&bound(8)), &whole, &[ColumnId::ROW_KEY], 10).await;
+    let scan =
+        segments.scan(&part(&def, bob), &KeyRange::point(&bound(8)), &whole, &[ColumnId::ROW_KEY], 10, None).await;
     let batch = scan.expect("a scan").try_next().await.expect("read").expect("a batch");
     assert_eq!(batch.column(0).as_binary::<i32>().value(0), bound(8));
 }
@@ -169,12 +189,14 @@ async fn a_column_that_came_later_is_missing_and_a_renamed_one_is_itself() {
     def.columns[1].name = "renamed".into();
     def.columns.push(ColumnDef { missing: Datum::Int4(5), ..column(3, SqlType::Int4.into()) });
     let wanted = [ColumnId(3), ColumnId(2), ColumnId::DELETED, ColumnId::TABLEOID];
-    let scan = segments.scan(&def, Scope::Shared, &KeyRange::all(), &segment, &wanted, 10).await.expect("a scan");
+    let scan =
+        segments.scan(&part(&def, Scope::Shared), &KeyRange::all(), &segment, &wanted, 10, None).await.expect("a scan");
     let batch = scan.try_collect::<Vec<_>>().await.expect("read").remove(0);
     assert_eq!(batch.column(0).as_primitive::<Int32Type>().values(), &[5, 5, 5]);
     assert_eq!(batch.column(1).as_string::<i32>().value(2), "row 2");
     // No column of the file at all.
-    let scan = segments.scan(&def, Scope::Shared, &KeyRange::all(), &segment, &[], 10).await.expect("a scan");
+    let scan =
+        segments.scan(&part(&def, Scope::Shared), &KeyRange::all(), &segment, &[], 10, None).await.expect("a scan");
     assert_eq!(scan.try_collect::<Vec<_>>().await.expect("read")[0].num_rows(), 3);
 }
 

@@ -10,7 +10,7 @@ use super::write_set::{EXPIRY_LEN, Seen, WriteSet, family_of, full_key};
 use crate::catalog::{Catalog, stored};
 use crate::codec::CodecError;
 use crate::codec::arrow::BatchBuilder;
-use crate::codec::key::{self, KeyRange};
+use crate::codec::key::{self, Edge, KeyRange};
 use crate::codec::row::{RowView, seq_of};
 use crate::definition::{Partition, TableDef};
 use crate::error::StoreError;
@@ -230,7 +230,7 @@ impl ReadView {
     }
 
     /// Hot rows and own writes of a key range, ascending, as batches with these columns in this order; system columns
-    /// may be among them. Blocks on the disk.
+    /// may be among them. With an edge only the rows there, those of the end descending. Blocks on the disk.
     ///
     /// # Errors
     /// A column that the table does not have; the engine's.
@@ -240,9 +240,14 @@ impl ReadView {
         range: &KeyRange,
         columns: &[ColumnId],
         batch_rows: usize,
+        edge: Option<Edge>,
     ) -> Result<HotScan, StoreError> {
         let builder = BatchBuilder::new(&partition.table, columns)?;
-        Ok(HotScan { rows: Rows::Live(self.row_iter(partition, range)?), builder, batch_rows, ended: false })
+        let prefix = key::prefix(partition.table.id, partition.scope);
+        let backwards = matches!(edge, Some(Edge::Last(_)));
+        let rows = Rows::Live(self.hot_rows(&partition.table, &range.behind(&prefix), prefix.len(), backwards)?);
+        let left = edge.map_or(usize::MAX, |edge| edge.rows());
+        Ok(HotScan { rows, builder, batch_rows, left })
     }
 
     /// The rows of [`ReadView::row_scan`] as they are stored, one by one.
@@ -251,7 +256,7 @@ impl ReadView {
     /// The engine's.
     pub fn row_iter(&self, partition: &Partition, range: &KeyRange) -> Result<HotRows, StoreError> {
         let prefix = key::prefix(partition.table.id, partition.scope);
-        self.hot_rows(&partition.table, &range.behind(&prefix), prefix.len())
+        self.hot_rows(&partition.table, &range.behind(&prefix), prefix.len(), false)
     }
 
     /// All hot rows of a table, of every user, ascending. A row's key here is what a segment's `_key` is: user number
@@ -261,7 +266,7 @@ impl ReadView {
     /// The engine's.
     pub fn row_iter_all(&self, table: &TableDef) -> Result<HotRows, StoreError> {
         let prefix = table.id.0.to_be_bytes();
-        self.hot_rows(table, &KeyRange::of_prefix(&prefix), prefix.len())
+        self.hot_rows(table, &KeyRange::of_prefix(&prefix), prefix.len(), false)
     }
 
     /// The full keys of hot rows that a flush left behind: at or below the mark.
@@ -283,18 +288,26 @@ impl ReadView {
         Ok(found)
     }
 
-    fn hot_rows(&self, table: &TableDef, range: &KeyRange, prefix: usize) -> Result<HotRows, StoreError> {
+    fn hot_rows(
+        &self,
+        table: &TableDef,
+        range: &KeyRange,
+        prefix: usize,
+        backwards: bool,
+    ) -> Result<HotRows, StoreError> {
         let mark = self.published.manifest.files(table.id).map_or(Seq(0), |files| files.mark);
-        let own = self.own.as_ref().map(|own| OwnRows::new(own, table.id, range));
+        let own = self.own.as_ref().map(|own| OwnRows::new(own, table.id, range, backwards));
         let emptied = own.as_ref().is_some_and(|own| own.emptied > 0);
         let cursor = if emptied || range.is_empty() {
             None
+        } else if backwards {
+            Some(self.published.snapshot.scan_back(family_of(table), &range.start, range.end.as_deref())?)
         } else {
             let size = if range.start.len() > prefix { ScanSize::Short } else { ScanSize::Long };
             Some(self.published.snapshot.scan(family_of(table), &range.start, range.end.as_deref(), size)?)
         };
         let stream = table.kind == TableType::Stream;
-        Ok(HotRows { cursor, own, mark, stream, now_us: self.now_us, prefix, given: Given::Nothing })
+        Ok(HotRows { cursor, own, backwards, mark, stream, now_us: self.now_us, prefix, given: Given::Nothing })
     }
 
     /// Tombstones of a key range, own ones first; `_deleted` is true, `_seq` and `_updated` are of the deletion.
@@ -310,7 +323,7 @@ impl ReadView {
     ) -> Result<HotScan, StoreError> {
         let builder = BatchBuilder::for_tombstones(&partition.table, columns)?;
         let rows = Rows::Tombstones(self.tombstones(partition, range)?);
-        Ok(HotScan { rows, builder, batch_rows, ended: false })
+        Ok(HotScan { rows, builder, batch_rows, left: usize::MAX })
     }
 
     fn tombstones(&self, partition: &Partition, range: &KeyRange) -> Result<TombstoneRows, StoreError> {
@@ -463,6 +476,7 @@ enum Given {
 pub struct HotRows {
     cursor: Option<Box<dyn Cursor>>,
     own: Option<OwnRows>,
+    backwards: bool,
     mark: Seq,
     stream: bool,
     now_us: i64,
@@ -510,7 +524,11 @@ impl HotRows {
             let Some((own, has_row)) = self.own.as_mut().and_then(OwnRows::peek) else {
                 return Ok(if committed.is_some() { Given::Committed } else { Given::Nothing });
             };
-            let order = committed.map_or(std::cmp::Ordering::Less, |committed| own.cmp(committed));
+            let order = match committed {
+                None => std::cmp::Ordering::Less,
+                Some(committed) if self.backwards => committed.cmp(own),
+                Some(committed) => own.cmp(committed),
+            };
             match (order, has_row) {
                 (std::cmp::Ordering::Greater, _) => return Ok(Given::Committed),
                 (std::cmp::Ordering::Less, true) => return Ok(Given::Own),
@@ -538,15 +556,16 @@ struct OwnRows {
     table: TableId,
     emptied: u32,
     range: KeyRange,
+    backwards: bool,
     /// Keys and rows; `None`: removed.
     chunk: VecDeque<(Key, Option<Vec<u8>>)>,
     ended: bool,
 }
 
 impl OwnRows {
-    fn new(own: &Own, table: TableId, range: &KeyRange) -> Self {
+    fn new(own: &Own, table: TableId, range: &KeyRange, backwards: bool) -> Self {
         let emptied = own.set.read().emptied(table, own.below);
-        Self { own: own.clone(), table, emptied, range: range.clone(), chunk: VecDeque::new(), ended: false }
+        Self { own: own.clone(), table, emptied, range: range.clone(), backwards, chunk: VecDeque::new(), ended: false }
     }
 
     /// The next key, and whether it has a row.
@@ -566,7 +585,8 @@ impl OwnRows {
         let set = self.own.set.read();
         let mut last: Option<&Key> = None;
         self.ended = true;
-        for (key, entry) in set.rows.range::<[u8], _>(bounds(&self.range)) {
+        let mut entries = set.rows.range::<[u8], _>(bounds(&self.range));
+        while let Some((key, entry)) = if self.backwards { entries.next_back() } else { entries.next() } {
             if self.chunk.len() == OWN_CHUNK_ROWS {
                 self.ended = false;
                 break;
@@ -581,9 +601,13 @@ impl OwnRows {
                 Seen::Nothing => {}
             }
         }
-        if let Some(last) = last {
-            self.range.start = last.to_vec();
-            self.range.start.push(0);
+        match last {
+            Some(last) if self.backwards => self.range.end = Some(last.to_vec()),
+            Some(last) => {
+                self.range.start = last.to_vec();
+                self.range.start.push(0);
+            }
+            None => {}
         }
     }
 }
@@ -641,7 +665,8 @@ pub struct HotScan {
     rows: Rows,
     builder: BatchBuilder,
     batch_rows: usize,
-    ended: bool,
+    /// How many rows may still come; none when it has ended.
+    left: usize,
 }
 
 impl HotScan {
@@ -651,16 +676,17 @@ impl HotScan {
     }
 
     fn fill(&mut self) -> Result<(), StoreError> {
-        while !self.builder.is_full(self.batch_rows) {
+        while self.left > 0 && !self.builder.is_full(self.batch_rows) {
             let row = match &mut self.rows {
                 Rows::Live(rows) => rows.next()?,
                 Rows::Tombstones(rows) => rows.next()?,
             };
             let Some((key, row)) = row else {
-                self.ended = true;
+                self.left = 0;
                 break;
             };
             self.builder.push(key, row)?;
+            self.left -= 1;
         }
         Ok(())
     }
@@ -670,11 +696,11 @@ impl Iterator for HotScan {
     type Item = Result<RecordBatch, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
+        if self.left == 0 {
             return None;
         }
         if let Err(error) = self.fill() {
-            self.ended = true;
+            self.left = 0;
             return Some(Err(error));
         }
         if self.builder.is_empty() {

@@ -6,7 +6,7 @@ use super::note::FlushCommit;
 use super::read_view::{Place, ReadView};
 use super::transaction::{Isolation, Transaction};
 use crate::codec::arrow::BatchBuilder;
-use crate::codec::key::{self, KeyRange};
+use crate::codec::key::{self, Edge, KeyRange};
 use crate::codec::row::{self, RowView};
 use crate::codec::tests::table;
 use crate::definition::{Change, JobRecord, Partition, TableDef};
@@ -16,6 +16,8 @@ use crate::kv::{Durability, KvError};
 use crate::segment::write::{SegmentWriter, columns};
 use crate::store::{KvKind, Options, Store};
 use crate::txn::lock::TableLockMode;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use futures::FutureExt;
 use futures::executor::block_on;
 use kalamdb_commons::{ColumnId, Datum, PgType, Scope, Seq, SqlType, TableId, TableType, UserId};
@@ -105,6 +107,42 @@ fn all(view: &ReadView, partition: &Partition) -> Vec<String> {
         found.push(text_in(partition, row));
     }
     found
+}
+
+/// The rows at one end are those of the whole scan, own writes among them: more of these than are copied at once.
+#[tokio::test]
+async fn the_rows_at_an_end() {
+    let store = Scene::new().open();
+    let t = create(&store, &def(TableType::Shared)).await;
+    let mut txn = store.begin(Isolation::ReadCommitted);
+    for id in (0..3000).step_by(3) {
+        insert(&mut txn, &t, id, "old").await.expect("an insert");
+    }
+    txn.commit(Durability::Synced).await.expect("a commit");
+    let mut txn = store.begin(Isolation::ReadCommitted);
+    for id in (0..3000).step_by(2) {
+        match id % 3 {
+            0 => drop(change(&mut txn, &t, id, (id % 4 == 0).then_some("own"), LockWait::Block(None)).await),
+            _ => insert(&mut txn, &t, id, "new").await.expect("an insert"),
+        }
+    }
+    txn.begin_statement().expect("a statement");
+    let view = txn.view();
+    let ids = |range: &KeyRange, edge| -> Vec<i64> {
+        let scan = view.row_scan(&t, range, &[ColumnId(1)], 7, edge).expect("a scan");
+        let batches = scan.map(|batch| batch.expect("a batch"));
+        batches.flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
+    };
+    for range in [KeyRange::all(), KeyRange { start: key_of(500), end: Some(key_of(2501)) }] {
+        let whole = ids(&range, None);
+        assert!(whole.len() > 1000 && whole.is_sorted(), "{}", whole.len());
+        for count in [0, 1, 6, 7, 8, 1500, 5000] {
+            let first: Vec<i64> = whole.iter().take(count).copied().collect();
+            let last: Vec<i64> = whole.iter().rev().take(count).copied().collect();
+            assert_eq!(ids(&range, Some(Edge::First(count))), first);
+            assert_eq!(ids(&range, Some(Edge::Last(count))), last);
+        }
+    }
 }
 
 /// A statement sees what came before it; others see nothing until COMMIT; a portal keeps what it saw.

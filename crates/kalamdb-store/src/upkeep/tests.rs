@@ -94,11 +94,10 @@ fn key_of(id: i64) -> Vec<u8> {
 async fn rows_of(view: &ReadView, partition: &Partition) -> BTreeMap<i64, String> {
     let mut found = BTreeMap::new();
     let columns = [ColumnId(1), ColumnId(2)];
-    let hot = view.row_scan(partition, &KeyRange::all(), &columns, 100).expect("a scan");
+    let hot = view.row_scan(partition, &KeyRange::all(), &columns, 100, None).expect("a scan");
     let mut batches: Vec<_> = hot.collect::<Result<_, _>>().expect("batches");
     for segment in view.cold(partition.table.id).expect("a manifest") {
-        let (def, scope) = (&partition.table, partition.scope);
-        let scan = view.segments().scan(def, scope, &KeyRange::all(), &segment, &columns, 100).await;
+        let scan = view.segments().scan(partition, &KeyRange::all(), &segment, &columns, 100, None).await;
         batches.extend(scan.expect("a scan").try_collect::<Vec<_>>().await.expect("batches"));
     }
     for batch in batches {
