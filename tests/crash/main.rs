@@ -6,6 +6,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+mod flushed;
 mod fsync;
 mod indexed;
 mod killed;

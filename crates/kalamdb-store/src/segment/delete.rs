@@ -34,6 +34,13 @@ impl Deletes {
         }
     }
 
+    /// Adds several.
+    pub fn extend(&mut self, rows: impl IntoIterator<Item = u32>) {
+        self.rows.extend(rows);
+        self.rows.sort_unstable();
+        self.rows.dedup();
+    }
+
     /// Those from `start` up to but not including `end`.
     pub fn within(&self, start: u32, end: u32) -> &[u32] {
         let from = self.rows.partition_point(|row| *row < start);
@@ -60,10 +67,9 @@ impl Deletes {
 
 impl FromIterator<u32> for Deletes {
     fn from_iter<I: IntoIterator<Item = u32>>(rows: I) -> Self {
-        let mut rows: Vec<u32> = rows.into_iter().collect();
-        rows.sort_unstable();
-        rows.dedup();
-        Self { rows }
+        let mut deletes = Self::default();
+        deletes.extend(rows);
+        deletes
     }
 }
 

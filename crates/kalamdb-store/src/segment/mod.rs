@@ -55,4 +55,7 @@ pub struct ColdSegment {
     pub record: Arc<SegmentRecord>,
     /// Its positional deletes, the transaction's own included.
     pub deletes: Arc<Deletes>,
+    /// `_key`s, ascending, of hot rows that the transaction replaced or removed before a flush moved them: those that
+    /// are here are gone for it, too.
+    pub replaced: Arc<[Vec<u8>]>,
 }

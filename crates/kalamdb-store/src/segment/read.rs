@@ -7,7 +7,7 @@
 use super::location::Segments;
 use super::prune::{group_starts, row_of, rows_in};
 use super::write::{KEY, SEQ, UPDATED, shape_name};
-use super::{ColdSegment, SegmentError, SegmentRecord};
+use super::{ColdSegment, Deletes, SegmentError, SegmentRecord};
 use crate::codec::CodecError;
 use crate::codec::arrow::{missing_array, schema};
 use crate::codec::key::{Edge, KeyRange};
@@ -79,12 +79,25 @@ impl Segments {
         if !overlaps(&segment.record, *scope, range) {
             return Ok(stream::empty().boxed());
         }
-        let rows = rows_in(self, &segment.record, &range.behind(&key_prefix(*scope))).await?;
-        let mut kept = segment.deletes.kept(rows.start, rows.end);
+        let range = range.behind(&key_prefix(*scope));
+        let rows = rows_in(self, &segment.record, &range).await?;
+        let deletes = self.deletes_within(segment, &range).await?;
+        let mut kept = deletes.kept(rows.start, rows.end);
         if let Some(edge) = edge {
             keep_edge(&mut kept, edge);
         }
         self.rows(table, *scope, &segment.record, &kept, columns, batch_rows).await
+    }
+
+    /// The segment's deletes, with those of the range that are known by their keys alone.
+    async fn deletes_within(&self, segment: &ColdSegment, range: &KeyRange) -> Result<Arc<Deletes>, SegmentError> {
+        let replaced: Vec<Vec<u8>> = segment.replaced.iter().filter(|key| range.contains(key)).cloned().collect();
+        if replaced.is_empty() {
+            return Ok(segment.deletes.clone());
+        }
+        let mut deletes = Deletes::clone(&segment.deletes);
+        deletes.extend(self.locate(&segment.record, &replaced).await?.into_iter().flatten());
+        Ok(Arc::new(deletes))
     }
 
     /// The live row with this key (the part behind the partition's prefix).
@@ -100,6 +113,9 @@ impl Segments {
     ) -> Result<Option<ColdRow>, SegmentError> {
         let record = &segment.record;
         let full_key = [key_prefix(scope).as_slice(), key].concat();
+        if segment.replaced.binary_search(&full_key).is_ok() {
+            return Ok(None);
+        }
         let Some(row_number) = row_of(self, record, &full_key).await? else { return Ok(None) };
         if segment.deletes.contains(row_number) {
             return Ok(None);

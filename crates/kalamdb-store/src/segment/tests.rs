@@ -109,7 +109,7 @@ async fn every_type_comes_back() {
     let record = write(&segments, &def, BTreeSet::new(), &rows).await.expect("written").expect("rows");
     assert_eq!(record.rows, rows.len() as u64);
     assert!(record.path.starts_with("pub%2Flic/%2E%2E/70000-"), "{}", record.path);
-    let segment = ColdSegment { record: Arc::new(record), deletes: Arc::default() };
+    let segment = ColdSegment { record: Arc::new(record), deletes: Arc::default(), replaced: Arc::default() };
 
     for (number, (key, row)) in rows.iter().enumerate() {
         let found = segments.get(&def, Scope::Shared, key, &segment).await.expect("read").expect("there");
@@ -135,7 +135,7 @@ async fn a_range_of_keys_is_a_range_of_rows() {
     rows.extend(numbered(&def, bob, 150_000, 2));
     let record = write(&segments, &def, BTreeSet::new(), &rows).await.expect("written").expect("rows");
     assert_eq!((record.min_seq, record.max_seq), (Seq(1000), Seq(150_999)));
-    let whole = ColdSegment { record: Arc::new(record), deletes: Arc::default() };
+    let whole = ColdSegment { record: Arc::new(record), deletes: Arc::default(), replaced: Arc::default() };
 
     let all = ids_of(&segments, &def, ann, &KeyRange::all(), &whole).await;
     assert_eq!((all.len(), all.first(), all.last()), (10_000, Some(&0), Some(&19_998)));
@@ -185,7 +185,7 @@ async fn a_column_that_came_later_is_missing_and_a_renamed_one_is_itself() {
     let mut def = table(&[SqlType::Int8.into(), SqlType::Text.into()], &[1], TableType::Shared);
     let rows = numbered(&def, Scope::Shared, 3, 1);
     let record = write(&segments, &def, BTreeSet::new(), &rows).await.expect("written").expect("rows");
-    let segment = ColdSegment { record: Arc::new(record), deletes: Arc::default() };
+    let segment = ColdSegment { record: Arc::new(record), deletes: Arc::default(), replaced: Arc::default() };
     def.columns[1].name = "renamed".into();
     def.columns.push(ColumnDef { missing: Datum::Int4(5), ..column(3, SqlType::Int4.into()) });
     let wanted = [ColumnId(3), ColumnId(2), ColumnId::DELETED, ColumnId::TABLEOID];
@@ -214,7 +214,7 @@ async fn a_decimal_column_with_nan_becomes_text() {
     assert!(matches!(refused, Err(SegmentError::NoDecimal(ColumnId(2)))));
     let as_text = BTreeSet::from([ColumnId(2)]);
     let record = write(&segments, &def, as_text, &rows).await.expect("written").expect("rows");
-    let segment = ColdSegment { record: Arc::new(record), deletes: Arc::default() };
+    let segment = ColdSegment { record: Arc::new(record), deletes: Arc::default(), replaced: Arc::default() };
     let found = segments.get(&def, Scope::Shared, &key, &segment).await.expect("read").expect("there");
     let found = RowView::new(&found.row).and_then(|row| row.datum(&def.columns[1])).expect("a value");
     assert!(same(&found, &nan));

@@ -6,7 +6,7 @@
 
 use super::Engine;
 use super::snapshot::Published;
-use super::write_set::{EXPIRY_LEN, Seen, WriteSet, family_of, full_key};
+use super::write_set::{Base, EXPIRY_LEN, Seen, WriteSet, family_of, full_key};
 use crate::catalog::{Catalog, stored};
 use crate::codec::CodecError;
 use crate::codec::arrow::BatchBuilder;
@@ -94,6 +94,15 @@ pub(super) struct Own {
     pub set: Arc<RwLock<WriteSet>>,
     /// Versions of statements below this number.
     pub below: u32,
+}
+
+/// Cold rows that a transaction replaced or removed.
+#[derive(Default)]
+struct OwnCold {
+    /// Those whose place it knows.
+    rows: Vec<(SegmentId, u32)>,
+    /// The `_key`s of the others, ascending.
+    keys: Arc<[Vec<u8>]>,
 }
 
 /// One state to read from.
@@ -213,7 +222,8 @@ impl ReadView {
         let range = KeyRange::point(key);
         // The newest last: what was written late is asked for most.
         for entry in files.segments.iter().rev().filter(|entry| overlaps(&entry.record, scope, &range)) {
-            let segment = ColdSegment { record: entry.record.clone(), deletes: Arc::default() };
+            let segment =
+                ColdSegment { record: entry.record.clone(), deletes: Arc::default(), replaced: Arc::default() };
             let Some(found) = self.segments().get(def, scope, key, &segment).await? else { continue };
             let deleted = entry.deletes_version != 0
                 && self
@@ -385,38 +395,47 @@ impl ReadView {
     /// The engine's.
     pub fn cold(&self, table: TableId) -> Result<Vec<ColdSegment>, StoreError> {
         let Some(files) = self.published.manifest.files(table) else { return Ok(Vec::new()) };
-        let own = self.own_cold(table);
-        let Some(own) = own else { return Ok(Vec::new()) };
+        if files.segments.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Some(OwnCold { rows, keys }) = self.own_cold(table, files.mark) else { return Ok(Vec::new()) };
         let mut found = Vec::with_capacity(files.segments.len());
         for entry in &files.segments {
             let mut deletes = self.engine.deletes(&self.published, entry)?;
-            let mine = own.iter().filter(|(segment, _)| *segment == entry.record.id).map(|(_, row)| *row);
-            let mine: Vec<u32> = mine.collect();
-            if !mine.is_empty() {
-                let all = deletes.within(0, u32::MAX).iter().copied().chain(mine);
-                deletes = Arc::new(all.collect::<Deletes>());
+            let mut mine =
+                rows.iter().filter(|(segment, _)| *segment == entry.record.id).map(|(_, row)| *row).peekable();
+            if mine.peek().is_some() {
+                let mut all = Deletes::clone(&deletes);
+                all.extend(mine);
+                deletes = Arc::new(all);
             }
-            found.push(ColdSegment { record: entry.record.clone(), deletes });
+            found.push(ColdSegment { record: entry.record.clone(), deletes, replaced: keys.clone() });
         }
         Ok(found)
     }
 
-    /// The cold rows that the transaction replaced or removed; `None` when it emptied the table.
-    fn own_cold(&self, table: TableId) -> Option<Vec<(SegmentId, u32)>> {
-        let Some(own) = &self.own else { return Some(Vec::new()) };
+    /// The cold rows that the transaction replaced or removed; `None` when it emptied the table. `mark`: up to where
+    /// this view's segments have the rows.
+    fn own_cold(&self, table: TableId, mark: Seq) -> Option<OwnCold> {
+        let Some(own) = &self.own else { return Some(OwnCold::default()) };
         let set = own.set.read();
         if set.emptied(table, own.below) > 0 {
             return None;
         }
+        let (mut rows, mut keys) = (Vec::new(), Vec::new());
         let range = KeyRange::of_prefix(&table.0.to_be_bytes());
-        let place = |entry: &super::write_set::Entry| {
-            entry.versions.first().filter(|version| version.statement < own.below)?;
-            match entry.base.as_ref()?.place {
-                Place::Cold { segment, row } => Some((segment, row)),
-                Place::Hot | Place::Own { .. } => None,
+        for (key, entry) in set.rows.range::<[u8], _>(bounds(&range)) {
+            if entry.versions.first().is_none_or(|version| version.statement >= own.below) {
+                continue;
             }
-        };
-        Some(set.rows.range::<[u8], _>(bounds(&range)).filter_map(|(_, entry)| place(entry)).collect())
+            match &entry.base {
+                Some(Base { place: Place::Cold { segment, row }, .. }) => rows.push((*segment, *row)),
+                // It was hot when it was replaced, and a flush came since.
+                Some(Base { place: Place::Hot, seq, .. }) if *seq <= mark => keys.push(key[4..].to_vec()),
+                _ => {}
+            }
+        }
+        Some(OwnCold { rows, keys: keys.into() })
     }
 
     /// Whether some of the table's rows may be in segments.

@@ -10,7 +10,7 @@ use crate::kv::{Durability, Family, pairs};
 use crate::store::{KvKind, Options, Store};
 use crate::txn::lock::{LockStrength, LockWait, TableLockMode};
 use crate::txn::read_view::{Place, ReadView};
-use crate::txn::transaction::Isolation;
+use crate::txn::transaction::{Isolation, Transaction};
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use futures::TryStreamExt;
@@ -53,22 +53,7 @@ impl Scene {
             .table_lock(self.def.id, TableLockMode::RowExclusive, LockWait::Block(None))
             .await
             .expect("a table lock");
-        for (id, text) in rows {
-            let key = key_of(id);
-            let locked = transaction
-                .row_lock(&partition, &key, LockStrength::Update, LockWait::Block(None))
-                .await
-                .expect("a row lock");
-            match (text, locked.newest) {
-                (Some(text), newest) => {
-                    let values = [(ColumnId(1), Datum::Int8(id)), (ColumnId(2), Datum::text(text))];
-                    let row = row::encode(&self.def, &values).expect("a row");
-                    transaction.row_put(&partition, &key, row, newest).expect("put");
-                }
-                (None, Some(old)) => transaction.row_remove(&partition, &key, old, false).expect("removed"),
-                (None, None) => {}
-            }
-        }
+        set(&mut transaction, &partition, rows).await;
         transaction.commit(Durability::Unsynced).await.expect("committed");
     }
 
@@ -84,6 +69,27 @@ impl Scene {
 
     async fn flush(&self) -> super::FlushOutcome {
         flush(self.store.engine(), self.def.id).await.expect("flushed")
+    }
+}
+
+/// Sets and removes (`None`) rows.
+async fn set(
+    transaction: &mut Transaction,
+    partition: &Partition,
+    rows: impl IntoIterator<Item = (i64, Option<String>)>,
+) {
+    for (id, text) in rows {
+        let key = key_of(id);
+        let locked = transaction.row_lock(partition, &key, LockStrength::Update, LockWait::Block(None)).await;
+        match (text, locked.expect("a row lock").newest) {
+            (Some(text), newest) => {
+                let values = [(ColumnId(1), Datum::Int8(id)), (ColumnId(2), Datum::text(text))];
+                let row = row::encode(&partition.table, &values).expect("a row");
+                transaction.row_put(partition, &key, row, newest).expect("put");
+            }
+            (None, Some(old)) => transaction.row_remove(partition, &key, old, false).expect("removed"),
+            (None, None) => {}
+        }
     }
 }
 
@@ -149,6 +155,54 @@ async fn hot_and_cold_are_one_table() {
     assert_eq!(scene.store.segments(scene.def.id).len(), 2);
     assert_eq!(scene.flush().await, super::FlushOutcome::default(), "nothing is left to flush");
     assert_eq!(scene.store.read_view().row_get(&partition, &key_of(6)).await.expect("read").map(|row| row.place), None);
+}
+
+/// Rows that a transaction has replaced or removed while they were hot are not there again when a flush has moved them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_inside_a_transaction() {
+    for isolation in [Isolation::ReadCommitted, Isolation::RepeatableRead] {
+        let scene = Scene::new(TableType::User).await;
+        scene.write(ANN, some(0..10)).await;
+        scene.flush().await;
+        scene.write(ANN, some(10..20)).await;
+        scene.write(BOB, some(0..20)).await;
+        let partition = scene.partition(ANN);
+        let mut open = scene.store.begin(isolation);
+        open.begin_statement().expect("a statement");
+        set(&mut open, &partition, [(3, Some("cold".to_owned())), (4, None)]).await;
+        set(&mut open, &partition, [(13, Some("hot".to_owned())), (14, None), (99, Some("new".to_owned()))]).await;
+        let mut expected: BTreeMap<i64, String> =
+            some(0..20).into_iter().filter_map(|(id, text)| Some((id, text?))).collect();
+        for (id, text) in [(3, "cold"), (13, "hot"), (99, "new")] {
+            expected.insert(id, text.to_owned());
+        }
+        expected.retain(|id, _| *id != 4 && *id != 14);
+        let before = open.view();
+        scene.flush().await;
+        open.begin_statement().expect("a statement");
+        assert_eq!(rows_of(&open.view(), &partition).await, expected, "{isolation:?}");
+        assert_eq!(rows_of(&open.newest_view(), &partition).await, expected, "{isolation:?}, newest");
+        assert_eq!(rows_of(&before, &partition).await.len(), 20, "what a statement sees stays");
+        assert_eq!(rows_of(&open.view(), &scene.partition(BOB)).await.len(), 20);
+        let point = open.view().row_get(&partition, &key_of(14)).await.expect("a read");
+        assert!(point.is_none());
+        // Other rows that are cold now, and its own.
+        set(&mut open, &partition, [(15, None), (13, None), (99, None), (14, Some("back".to_owned()))]).await;
+        scene.write(ANN, some(20..22)).await;
+        scene.flush().await;
+        open.begin_statement().expect("a statement");
+        expected.retain(|id, _| ![13, 15, 99].contains(id));
+        expected.insert(14, "back".to_owned());
+        let mut seen = expected.clone();
+        let others = some(20..22).into_iter().filter_map(|(id, text)| Some((id, text?)));
+        expected.extend(others);
+        if isolation == Isolation::ReadCommitted {
+            seen = expected.clone();
+        }
+        assert_eq!(rows_of(&open.view(), &partition).await, seen, "{isolation:?}");
+        open.commit(Durability::Unsynced).await.expect("committed");
+        assert_eq!(scene.rows(ANN).await, expected, "{isolation:?}, committed");
+    }
 }
 
 /// Writers go on while flushes run: whatever the interleaving, the table is what was committed last.
