@@ -1,7 +1,7 @@
 //! Deferred constraints: where the error of a transaction's end stands among the messages.
 
 use kalamdb_tests::Server;
-use kalamdb_tests::peer::{Message, Peer, bind, execute, parse, query, sync};
+use kalamdb_tests::peer::{Message, Peer, bind, execute, parse, query, sync, transcript};
 
 const BAD: &str = "INSERT INTO c VALUES (7)";
 
@@ -75,4 +75,32 @@ fn rows_of_others() {
     let error = messages.iter().find(|message| message.tag == 'E').expect("an error");
     assert_eq!((error.field('C').as_deref(), error.field('D')), (Some("23502"), None));
     assert_eq!(error.field('c').as_deref(), Some("kind"));
+}
+
+/// COPY of what a statement changes is held to foreign keys like the statement itself.
+#[test]
+fn copied_changes() {
+    let server = Server::start();
+    let mut peer = Peer::root(&server);
+    let made = "CREATE TABLE p (id integer PRIMARY KEY); INSERT INTO p VALUES (1), (2), (3); \
+                CREATE TABLE c (p integer REFERENCES p, q integer REFERENCES p ON DELETE CASCADE); \
+                INSERT INTO c VALUES (1, NULL), (NULL, 2), (NULL, 2), (NULL, 3)";
+    peer.ask(&query(made));
+    for refused in [
+        "COPY (INSERT INTO c VALUES (7) RETURNING p) TO STDOUT",
+        "COPY (UPDATE c SET q = 7 RETURNING p) TO STDOUT",
+        "COPY (DELETE FROM p WHERE id = 1 RETURNING id) TO STDOUT",
+        "COPY (UPDATE p SET id = 8 WHERE id = 1 RETURNING id) TO STDOUT (FORMAT binary)",
+        "COPY (WITH w AS (INSERT INTO c VALUES (7) RETURNING p) SELECT * FROM w) TO STDOUT",
+    ] {
+        let answer = peer.ask(&query(refused));
+        assert!(answer.ends_with("E 23503, Z I"), "{refused}: {answer}");
+    }
+    assert_eq!(peer.ask(&query("SELECT count(*), max(p), max(q) FROM c")), "T, D 4|1|3, C SELECT 1, Z I");
+    peer.send(&query("COPY (DELETE FROM p WHERE id = 2 RETURNING id) TO STDOUT"));
+    assert!(transcript(&peer.until('Z')).ends_with("C COPY 1, Z I"));
+    assert_eq!(peer.ask(&query("SELECT count(*) FROM c WHERE q = 2")), "T, D 0, C SELECT 1, Z I");
+    peer.ask(&query("BEGIN; ALTER TABLE c ALTER CONSTRAINT c_p_fkey DEFERRABLE INITIALLY DEFERRED; COMMIT"));
+    let late = "BEGIN; COPY (INSERT INTO c VALUES (7) RETURNING p) TO STDOUT; INSERT INTO p VALUES (7); COMMIT";
+    assert!(peer.ask(&query(late)).ends_with("C COMMIT, Z I"));
 }

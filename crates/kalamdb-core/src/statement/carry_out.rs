@@ -6,7 +6,7 @@
 
 use super::query::{self, Relations};
 use super::write::{self, Kept, RESTARTS_MAX, Written};
-use super::{Guard, Outcome, delete, insert, update};
+use super::{Guard, Outcome, actions, delete, insert, update};
 use crate::plan::{self, Source};
 use crate::standing::{Prepared, Standing};
 use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, TableId};
@@ -39,10 +39,10 @@ impl Touched {
     }
 }
 
-/// Carries a bound statement out.
+/// Carries a bound statement out, with what its writes owe to foreign keys.
 ///
 /// # Errors
-/// The statement's; 40001 when rows keep changing under it.
+/// The statement's; 23503 and kin; 40001 when rows keep changing under it.
 pub(super) async fn run(
     standing: &mut Standing,
     prepared: &Prepared,
@@ -58,6 +58,24 @@ pub(super) async fn run(
 /// # Errors
 /// As [`run`].
 pub(super) async fn run_as(
+    standing: &mut Standing,
+    prepared: &Prepared,
+    relations: &Relations,
+    values: Arc<Vec<Datum>>,
+    guard: &Guard,
+    verb: Option<&str>,
+) -> Result<Outcome> {
+    standing.referential.begin_statement();
+    let outcome = within(standing, prepared, relations, values, guard, verb).await?;
+    actions::settle(standing).await?;
+    Ok(outcome)
+}
+
+/// The same inside another statement, which enforces the foreign keys at its own end.
+///
+/// # Errors
+/// The statement's; 40001 when rows keep changing under it.
+pub(super) async fn within(
     standing: &mut Standing,
     prepared: &Prepared,
     relations: &Relations,

@@ -316,21 +316,8 @@ pub(crate) async fn settle(standing: &mut Standing) -> Result<()> {
     standing.settle().await
 }
 
-/// A query or DML, with what its writes owe to foreign keys.
+/// A query or DML: locks, snapshot, relations, work.
 async fn bound(
-    standing: &mut Standing,
-    prepared: &Arc<Prepared>,
-    values: Arc<Vec<Datum>>,
-    guard: &Guard,
-) -> Result<Outcome> {
-    standing.referential.begin_statement();
-    let outcome = bound_within(standing, prepared, values, guard).await?;
-    actions::settle(standing).await?;
-    Ok(outcome)
-}
-
-/// A query or DML inside another statement: locks, snapshot, relations, work.
-async fn bound_within(
     standing: &mut Standing,
     prepared: &Arc<Prepared>,
     values: Arc<Vec<Datum>>,

@@ -649,7 +649,9 @@ async fn empty(standing: &mut Standing, table: &Arc<TableDef>, guard: &Guard) ->
         let parsed = kalamdb_sql::parse::parse(&sql)?.pop();
         let parsed = parsed.ok_or_else(|| SqlError::internal("no DELETE for TRUNCATE"))?;
         let prepared = Arc::new(super::prepare(standing, parsed, Vec::new(), false)?);
-        return super::bound_within(standing, &prepared, Arc::default(), guard).await.map(|_| ());
+        let (prepared, relations) = super::query::relations(standing, &prepared).await?;
+        let emptied = super::carry_out::within(standing, &prepared, &relations, Arc::default(), guard, None);
+        return emptied.await.map(|_| ());
     }
     let need = Need {
         table: table.id,
