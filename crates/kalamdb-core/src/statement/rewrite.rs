@@ -19,31 +19,15 @@ use kalamdb_commons::{ColumnId, Result, SqlError, SqlState};
 use kalamdb_sql::bind::RowExpression;
 use kalamdb_sql::bind::bound::{Col, Scalar};
 use kalamdb_sql::predicate::Values;
-use kalamdb_store::{Change, LockStrength, LockWait, RowVersion, TableDef};
+use kalamdb_store::{Change, LockWait, RowVersion, TableDef};
 use std::sync::Arc;
 
 /// How many rows are read at once.
 const BATCH_ROWS: usize = 4096;
 
-/// The rows of a table as this transaction has them now, with what it wrote so far.
-///
-/// # Errors
-/// 42501, the store's.
-fn rows(
-    standing: &mut Standing,
-    table: &Arc<TableDef>,
-    columns: &[ColumnId],
-) -> Result<(Relation, BoxStream<'static, Result<RecordBatch>>)> {
-    // Rows that an earlier action of the statement has written are rows now.
-    standing.begin_statement()?;
-    let view = standing.view();
-    let relation = resolve::rewritten(table, &standing.identity)?;
-    let rows = relation.all_rows(&view, columns, BATCH_ROWS)?;
-    Ok((relation, rows))
-}
-
-/// The rows of a table as they are now under its lock, whatever the transaction's snapshot shows: all that a constraint
-/// which is declared has to hold for.
+/// The rows of a table as they are now under its lock, whatever the transaction's snapshot shows: all that has to be
+/// written anew, or that a constraint which is declared has to hold for. What is written while they are read is not
+/// among them.
 ///
 /// # Errors
 /// 42501, the store's.
@@ -52,7 +36,9 @@ pub(super) fn newest_rows(
     table: &Arc<TableDef>,
     columns: &[ColumnId],
 ) -> Result<(Relation, BoxStream<'static, Result<RecordBatch>>)> {
-    let view = standing.transaction().newest_view();
+    // Rows that an earlier action of the statement has written are rows now.
+    standing.begin_statement()?;
+    let view = standing.transaction().newest_view_of_statement();
     let relation = resolve::rewritten(table, &standing.identity)?;
     let rows = relation.all_rows(&view, columns, BATCH_ROWS)?;
     Ok((relation, rows))
@@ -100,7 +86,7 @@ pub(super) async fn fill(
     let session = around.clone();
     let values = Values { parameters: Vec::new(), session: Arc::new(move |value| session.value(value)), around };
     let program = write::program(&[default], &[], &values)?;
-    let (relation, mut rows) = rows(standing, table, &[ColumnId::ROW_KEY])?;
+    let (relation, mut rows) = newest_rows(standing, table, &[ColumnId::ROW_KEY])?;
     while let Some(batch) = rows.next().await {
         let batch = batch?;
         let found = locked(standing, &relation, &batch).await?;
@@ -138,7 +124,7 @@ pub(super) async fn retype(
     }
     let columns: Vec<ColumnId> = live.iter().copied().chain([ColumnId::ROW_KEY]).collect();
     // The rows as they are: what follows is not among them.
-    let (relation, mut rows) = rows(standing, before, &columns)?;
+    let (relation, mut rows) = newest_rows(standing, before, &columns)?;
     standing.transaction().define(Change::TruncateTable(before.id))?;
     standing.begin_statement()?;
     relation.silence(standing.transaction())?;
@@ -171,8 +157,7 @@ pub(super) async fn retype(
                 key
             };
             let wait = LockWait::Block(None);
-            let claim = rewritten.lock(standing.transaction(), &key, LockStrength::Update, wait).await?;
-            if claim.newest.is_some() {
+            if rewritten.claim(standing.transaction(), &key, wait).await?.is_some() {
                 return Err(could_not_create(standing, after, &row));
             }
             rewritten.insert(standing.transaction(), &key, row)?;
@@ -204,8 +189,8 @@ async fn locked(
     let mut found = Vec::with_capacity(keys.len());
     for key in keys.iter().flatten() {
         let wait = LockWait::Block(None);
-        let locked = relation.lock(standing.transaction(), key, LockStrength::Update, wait).await?;
-        let row = locked.newest.ok_or_else(|| SqlError::internal("a row went under the table's own lock"))?;
+        let newest = relation.claim(standing.transaction(), key, wait).await?;
+        let row = newest.ok_or_else(|| SqlError::internal("a row went under the table's own lock"))?;
         found.push((key.to_vec(), row));
     }
     Ok(found)
@@ -218,7 +203,7 @@ async fn locked(
 pub(super) async fn rekey(standing: &mut Standing, before: &Arc<TableDef>, after: &Arc<TableDef>) -> Result<()> {
     let live: Vec<ColumnId> = before.live_columns().map(|column| column.id).collect();
     let columns: Vec<ColumnId> = live.iter().copied().chain([ColumnId::ROW_KEY]).collect();
-    let (relation, mut rows) = rows(standing, before, &columns)?;
+    let (relation, mut rows) = newest_rows(standing, before, &columns)?;
     let rewritten = resolve::rewritten(after, &standing.identity)?;
     relation.silence(standing.transaction())?;
     // Both have the same indexes: the entries lead to the new keys from here on.
@@ -235,8 +220,7 @@ pub(super) async fn rekey(standing: &mut Standing, before: &Arc<TableDef>, after
             let key = if after.is_per_user() { behind_user(&old_key, &key)? } else { key };
             relation.remove(standing.transaction(), &old_key, old, true)?;
             let wait = LockWait::Block(None);
-            let claim = rewritten.lock(standing.transaction(), &key, LockStrength::Update, wait).await?;
-            if claim.newest.is_some() {
+            if rewritten.claim(standing.transaction(), &key, wait).await?.is_some() {
                 return Err(could_not_create(standing, after, &row));
             }
             for entry in &row_entries {

@@ -182,6 +182,12 @@ impl Transaction {
         ReadView::of(self.engine.clone(), self.engine.published()).with_own(self.catalog.clone(), Some(own), true)
     }
 
+    /// The same without what the current statement writes: its rows can be written anew while they are read.
+    pub fn newest_view_of_statement(&self) -> ReadView {
+        let own = Own { set: self.own.clone(), below: self.statement };
+        ReadView::of(self.engine.clone(), self.engine.published()).with_own(self.catalog.clone(), Some(own), true)
+    }
+
     /// The definitions, with the transaction's own.
     pub fn catalog(&self) -> Arc<Catalog> {
         self.catalog.clone()
