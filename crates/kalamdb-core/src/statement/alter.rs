@@ -25,7 +25,8 @@ use kalamdb_sql::function::CatalogNames;
 use kalamdb_sql::statement::{AlterAction, AlterIndexAction, AlterTable, AlterViewAction, ColumnSpec, ConstraintSpec};
 use kalamdb_store::catalog::Named;
 use kalamdb_store::{
-    Change, ColumnDef, ConstraintTiming, ForeignKeyDef, IndexKeyPart, KeyDef, TableDef, TableLockMode,
+    Change, ColumnDef, ConstraintTiming, ForeignKeyDef, IndexKeyPart, KeyDef, StoreError, TableDef,
+    TableLockMode,
 };
 use std::sync::Arc;
 
@@ -302,7 +303,7 @@ impl Work {
     /// Gives one column its new type in the definition; what its values become.
     fn set_type(
         &mut self,
-        standing: &Standing,
+        standing: &mut Standing,
         before: &Arc<TableDef>,
         name: &str,
         ty: PgType,
@@ -313,11 +314,14 @@ impl Work {
             return Err(SqlError::new(SqlState::INVALID_TABLE_DEFINITION, message));
         }
         let id = self.column_mut(name)?.id;
+        let catalog = standing.transaction().newest_catalog();
         let names = BindingNames::new(standing);
-        let catalog = standing.catalog();
         if let Some((object, _)) = dependents(&catalog, Object::Column(self.table.id, id)).first()
-            && let Object::View(_) = object
+            && let Object::View(view) = object
         {
+            if !standing.transaction().sees_newest(*view) {
+                return Err(StoreError::SchemaChanged(*view).into());
+            }
             let view = object.description(&catalog, &standing.names());
             let message = "cannot alter type of a column used by a view or rule";
             return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message)
@@ -602,7 +606,7 @@ impl Work {
     /// The foreign keys that go with what is dropped, unless they stand or fall with it anyway.
     fn dependents(
         &self,
-        standing: &Standing,
+        standing: &mut Standing,
         on: &str,
         test: impl Fn(&ForeignKeyDef) -> bool,
     ) -> foreign_key::Dependents {

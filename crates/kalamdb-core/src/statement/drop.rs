@@ -6,7 +6,7 @@ use crate::depend::{Bond, Fallen, Object, falling};
 use crate::standing::Standing;
 use kalamdb_commons::{Result, SqlError, SqlState, clock};
 use kalamdb_store::catalog::Named;
-use kalamdb_store::{Change, TableLockMode};
+use kalamdb_store::{Change, StoreError, TableLockMode};
 
 /// How many dependent objects a message tells of.
 const TOLD_MAX: usize = 100;
@@ -14,10 +14,10 @@ const TOLD_MAX: usize = 100;
 /// Takes away what depends on `roots`, which the caller has locked and drops afterwards.
 ///
 /// # Errors
-/// 2BP01 without `cascade`, and those of locks.
+/// 2BP01 without `cascade`, 40001 at REPEATABLE READ for what somebody has changed or made since, those of locks.
 pub(super) async fn dependents(standing: &mut Standing, roots: &[Object], cascade: bool) -> Result<()> {
     let fallen = loop {
-        let before = falling(&standing.catalog(), roots);
+        let before = falling(&standing.transaction().newest_catalog(), roots);
         for found in &before {
             if let Object::Table(id) | Object::View(id) | Object::Sequence(id) | Object::Constraint(id, _) =
                 found.object
@@ -27,11 +27,18 @@ pub(super) async fn dependents(standing: &mut Standing, roots: &[Object], cascad
             }
         }
         standing.begin_statement()?;
-        let after = falling(&standing.catalog(), roots);
+        let after = falling(&standing.transaction().newest_catalog(), roots);
         if after.iter().map(|found| found.object).eq(before.iter().map(|found| found.object)) {
             break after;
         }
     };
+    for found in &fallen {
+        if let Object::Table(id) | Object::View(id) | Object::Constraint(id, _) = found.object
+            && !standing.transaction().sees_newest(id)
+        {
+            return Err(StoreError::SchemaChanged(id).into());
+        }
+    }
     tell(standing, roots, &fallen, cascade)?;
     for found in fallen.iter().rev() {
         remove(standing, found.object)?;

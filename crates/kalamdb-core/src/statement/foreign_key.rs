@@ -10,7 +10,7 @@ use kalamdb_auth::authorize::AdminAction;
 use kalamdb_commons::{ColumnId, Oid, Result, SqlError, SqlState, TableId, TableType, clock};
 use kalamdb_sql::function::CatalogNames;
 use kalamdb_sql::statement::{ForeignKeySpec, Name, ReferentialAct};
-use kalamdb_store::{Change, ConstraintTiming, ForeignKeyDef, ReferentialAction, TableDef, TableLockMode};
+use kalamdb_store::{Change, ConstraintTiming, ForeignKeyDef, ReferentialAction, StoreError, TableDef, TableLockMode};
 use std::sync::Arc;
 
 /// PostgreSQL's limit on a key's columns.
@@ -209,12 +209,12 @@ pub(super) struct Dependent {
 
 /// The foreign keys to a table of which `test` is true, but for those of some tables, in the order they were made.
 pub(super) fn dependents(
-    standing: &Standing,
+    standing: &mut Standing,
     parent: TableId,
     except: &[TableId],
     test: impl Fn(&ForeignKeyDef) -> bool,
 ) -> Vec<Dependent> {
-    let catalog = standing.catalog();
+    let catalog = standing.transaction().newest_catalog();
     let mut found = Vec::new();
     for child in catalog.referencing(parent).filter(|child| !except.contains(&child.id)) {
         let keys = child.foreign_keys.iter().filter(|key| key.parent == parent && test(key));
@@ -284,10 +284,10 @@ pub(super) async fn remove(standing: &mut Standing, dependent: &Dependent) -> Re
     let wait = lock_wait(standing);
     standing.transaction().table_lock(dependent.table, TableLockMode::AccessExclusive, wait).await?;
     standing.begin_statement()?;
-    let Some(table) = standing.catalog().table(dependent.table).cloned() else { return Ok(()) };
-    if !standing.transaction().sees_newest(table.id) {
-        return Err(kalamdb_store::StoreError::SchemaChanged(table.id).into());
+    if !standing.transaction().sees_newest(dependent.table) {
+        return Err(StoreError::SchemaChanged(dependent.table).into());
     }
+    let Some(table) = standing.catalog().table(dependent.table).cloned() else { return Ok(()) };
     let mut table = (*table).clone();
     table.foreign_keys.retain(|key| key.id != dependent.key.id);
     table.schema_version += 1;

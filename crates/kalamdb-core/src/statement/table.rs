@@ -599,7 +599,7 @@ pub(super) async fn truncate(standing: &mut Standing, names: &[Name], cascade: b
             if tables.iter().any(|known| known.id == dependent.table) {
                 continue;
             }
-            let catalog = standing.catalog();
+            let catalog = standing.transaction().newest_catalog();
             let Some(child) = catalog.table(dependent.table) else { continue };
             if !cascade {
                 let detail = format!("Table \"{}\" references \"{}\".", child.name, parent.name);
@@ -611,15 +611,15 @@ pub(super) async fn truncate(standing: &mut Standing, names: &[Name], cascade: b
             let wait = lock_wait(standing);
             standing.transaction().table_lock(dependent.table, TableLockMode::AccessExclusive, wait).await?;
             standing.begin_statement()?;
-            let Some(child) = standing.catalog().table(dependent.table).cloned() else { continue };
-            if !standing.transaction().sees_newest(child.id) {
-                return Err(StoreError::SchemaChanged(child.id).into());
+            if !standing.transaction().sees_newest(dependent.table) {
+                return Err(StoreError::SchemaChanged(dependent.table).into());
             }
+            let Some(child) = standing.catalog().table(dependent.table).cloned() else { continue };
             standing.notice(format!("truncate cascades to table \"{}\"", child.name));
             tables.push(child);
         }
         // Of a USER table the user's own rows go alone: the others' would be left behind.
-        let catalog = standing.catalog();
+        let catalog = standing.transaction().newest_catalog();
         let of_users = catalog.referencing(parent.id).find(|child| child.is_per_user() && !parent.is_per_user());
         if let Some(child) = of_users {
             let detail = format!("USER table \"{}\" references \"{}\".", child.name, parent.name);
