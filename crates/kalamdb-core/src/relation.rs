@@ -5,7 +5,9 @@
 mod referenced;
 
 use crate::index::TableIndexes;
-use crate::plan::{Access, Blocking, IndexShape, KeyShape, KeySpan, Keys, LOOK_UP_COST, Part, ScanRequest, Source};
+use crate::plan::{
+    Access, Blocking, IndexShape, KeyShape, KeySpan, Keys, LOOK_UP_COST, Part, ScanRequest, Source, batches,
+};
 use crate::system;
 use crate::system::SystemFacts;
 use arrow_array::RecordBatch;
@@ -180,7 +182,7 @@ impl Relation {
         let request =
             ScanRequest { columns: columns.to_vec(), access: Access::Key, keys: Keys::All, limit: None, batch_rows };
         let parts = stored_parts(view, self.partition()?, false, &request)?;
-        Ok(futures::stream::iter(parts).flat_map(part_stream).boxed())
+        Ok(futures::stream::iter(parts).flat_map(|part| batches(part, false)).boxed())
     }
 
     /// Locks a row, present or absent, and says what it is now.
@@ -401,31 +403,6 @@ struct Wanted {
     columns: Arc<[ColumnId]>,
     batch_rows: usize,
     edge: Option<Edge>,
-}
-
-/// A part's batches, read away from the async threads.
-fn part_stream(part: Part) -> BoxStream<'static, Result<RecordBatch>> {
-    match part {
-        Part::Ready(batches) => futures::stream::iter(batches.into_iter().map(Ok)).boxed(),
-        Part::Stream(stream) => stream,
-        Part::Blocking(open) => {
-            let (sender, receiver) = tokio::sync::mpsc::channel(1);
-            tokio::task::spawn_blocking(move || match open() {
-                Err(error) => drop(sender.blocking_send(Err(error))),
-                Ok(batches) => {
-                    for batch in batches {
-                        if sender.blocking_send(batch).is_err() {
-                            return;
-                        }
-                    }
-                }
-            });
-            futures::stream::unfold(receiver, |mut receiver| async move {
-                receiver.recv().await.map(|batch| (batch, receiver))
-            })
-            .boxed()
-        }
-    }
 }
 
 /// The hot rows of some ranges, one range after the other; with the deleted ones behind them where that is asked.

@@ -31,7 +31,7 @@ mod unary;
 pub use access::{IndexShape, IndexedKey};
 pub use engine::{Engine, EngineOptions, STACK_BYTES};
 pub use explain::{ExplainFormat, ExplainOptions, explain};
-pub use provider::{Access, Blocking, KeyShape, KeySpan, Keys, LOOK_UP_COST, Part, ScanRequest, Source};
+pub use provider::{Access, Blocking, KeyShape, KeySpan, Keys, LOOK_UP_COST, Part, ScanRequest, Source, batches};
 
 use lower::Lowering;
 use plan_once::Once;

@@ -625,8 +625,8 @@ fn direction(path: &Path, fixed: usize, wanted: &[(usize, bool, bool)]) -> Optio
     Some(backwards.unwrap_or(false))
 }
 
-/// A part's batches.
-fn batches(part: Part, inline: bool) -> BoxStream<'static, Result<RecordBatch>> {
+/// A part's batches; `inline`: what blocks is read on the asking thread.
+pub fn batches(part: Part, inline: bool) -> BoxStream<'static, Result<RecordBatch>> {
     match part {
         Part::Ready(batches) => stream::iter(batches.into_iter().map(Ok)).boxed(),
         Part::Stream(batches) => batches,

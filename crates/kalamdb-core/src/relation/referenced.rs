@@ -1,8 +1,8 @@
 //! What foreign keys ask of a relation: whether a row has a key, that it stays, and which rows have some values.
 
-use super::{Relation, part_stream, stored_parts};
+use super::{Relation, stored_parts};
 use crate::index::order_of;
-use crate::plan::{Access, KeySpan, Keys, ScanRequest};
+use crate::plan::{Access, KeySpan, Keys, ScanRequest, batches};
 use futures::StreamExt;
 use kalamdb_commons::{ColumnId, Datum, Oid, Result, Scope, SqlError, SqlType};
 use kalamdb_store::codec::key;
@@ -145,7 +145,7 @@ impl Relation {
             let columns = vec![ColumnId::ROW_KEY];
             let request = ScanRequest { columns, access: Access::Key, keys, limit: None, batch_rows: FOUND_ROWS };
             let parts = stored_parts(view, partition, false, &request)?;
-            let mut rows = futures::stream::iter(parts).flat_map(part_stream).boxed();
+            let mut rows = futures::stream::iter(parts).flat_map(|part| batches(part, false)).boxed();
             let mut found = Vec::new();
             while let Some(batch) = rows.next().await {
                 let batch = batch?;
