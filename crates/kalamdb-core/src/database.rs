@@ -95,8 +95,8 @@ impl Database {
             checks: Mutex::new(LruCache::new(INDEXES_KEPT)),
             started_at: clock::now_us(),
         });
+        jobs::keep_tidy(&hall)?;
         jobs::resume(&hall);
-        jobs::keep_tidy(&hall);
         Ok(Database { hall })
     }
 

@@ -102,12 +102,17 @@ pub(crate) fn resume(hall: &Arc<Hall>) {
 /// How often upkeep looks for what can go: leftovers of flushes, retired files, tombstones past their retention.
 const TIDY_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// Finishes what a crash left of flushes, then tidies from time to time, until the store is closed.
-pub(crate) fn keep_tidy(hall: &Arc<Hall>) {
+/// Removes what a crash left of flushes, then tidies from time to time, until the store is closed. Before the first
+/// flush: what one has begun would be taken for a crash's.
+///
+/// # Errors
+/// The store's.
+pub(crate) fn keep_tidy(hall: &Arc<Hall>) -> Result<()> {
+    let abandoned = upkeep::Abandoned::of(hall.store.engine())?;
     let engine = Arc::downgrade(hall.store.engine());
     tokio::spawn(async move {
         if let Some(engine) = engine.upgrade()
-            && let Err(error) = upkeep::recover(&engine).await
+            && let Err(error) = upkeep::recover(&engine, abandoned).await
         {
             tracing::warn!(%error, "interrupted flushes could not be cleaned up");
         }
@@ -122,4 +127,5 @@ pub(crate) fn keep_tidy(hall: &Arc<Hall>) {
             }
         }
     });
+    Ok(())
 }

@@ -15,14 +15,15 @@ use kalamdb_commons::clock;
 use std::sync::Arc;
 
 pub use flush::{FlushOutcome, flush};
+pub use sweep::Abandoned;
 
 /// Removes what the last life of the server left: files that were begun and never committed, hot rows that segments
-/// have, entries of indexes that never came to be. Once, in the background, before the first flush. How many went.
+/// have, entries of indexes that never came to be. Once, in the background; flushes may run meanwhile. How many went.
 ///
 /// # Errors
 /// The engine's, the storage's.
-pub async fn recover(engine: &Arc<Engine>) -> Result<u64, StoreError> {
-    let mut removed = sweep::abandoned_files(engine).await? + crate::txn::index::abandoned(engine)?;
+pub async fn recover(engine: &Arc<Engine>, abandoned: Abandoned) -> Result<u64, StoreError> {
+    let mut removed = sweep::abandoned_files(engine, abandoned).await? + crate::txn::index::abandoned(engine)?;
     for def in engine.published().catalog.tables() {
         removed += sweep::leftovers(engine, def).await?;
     }

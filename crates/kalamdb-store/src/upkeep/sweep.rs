@@ -39,17 +39,37 @@ pub async fn leftovers(engine: &Arc<Engine>, def: &Arc<TableDef>) -> Result<u64,
     }
 }
 
-/// Removes the files that were begun and never committed. Only before the first flush since the store was opened:
-/// afterwards an intent may be somebody's who is still writing.
+/// Files that the last life of the server began and did not commit. Afterwards an intent may be somebody's who is still
+/// writing, so these are found before the first flush.
+#[derive(Debug)]
+pub struct Abandoned {
+    /// The intents' keys, and the files' paths.
+    intents: Vec<(Vec<u8>, String)>,
+}
+
+impl Abandoned {
+    /// Those of a store that was just opened: nobody has asked it for a flush.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn of(engine: &Engine) -> Result<Self, StoreError> {
+        let intents = pairs(&*engine.published().snapshot, Family::Meta, b"i")?;
+        let mut found = Vec::with_capacity(intents.len());
+        for (key, path) in intents {
+            found.push((key, stored::decode("an intent", &path)?));
+        }
+        Ok(Self { intents: found })
+    }
+}
+
+/// Removes the files that were begun and never committed. How many went.
 ///
 /// # Errors
 /// The engine's, the storage's.
-pub async fn abandoned_files(engine: &Arc<Engine>) -> Result<u64, StoreError> {
-    let published = engine.published();
-    let intents = blocking(move || Ok(pairs(&*published.snapshot, Family::Meta, b"i")?)).await?;
+pub async fn abandoned_files(engine: &Arc<Engine>, abandoned: Abandoned) -> Result<u64, StoreError> {
     let mut removed = 0;
-    for (key, path) in intents {
-        engine.segments().remove(&stored::decode::<String>("an intent", &path)?).await?;
+    for (key, path) in abandoned.intents {
+        engine.segments().remove(&path).await?;
         engine.apply(vec![Op::Delete(Family::Meta, key.into())], Durability::Unsynced).await?;
         removed += 1;
     }

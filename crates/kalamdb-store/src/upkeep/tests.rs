@@ -277,10 +277,18 @@ async fn files_that_were_never_committed_go() {
     let file = scene._dir.path().join("segments").join(&path);
     std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
     std::fs::write(&file, "half").expect("a file");
-    assert_eq!(sweep::abandoned_files(engine).await.expect("swept"), 1);
+    let abandoned = sweep::Abandoned::of(engine).expect("a look");
+    // A flush that began since is none of the last life's.
+    let running = engine.segments().path("public", "t", scene.def.id, SegmentId(100));
+    engine.intend(SegmentId(100), &running).await.expect("an intent");
+    let begun = scene._dir.path().join("segments").join(&running);
+    std::fs::write(&begun, "half").expect("a file");
+    assert_eq!(sweep::abandoned_files(engine, abandoned).await.expect("swept"), 1);
     assert!(!file.exists());
+    assert!(begun.exists());
     let snapshot = scene.store.published().snapshot.clone();
     assert!(snapshot.get(Family::Meta, &stored::intent_key(SegmentId(99))).expect("read").is_none());
+    assert!(snapshot.get(Family::Meta, &stored::intent_key(SegmentId(100))).expect("read").is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
