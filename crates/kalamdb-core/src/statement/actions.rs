@@ -46,11 +46,39 @@ pub(super) async fn settle_deferred(standing: &mut Standing) -> Result<()> {
 }
 
 async fn enforce(standing: &mut Standing, event: Event) -> Result<()> {
-    let catalog = standing.transaction().newest_catalog();
-    let Some(constraint) = Constraint::of(&catalog, event.table, event.key) else { return Ok(()) };
+    let known = standing.transaction().newest_catalog();
+    let Some(mut constraint) = Constraint::of(&known, event.table, event.key) else { return Ok(()) };
+    lock_other(standing, &constraint, &event).await?;
+    // Its table may have changed before it was locked, or be gone.
+    let newest = standing.transaction().newest_catalog();
+    if !Arc::ptr_eq(&known, &newest) {
+        let Some(now) = Constraint::of(&newest, event.table, event.key) else { return Ok(()) };
+        constraint = now;
+    }
     let is_others = is_others(standing, &constraint, &event);
     let outcome = enforce_one(standing, &constraint, event).await;
     outcome.map_err(|error| if is_others { without_detail(&error) } else { error })
+}
+
+/// What a foreign key does to referring rows.
+fn action<'c>(constraint: &'c Constraint, new: Option<&Vec<Datum>>) -> &'c ReferentialAction {
+    if new.is_some() { &constraint.def.on_update } else { &constraint.def.on_delete }
+}
+
+/// Locks the table that is looked at, or written; the other one is locked since its row was written.
+async fn lock_other(standing: &mut Standing, constraint: &Constraint, event: &Event) -> Result<()> {
+    let (table, mode) = match &event.happened {
+        Happened::Refers { .. } if constraint.def.parent == constraint.child.id => return Ok(()),
+        Happened::Refers { .. } => (constraint.def.parent, TableLockMode::RowShare),
+        Happened::Left { new, .. } => match action(constraint, new.as_ref()) {
+            ReferentialAction::NoAction | ReferentialAction::Restrict => (constraint.child.id, TableLockMode::RowShare),
+            ReferentialAction::Cascade | ReferentialAction::SetNull(_) | ReferentialAction::SetDefault(_) => {
+                (constraint.child.id, TableLockMode::RowExclusive)
+            }
+        },
+    };
+    let wait = lock_wait(standing);
+    Ok(standing.transaction().table_lock(table, mode, wait).await?)
 }
 
 /// Whether the rows that are looked at may be of other users than the session's: those that follow a SHARED row, and
@@ -62,9 +90,10 @@ fn is_others(standing: &Standing, constraint: &Constraint, event: &Event) -> boo
         }
         Happened::Refers { .. } => false,
         Happened::Left { new, .. } => {
-            let action = if new.is_some() { &constraint.def.on_update } else { &constraint.def.on_delete };
-            constraint.child.is_per_user()
-                && !matches!(action, ReferentialAction::NoAction | ReferentialAction::Restrict)
+            let is_refusal = |action: &ReferentialAction| {
+                matches!(action, ReferentialAction::NoAction | ReferentialAction::Restrict)
+            };
+            constraint.child.is_per_user() && !is_refusal(action(constraint, new.as_ref()))
         }
     }
 }
@@ -73,11 +102,7 @@ async fn enforce_one(standing: &mut Standing, constraint: &Constraint, event: Ev
     match event.happened {
         Happened::Refers { scope, row } => check_reference(standing, constraint, scope, &row).await,
         Happened::Left { scope, old, new } => {
-            let action = match &new {
-                None => &constraint.def.on_delete,
-                Some(_) => &constraint.def.on_update,
-            };
-            match (action, new) {
+            match (action(constraint, new.as_ref()), new) {
                 (ReferentialAction::NoAction, _) => refuse(standing, constraint, scope, &old, true).await,
                 (ReferentialAction::Restrict, _) => refuse(standing, constraint, scope, &old, false).await,
                 (ReferentialAction::Cascade, None) => delete_children(standing, constraint, scope, &old).await,
@@ -115,10 +140,6 @@ async fn check_reference(standing: &mut Standing, constraint: &Constraint, scope
         Reference::Nobody => return Err(constraint.not_present(standing, &values, false)),
         Reference::To(referenced) => referenced,
     };
-    let wait = lock_wait(standing);
-    if constraint.def.parent != constraint.child.id {
-        standing.transaction().table_lock(constraint.def.parent, TableLockMode::RowShare, wait).await?;
-    }
     let parent = resolve::enforced(&constraint.parent, constraint.parent_scope(scope));
     match keep(standing, &parent, constraint, &referenced).await? {
         true => Ok(()),
@@ -143,7 +164,6 @@ async fn refuse(
     old: &[Datum],
     may_return: bool,
 ) -> Result<()> {
-    lock_child(standing, constraint, TableLockMode::RowShare).await?;
     if may_return {
         let parent = resolve::enforced(&constraint.parent, scope);
         if keep(standing, &parent, constraint, old).await? {
@@ -164,11 +184,6 @@ async fn refuse(
         }
     }
     Ok(())
-}
-
-async fn lock_child(standing: &mut Standing, constraint: &Constraint, mode: TableLockMode) -> Result<()> {
-    let wait = lock_wait(standing);
-    Ok(standing.transaction().table_lock(constraint.child.id, mode, wait).await?)
 }
 
 /// The rows that refer to a key, locked, a chunk at a time: `work` changes them.
@@ -192,7 +207,6 @@ async fn locked_chunk(
 }
 
 async fn delete_children(standing: &mut Standing, constraint: &Constraint, scope: Scope, old: &[Datum]) -> Result<()> {
-    lock_child(standing, constraint, TableLockMode::RowExclusive).await?;
     let form = constraint.form(old)?;
     let child = Arc::new(child_relation(constraint, scope));
     let mut found = Children::find(standing, constraint, &child, old).await?;
@@ -218,7 +232,6 @@ async fn update_children(
     set: &[ColumnId],
     to: Set<'_>,
 ) -> Result<()> {
-    lock_child(standing, constraint, TableLockMode::RowExclusive).await?;
     let form = constraint.form(old)?;
     let child = Arc::new(child_relation(constraint, scope));
     let strength = update::strength(&constraint.child, set);
