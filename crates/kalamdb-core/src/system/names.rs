@@ -173,16 +173,23 @@ impl CatalogNames for CatalogView {
             let place = shape.columns.iter().position(|(column, ..)| *column == name)?;
             return i16::try_from(place + 1).ok();
         }
-        let table = self.catalog.table(TableId(relation))?;
-        table.columns.iter().find(|column| column.name.as_str() == name).map(|column| column.id.0)
+        if let Some(view) = self.catalog.view(TableId(relation)) {
+            let place = view.columns.iter().position(|column| column.name.as_str() == name)?;
+            return i16::try_from(place + 1).ok();
+        }
+        self.catalog.table(TableId(relation))?.column_by_name(name).map(|column| column.id.0)
     }
 
     fn has_column(&self, relation: Oid, number: i16) -> bool {
+        let within = |count: usize| usize::try_from(number).is_ok_and(|number| (1..=count).contains(&number));
         if let Some(shape) = shape_of(TableId(relation)) {
-            return usize::try_from(number).is_ok_and(|number| (1..=shape.columns.len()).contains(&number));
+            return within(shape.columns.len());
+        }
+        if let Some(view) = self.catalog.view(TableId(relation)) {
+            return within(view.columns.len());
         }
         let table = self.catalog.table(TableId(relation));
-        table.is_some_and(|table| table.columns.iter().any(|column| column.id.0 == number))
+        table.is_some_and(|table| table.live_columns().any(|column| column.id.0 == number))
     }
 
     fn role_by_name(&self, name: &str) -> Option<Oid> {
