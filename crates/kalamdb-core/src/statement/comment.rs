@@ -16,7 +16,7 @@ use kalamdb_store::catalog::Named;
 use kalamdb_store::{Change, Described, NamespaceDef, TableLockMode, TypeKind};
 
 /// The OID of the system relation that lists such things.
-fn class(name: &str) -> Oid {
+pub(super) fn class(name: &str) -> Oid {
     relations().by_name("pg_catalog", name).map_or(0, |shape| shape.table.0)
 }
 

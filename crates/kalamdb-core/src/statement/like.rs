@@ -2,10 +2,11 @@
 
 use super::query::lock_wait;
 use super::table::shown;
-use super::{index, table};
+use super::{comment, constraint, index, table};
 use crate::error;
 use crate::resolve::{self, Resolved};
 use crate::standing::Standing;
+use crate::system::index::names_of;
 use crate::system::relations;
 use kalamdb_commons::{ColumnId, ColumnName, Datum, Result, SqlError, SqlState};
 use kalamdb_sql::bind::Names;
@@ -152,6 +153,7 @@ pub(super) async fn parts(
         let Some(from) = &source.table else { continue };
         if like.including.contains(&Included::Constraints) {
             for check in &from.checks {
+                constraint::check_name(table, &check.name)?;
                 let mut check = check.clone();
                 check.id = standing.hall.store.allocate_oid();
                 check.columns = check.columns.iter().filter_map(|id| moved(from, table, *id)).collect();
@@ -178,20 +180,12 @@ pub(super) async fn parts(
                 include: old.include.iter().filter_map(|id| moved(from, table, *id)).collect(),
                 ..old.clone()
             };
-            let mut names = Vec::new();
             for key in &mut new.keys {
-                match &mut key.what {
-                    IndexKeyPart::Column(id) => {
-                        names.extend(from.column(*id).map(|column| column.name.to_string()));
-                        *id = moved(from, table, *id).unwrap_or(*id);
-                    }
-                    IndexKeyPart::Expression { text, .. } => {
-                        let called = kalamdb_sql::bind::expression_name(text)?;
-                        names.push(called.unwrap_or_else(|| "expr".to_string()));
-                    }
+                if let IndexKeyPart::Column(id) = &mut key.what {
+                    *id = moved(from, table, *id).unwrap_or(*id);
                 }
             }
-            names.extend(old.include.iter().filter_map(|id| from.column(*id)).map(|column| column.name.to_string()));
+            let names = names_of(from, old);
             let label = if old.constraint.is_some() { "key" } else { "idx" };
             new.name = index::choose_name(standing, table, &names, label).await?;
             table.indexes.push(new);
@@ -210,7 +204,7 @@ pub(super) fn comments(
     create: &CreateTable,
     sources: &[Source],
 ) -> Result<()> {
-    let class = relations().by_name("pg_catalog", "pg_class").map_or(0, |shape| shape.table.0);
+    let class = comment::class("pg_class");
     for (like, source) in create.likes.iter().zip(sources) {
         let Some(from) = source.table.as_ref().filter(|_| like.including.contains(&Included::Comments)) else {
             continue;
