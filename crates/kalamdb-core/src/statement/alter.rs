@@ -25,7 +25,7 @@ use kalamdb_sql::function::CatalogNames;
 use kalamdb_sql::statement::{AlterAction, AlterIndexAction, AlterTable, AlterViewAction, ColumnSpec, ConstraintSpec};
 use kalamdb_store::catalog::Named;
 use kalamdb_store::{
-    Change, ColumnDef, ConstraintTiming, ForeignKeyDef, IndexKeyPart, KeyDef, StoreError, TableDef,
+    Change, ColumnDef, ConstraintTiming, ForeignKeyDef, IndexKeyPart, IndexMethod, KeyDef, StoreError, TableDef,
     TableLockMode,
 };
 use std::sync::Arc;
@@ -338,6 +338,9 @@ impl Work {
         let shape = shape_of(before, "");
         let value = bind::bind_transform(using, name, ty, &shape, &names)?;
         let is_key = self.table.primary_key.as_ref().is_some_and(|key| key.columns.contains(&id));
+        if is_key {
+            index::require_default_class(IndexMethod::Btree, ty.ty)?;
+        }
         if is_key && kalamdb_store::codec::key::check_type(ty.ty).is_err() {
             return Err(SqlError::unsupported(format!("a primary key column of type {ty}")));
         }
@@ -368,18 +371,26 @@ impl Work {
         let names = BindingNames::new(standing);
         let shape = shape_of(&self.table, "");
         let called = |id: ColumnId| shape.columns.iter().find(|column| column.id == id).map(|c| c.name.clone());
-        for index in &mut self.table.indexes {
-            for key in &mut index.keys {
+        for def in &mut self.table.indexes {
+            for key in &mut def.keys {
                 match &mut key.what {
                     IndexKeyPart::Expression { text, ty } => {
                         *text = bind::canonical_row(text, &shape, Purpose::IndexKey, &called, &names)?;
-                        *ty = bind::bind_row(text, &shape, Purpose::IndexKey, &names)?.scalar.ty();
+                        let now = bind::bind_row(text, &shape, Purpose::IndexKey, &names)?.scalar.ty();
+                        if now.ty != ty.ty {
+                            index::require_default_class(def.method, now.ty)?;
+                        }
+                        *ty = now;
                     }
-                    IndexKeyPart::Column(id) if columns.contains(id) => key.class = None,
+                    IndexKeyPart::Column(id) if columns.contains(id) => {
+                        let ty = shape.columns.iter().find(|column| column.id == *id).map(|column| column.ty.ty);
+                        ty.map_or(Ok(()), |ty| index::require_default_class(def.method, ty))?;
+                        key.class = None;
+                    }
                     IndexKeyPart::Column(_) => {}
                 }
             }
-            if let Some(text) = &mut index.predicate {
+            if let Some(text) = &mut def.predicate {
                 *text = bind::canonical_row(text, &shape, Purpose::IndexPredicate, &called, &names)?;
             }
         }

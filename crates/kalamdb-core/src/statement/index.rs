@@ -15,11 +15,11 @@ use crate::index::sorted_as;
 use crate::resolve;
 use crate::standing::Standing;
 use crate::system::index::{collation_by_name, collation_of, column_names, cut};
-use crate::system::operator_class::{self, default_for, method_name, method_oid};
+use crate::system::operator_class::{self, OperatorClass, default_for, method_name, method_oid};
 use arrow_array::Array;
 use futures::StreamExt;
 use kalamdb_auth::authorize::AdminAction;
-use kalamdb_commons::{ColumnId, NamespaceId, Oid, PgType, Result, SqlError, SqlState, TableType, clock};
+use kalamdb_commons::{ColumnId, NamespaceId, Oid, PgType, Result, SqlError, SqlState, SqlType, TableType, clock};
 use kalamdb_sql::bind::{self, Purpose, walk};
 use kalamdb_sql::function::CatalogNames;
 use kalamdb_sql::statement::{
@@ -212,6 +212,25 @@ fn column_id(table: &TableDef, declared: &Declared<'_>, name: &str) -> Result<Co
     }
 }
 
+/// The order that an index of a type has if none is named.
+fn default_class(method: IndexMethod, ty: SqlType) -> Option<&'static OperatorClass> {
+    default_for(method_oid(method), ty).filter(|_| sorted_as(ty).is_some())
+}
+
+/// 42704 for a type that an index cannot sort by.
+///
+/// # Errors
+/// 42704
+pub(super) fn require_default_class(method: IndexMethod, ty: SqlType) -> Result<()> {
+    if default_class(method, ty).is_some() {
+        return Ok(());
+    }
+    let message = format!("data type {ty} has no default operator class for access method \"{}\"", method_name(method));
+    Err(SqlError::new(SqlState::UNDEFINED_OBJECT, message).with_hint(
+        "You must specify an operator class for the index or define a default operator class for the data type.",
+    ))
+}
+
 /// One thing that an index sorts by.
 fn key(standing: &Standing, table: &TableDef, declared: &Declared<'_>, element: &IndexElement) -> Result<IndexKey> {
     let (what, ty) = match &element.value {
@@ -240,19 +259,11 @@ fn key(standing: &Standing, table: &TableDef, declared: &Declared<'_>, element: 
         }
     };
     let method = method_oid(declared.method);
-    let default = default_for(method, ty.ty).filter(|_| sorted_as(ty.ty).is_some());
     let class = match &element.class {
-        None if default.is_none() => {
-            let message = format!(
-                "data type {} has no default operator class for access method \"{}\"",
-                ty.ty,
-                method_name(declared.method)
-            );
-            return Err(SqlError::new(SqlState::UNDEFINED_OBJECT, message).with_hint(
-                "You must specify an operator class for the index or define a default operator class for the data type.",
-            ));
+        None => {
+            require_default_class(declared.method, ty.ty)?;
+            None
         }
-        None => None,
         Some(name) => match operator_class::by_name(method, name, ty.ty) {
             None => {
                 let message = format!(
@@ -265,7 +276,10 @@ fn key(standing: &Standing, table: &TableDef, declared: &Declared<'_>, element: 
                 let message = format!("operator class \"{name}\" does not accept data type {}", ty.ty);
                 return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, message));
             }
-            Some((class, true)) => Some(class.oid).filter(|oid| default.is_none_or(|default| default.oid != *oid)),
+            Some((class, true)) => {
+                let default = default_class(declared.method, ty.ty);
+                Some(class.oid).filter(|oid| default.is_none_or(|default| default.oid != *oid))
+            }
         },
     };
     // PostgreSQL: NULLs are above all values.
