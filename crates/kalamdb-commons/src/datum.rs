@@ -31,7 +31,7 @@ pub enum Datum {
     Numeric(Numeric),
     /// text, varchar, char(n) (padded), name, "char", json (as written), jsonb (normalised), unknown
     Text(Arc<str>),
-    /// bytea
+    /// bytea, and the types whose values are bytes in a form of their own (`SqlType::is_bytes`)
     Bytes(Arc<[u8]>),
     /// date: days since 1970-01-01; `i32::MAX` and `i32::MIN` are infinity and -infinity
     Date(i32),

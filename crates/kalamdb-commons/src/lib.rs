@@ -16,6 +16,7 @@ pub mod role;
 pub mod scope;
 pub mod sql_type;
 pub mod sqlstate;
+pub mod vector;
 
 pub use datum::{ArrayDatum, Datum, Interval, RecordDatum, RecordField};
 pub use error::{Result, SqlError};

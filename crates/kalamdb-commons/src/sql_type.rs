@@ -132,6 +132,9 @@ pub enum SqlType {
     RegcollationArray = 4192,
     Anycompatible = 5077,
     Anycompatiblearray = 5078,
+    // Not in PostgreSQL, where an extension brings it. Numbers below 10000 that PostgreSQL leaves to others.
+    Vector = 9600,
+    VectorArray = 9601,
 }
 
 /// Every type, as `pg_type` lists them.
@@ -225,6 +228,8 @@ pub static TYPES: &[TypeFacts] = &[
     TypeFacts { ty: SqlType::RegcollationArray, oid: 4192, name: "_regcollation", sql_name: "regcollation[]", len: -1, by_value: false, category: 'A', preferred: false, align: 'i', storage: 'x', kind: 'b', array: None, element: Some(SqlType::Regcollation) },
     TypeFacts { ty: SqlType::Anycompatible, oid: 5077, name: "anycompatible", sql_name: "anycompatible", len: 4, by_value: true, category: 'P', preferred: false, align: 'i', storage: 'p', kind: 'p', array: None, element: None },
     TypeFacts { ty: SqlType::Anycompatiblearray, oid: 5078, name: "anycompatiblearray", sql_name: "anycompatiblearray", len: -1, by_value: false, category: 'P', preferred: false, align: 'd', storage: 'x', kind: 'p', array: None, element: None },
+    TypeFacts { ty: SqlType::Vector, oid: 9600, name: "vector", sql_name: "vector", len: -1, by_value: false, category: 'U', preferred: false, align: 'i', storage: 'e', kind: 'b', array: Some(SqlType::VectorArray), element: None },
+    TypeFacts { ty: SqlType::VectorArray, oid: 9601, name: "_vector", sql_name: "vector[]", len: -1, by_value: false, category: 'A', preferred: false, align: 'i', storage: 'x', kind: 'b', array: None, element: Some(SqlType::Vector) },
 ];
 
 impl SqlType {
@@ -296,11 +301,22 @@ impl SqlType {
         )
     }
 
+    /// bytea, and the types whose values are bytes in a form of their own ([`crate::Datum::Bytes`]).
+    pub fn is_bytes(self) -> bool {
+        self == SqlType::Bytea || self.is_ordered_bytes() || self == SqlType::Vector
+    }
+
+    /// Types whose bytes are in the order of their values and equal only for equal ones; bytea is not among them
+    /// although it is so.
+    pub fn is_ordered_bytes(self) -> bool {
+        false
+    }
+
     /// The Arrow type of a column of this type.
     ///
     /// numeric is Binary in the memcomparable form of [`crate::Numeric`], record Binary that says itself what its
     /// fields are; char, json and jsonb (normalised) are Utf8; oid and its kin are UInt32; timestamps count
-    /// microseconds; arrays are as [`crate::array`] says.
+    /// microseconds; vectors are Binary as [`crate::vector`] says, arrays as [`crate::array`] does.
     pub fn arrow(self) -> DataType {
         use SqlType::*;
         if let Some(element) = self.element() {
@@ -313,7 +329,8 @@ impl SqlType {
             Int8 => DataType::Int64,
             Float4 => DataType::Float32,
             Float8 => DataType::Float64,
-            Numeric | Bytea | Record => DataType::Binary,
+            Numeric | Record => DataType::Binary,
+            bytes if bytes.is_bytes() => DataType::Binary,
             Date => DataType::Date32,
             Time => DataType::Time64(TimeUnit::Microsecond),
             Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -354,7 +371,7 @@ pub struct PgType {
     /// The type.
     pub ty: SqlType,
     /// `atttypmod`: -1 for none. varchar(n), char(n): n + 4. numeric(p,s): ((p << 16) | s) + 4.
-    /// timestamp(n), time(n): n. interval: [`IntervalFields`].
+    /// timestamp(n), time(n), vector(n): n. interval: [`IntervalFields`].
     pub typmod: i32,
 }
 
@@ -497,6 +514,7 @@ impl fmt::Display for PgType {
                 }
                 f.write_str(brackets)
             }
+            (SqlType::Vector, ..) if self.typmod >= 0 => write!(f, "vector({}){brackets}", self.typmod),
             (SqlType::Bpchar, ..) if self.typmod == -1 => write!(f, "bpchar{brackets}"),
             _ => write!(f, "{scalar}{brackets}"),
         }

@@ -8,6 +8,7 @@ use sqlparser::ast::Expr;
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
 use std::any::TypeId;
 use std::cell::Cell;
 
@@ -96,6 +97,10 @@ impl Dialect for KalamDialect {
 
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
         self.note(parser);
+        // The library has these two as comparisons; to PostgreSQL they are operators like any other.
+        if matches!(parser.peek_token_ref().token, Token::Spaceship | Token::TwoWayArrow) {
+            return Some(Ok(self.postgres.prec_value(Precedence::PgOther)));
+        }
         self.postgres.get_next_precedence(parser)
     }
 

@@ -10,6 +10,7 @@ mod comment;
 mod constraint;
 mod copy;
 mod cursor;
+mod extension;
 mod forms;
 mod index;
 mod query;
@@ -355,6 +356,9 @@ fn create(cursor: &mut Cursor<'_>) -> Read<Statement> {
     if cursor.is("NAMESPACE") || cursor.is("SCHEMA") {
         return table::create_namespace(cursor);
     }
+    if cursor.is("EXTENSION") {
+        return extension::create(cursor);
+    }
     if cursor.is("ROLE") || (cursor.is("USER") && !cursor.is_at(1, "TABLE")) {
         return user::create(cursor);
     }
@@ -406,6 +410,9 @@ fn drop(cursor: &mut Cursor<'_>) -> Read<Statement> {
     }
     if cursor.is("VIEW") {
         return view::drop(cursor);
+    }
+    if cursor.is("EXTENSION") {
+        return extension::remove(cursor);
     }
     if cursor.is("NAMESPACE") || cursor.is("SCHEMA") {
         return table::drop_namespace(cursor);

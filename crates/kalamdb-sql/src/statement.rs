@@ -70,6 +70,20 @@ pub enum Statement {
         /// CASCADE
         cascade: bool,
     },
+    /// CREATE EXTENSION
+    CreateExtension {
+        /// Its name.
+        name: String,
+        /// IF NOT EXISTS
+        if_not_exists: bool,
+    },
+    /// DROP EXTENSION
+    DropExtension {
+        /// Their names.
+        names: Vec<String>,
+        /// IF EXISTS
+        if_exists: bool,
+    },
     /// CREATE TABLE in its kinds.
     CreateTable(Box<CreateTable>),
     /// CREATE TABLE … AS, SELECT … INTO

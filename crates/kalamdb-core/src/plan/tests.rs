@@ -124,6 +124,7 @@ const fn function(oid: Oid, name: &'static str, args: &'static [SqlType], return
         returns,
         columns: &[],
         strict: true,
+        constants_once: false,
         volatility: Volatility::Immutable,
         kind,
     }

@@ -19,6 +19,7 @@ mod delete;
 mod drop;
 mod entries;
 mod explain;
+mod extension;
 mod foreign_key;
 mod index;
 mod insert;
@@ -207,6 +208,8 @@ async fn carry_out(
         Statement::DropNamespace { names, if_exists, cascade } => {
             guard.watch(namespace::drop(standing, names, *if_exists, *cascade)).await
         }
+        Statement::CreateExtension { name, if_not_exists } => extension::create(standing, name, *if_not_exists),
+        Statement::DropExtension { names, if_exists } => extension::drop(standing, names, *if_exists),
         Statement::CreateTable(create) => guard.watch(table::create(standing, create)).await,
         Statement::DropTable { names, if_exists, cascade } => {
             guard.watch(table::drop(standing, names, *if_exists, *cascade)).await

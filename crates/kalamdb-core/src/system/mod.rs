@@ -10,7 +10,7 @@ mod depend;
 pub mod index;
 mod information_schema;
 pub mod names;
-mod objects;
+pub(crate) mod objects;
 pub mod operator_class;
 mod own;
 mod relational;

@@ -15,6 +15,8 @@ pub(super) fn make(name: &str, _facts: &Facts, wanted: &Wanted, rows: &mut Rows)
         "pg_am" => methods(rows),
         "pg_collation" => collations(rows),
         "pg_language" => languages(rows),
+        "pg_extension" => extensions(rows),
+        "pg_available_extensions" => available_extensions(rows),
         "pg_opclass" => super::operator_class::rows(wanted, rows),
         _ => return false,
     }
@@ -70,7 +72,7 @@ fn operators(rows: &mut Rows) {
 
 fn casts(rows: &mut Rows) {
     // PostgreSQL's pg_cast numbers its rows below 16384; nobody refers to them.
-    for (at, cast) in function::casts().iter().enumerate() {
+    for (at, cast) in function::casts().enumerate() {
         let (function, method) = match cast.method {
             CastMethod::Function(oid) => (oid, 'f'),
             CastMethod::Relabel => (0, 'b'),
@@ -112,6 +114,42 @@ fn collations(rows: &mut Rows) {
             oid: oid, collname: name, collnamespace: PG_CATALOG.0, collowner: ROOT.0,
             collprovider: if oid == 100 { 'd' } else { 'c' }, collisdeterministic: true, collencoding: -1i32,
             collcollate: (oid != 100).then_some("C"), collctype: (oid != 100).then_some("C"),
+        ]);
+    }
+}
+
+/// What PostgreSQL has as an extension and KalamDB has built in.
+pub(crate) struct Extension {
+    oid: u32,
+    /// Its name.
+    pub name: &'static str,
+    /// The version of which KalamDB has all that is not about other types and other ways to search.
+    version: &'static str,
+    comment: &'static str,
+}
+
+/// All of them.
+pub(crate) const EXTENSIONS: &[Extension] = &[Extension {
+    oid: 9670,
+    name: "vector",
+    version: "0.6.2",
+    comment: "vector data type and its distances",
+}];
+
+fn extensions(rows: &mut Rows) {
+    for extension in EXTENSIONS {
+        rows.push(cells![
+            oid: extension.oid, extname: extension.name, extowner: ROOT.0, extnamespace: PG_CATALOG.0,
+            extrelocatable: false, extversion: extension.version,
+        ]);
+    }
+}
+
+fn available_extensions(rows: &mut Rows) {
+    for extension in EXTENSIONS {
+        rows.push(cells![
+            name: extension.name, default_version: extension.version, installed_version: extension.version,
+            comment: extension.comment,
         ]);
     }
 }

@@ -70,6 +70,7 @@ const CLASSES: &[OperatorClass] = {
         class(10056, "text_pattern_ops", HASH, Text, false, 2229),
         class(10057, "varchar_pattern_ops", HASH, Text, false, 2229),
         class(10058, "bpchar_pattern_ops", HASH, Bpchar, false, 2231), class(10066, "uuid_ops", HASH, Uuid, true, 2969),
+        class(9671, "vector_ops", BTREE, Vector, true, 9672),
         class(10089, "jsonb_ops", HASH, Jsonb, true, 4034),
     ]
 };

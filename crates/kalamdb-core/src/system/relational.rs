@@ -420,6 +420,7 @@ fn io(facts: &TypeFacts, word: &str) -> String {
         "interval",
         "numeric",
         "uuid",
+        "vector",
         "json",
         "jsonb",
         "inet",

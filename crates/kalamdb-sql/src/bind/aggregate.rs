@@ -19,6 +19,7 @@ pub(super) static FIRST: Function = Function {
     returns: SqlType::Anyelement,
     columns: &[],
     strict: false,
+    constants_once: false,
     volatility: Volatility::Immutable,
     kind: Kind::Aggregate(|_| datafusion_functions_aggregate::first_last::first_value_udaf()),
 };

@@ -9,7 +9,7 @@ use crate::types;
 use arrow_array::builder::BinaryBuilder;
 use arrow_array::{Array, ArrayRef, BinaryArray};
 use kalamdb_commons::array::{Dimension, Shape};
-use kalamdb_commons::{Datum, Interval, Numeric, Result, SqlError, SqlState, SqlType};
+use kalamdb_commons::{Datum, Interval, Numeric, Result, SqlError, SqlState, SqlType, vector};
 use std::sync::Arc;
 
 #[rustfmt::skip]
@@ -22,6 +22,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(9006 "kalam_key" (a: Jsonb) -> Bytea { json::sort_key(a) }),
     x!(9007 "kalam_key" (Anyarray) -> Bytea = array_keys),
     x!(9008 "kalam_key" (Record) -> Bytea = super::record::keys),
+    f!(9009 "kalam_key" (a: Vector) -> Bytea { Ok(vector::key(a)) }),
 ];
 
 /// The OID of the type's key function in [`FUNCTIONS`].
@@ -34,6 +35,7 @@ pub(super) fn key_function(ty: SqlType) -> Option<u32> {
         SqlType::Interval => 9005,
         SqlType::Jsonb => 9006,
         SqlType::Record => 9008,
+        SqlType::Vector => 9009,
         array if array.is_array() => 9007,
         _ => return None,
     })
@@ -111,6 +113,7 @@ pub(super) fn write_key(datum: &Datum, ty: SqlType, out: &mut Vec<u8>) -> Result
             SqlType::Json | SqlType::Unknown => return Err(no_equality(ty)),
             _ => write_bytes(text.as_bytes(), out),
         },
+        Datum::Bytes(bytes) if ty == SqlType::Vector => write_bytes(&vector::key(bytes), out),
         Datum::Bytes(bytes) => write_bytes(bytes, out),
         Datum::Interval(value) => out.extend(interval_key(*value)),
         Datum::Uuid(bytes) => out.extend(bytes),

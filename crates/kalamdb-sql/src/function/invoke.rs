@@ -59,7 +59,7 @@ pub fn to_udf_around(
     Arc::new(ScalarUDF::new_from_impl(Face { function, arg_types: arg_types.into(), returns, around }))
 }
 
-/// Calls a scalar function on arrays that are all `rows` long.
+/// Calls a scalar function on arrays that are all `rows` long, or have one item where the function takes constants so.
 ///
 /// # Errors
 /// The function's; XX000 when it is not a scalar function.
@@ -75,7 +75,12 @@ pub(crate) fn call(
         return Err(SqlError::internal(format!("{function:?} is not a scalar function")));
     };
     let call = |rows| Call { rows, arg_types, returns, around };
-    let nulls = args.iter().fold(None, |nulls, arg| NullBuffer::union(nulls.as_ref(), arg.logical_nulls().as_ref()));
+    // A constant of one item says nothing of rows, unless it is NULL.
+    let is_once = |arg: &ArrayRef| function.constants_once && arg.len() == 1 && rows != 1;
+    if function.strict && args.iter().any(|arg| is_once(arg) && arg.logical_null_count() > 0) {
+        return Ok(arrow_array::new_null_array(&returns.ty.arrow(), rows));
+    }
+    let nulls = args.iter().filter(|arg| !is_once(arg)).fold(None, |nulls, arg| NullBuffer::union(nulls.as_ref(), arg.logical_nulls().as_ref()));
     match nulls.filter(|nulls| function.strict && nulls.null_count() > 0) {
         None => implementation(args, &call(rows)),
         // No row is left: the function is not called at all.
@@ -85,7 +90,7 @@ pub(crate) fn call(
             let keep = BooleanArray::new(nulls.inner().clone(), None);
             let kept = args
                 .iter()
-                .map(|arg| arrow_select::filter::filter(arg, &keep))
+                .map(|arg| if is_once(arg) { Ok(arg.clone()) } else { arrow_select::filter::filter(arg, &keep) })
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(SqlError::internal)?;
             let result = implementation(&kept, &call(rows - nulls.null_count()))?;
@@ -214,7 +219,11 @@ impl ScalarUDFImpl for Face {
         let constant = self.function.volatility != Volatility::Volatile
             && args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { args.number_rows };
-        let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<Vec<_>, _>>()?;
+        let array = |arg: &ColumnarValue| match arg {
+            ColumnarValue::Scalar(value) if self.function.constants_once => value.to_array(),
+            arg => arg.to_array(rows),
+        };
+        let arrays = args.args.iter().map(array).collect::<Result<Vec<_>, _>>()?;
         let extension = args.config_options.extensions.get::<AroundExtension>();
         let around = match (&self.around, extension) {
             (Some(around), _) => around.as_ref(),

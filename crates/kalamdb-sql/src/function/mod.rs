@@ -42,6 +42,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod transcendental;
+mod vector;
 mod window;
 
 pub(crate) use aggregate::hypothetical::{is_hypothetical, order_word};
@@ -75,6 +76,9 @@ pub struct Function {
     /// Whether a NULL argument makes the result NULL without a call: the implementation of a strict function never
     /// sees NULL items.
     pub strict: bool,
+    /// Whether an argument that is the same for all rows comes as an array of one item, where a scalar function's
+    /// arguments are otherwise all as long as there are rows.
+    pub constants_once: bool,
     /// When it may be folded.
     pub volatility: Volatility,
     /// What it does.
@@ -369,6 +373,7 @@ impl Function {
             returns,
             columns: &[],
             strict: true,
+            constants_once: false,
             volatility: Volatility::Immutable,
             kind,
         }
@@ -387,6 +392,12 @@ impl Function {
     /// Called with NULL arguments too.
     pub(crate) const fn lax(mut self) -> Self {
         self.strict = false;
+        self
+    }
+
+    /// Constants come as arrays of one item.
+    pub(crate) const fn constants_once(mut self) -> Self {
+        self.constants_once = true;
         self
     }
 

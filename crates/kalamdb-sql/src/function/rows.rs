@@ -340,6 +340,7 @@ impl Builder for Gather<StringBuilder> {
 
 /// bytea
 pub(super) struct Bytea;
+pub(super) type Vector = Bytea;
 
 impl Read for Bytea {
     type Array = BinaryArray;

@@ -41,10 +41,11 @@ static FUNCTIONS: &[&[Function]] = &[
     super::string::FUNCTIONS,
     super::system::FUNCTIONS,
     super::template::FUNCTIONS,
+    super::vector::FUNCTIONS,
     super::window::FUNCTIONS,
 ];
-static OPERATORS: &[&[Operator]] = &[super::operators::OPERATORS];
-static CASTS: &[Cast] = super::casts::CASTS;
+static OPERATORS: &[&[Operator]] = &[super::operators::OPERATORS, super::vector::OPERATORS];
+static CASTS: &[&[Cast]] = &[super::casts::CASTS, super::vector::CASTS];
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let mut functions: Vec<&'static Function> = FUNCTIONS.iter().flat_map(|chapter| chapter.iter()).collect();
@@ -62,7 +63,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
         functions,
         by_name,
         operators,
-        casts: CASTS.iter().map(|cast| ((cast.source, cast.target), cast)).collect(),
+        casts: casts().map(|cast| ((cast.source, cast.target), cast)).collect(),
     }
 });
 
@@ -98,8 +99,8 @@ pub fn cast(source: SqlType, target: SqlType) -> Option<&'static Cast> {
 }
 
 /// Every cast.
-pub fn casts() -> &'static [Cast] {
-    CASTS
+pub fn casts() -> impl Iterator<Item = &'static Cast> {
+    CASTS.iter().flat_map(|chapter| chapter.iter())
 }
 
 /// The function that makes a value of this type fit the modifier in `Call::returns` (`varchar(3)`, `numeric(10,2)`,
@@ -116,6 +117,7 @@ pub fn length_cast(ty: SqlType, explicit: bool) -> Option<&'static Function> {
         (SqlType::Timestamptz, _) => 9016,
         (SqlType::Time, _) => 9017,
         (SqlType::Interval, _) => 9018,
+        (SqlType::Vector, _) => 9641,
         _ => return None,
     };
     by_oid(oid)

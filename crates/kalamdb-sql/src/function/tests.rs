@@ -399,7 +399,8 @@ fn the_table_is_consistent() {
 #[test]
 fn keys_keep_the_order() {
     let around = Around(Style::default());
-    let ordered: [(&str, &[&str]); 7] = [
+    let ordered: [(&str, &[&str]); 8] = [
+        ("vector", &["[-2]", "[-1,5]", "[0]", "[0,0]", "[1e-40]", "[3]"]),
         ("numeric", &["-Infinity", "-10.5", "-1", "0", "0.5", "1", "10", "Infinity", "NaN"]),
         ("float8", &["-Infinity", "-1", "0", "1", "Infinity", "NaN"]),
         ("interval", &["-1 day", "0", "23:00", "1 day 00:00:01", "29 days", "1 mon 1 day", "1 year"]),

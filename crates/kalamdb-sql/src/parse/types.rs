@@ -2,6 +2,7 @@
 
 use super::fold;
 use kalamdb_commons::sql_type::IntervalFields as Fields;
+use kalamdb_commons::vector::DIMENSIONS_MAX;
 use kalamdb_commons::{PgType, Result, SqlError, SqlState, SqlType};
 use sqlparser::ast::{
     ArrayElemTypeDef, CharacterLength, DataType, DateTimeField, ExactNumberInfo, IntervalFields, ObjectName,
@@ -199,6 +200,8 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<PgType> {
     let bare = match parts.as_slice() {
         [bare] => bare.as_str(),
         [namespace, bare] if namespace == "pg_catalog" => bare.as_str(),
+        // Where the extension is, PostgreSQL has the type in a namespace of people's, and dumps say so.
+        [namespace, bare] if namespace == "public" && bare == "vector" => bare.as_str(),
         _ => return Err(missing()),
     };
     let quoted = name.0.last().and_then(|part| part.as_ident()).is_some_and(|ident| ident.quote_style.is_some());
@@ -210,6 +213,7 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<PgType> {
         (Some(ty @ (SqlType::Timestamp | SqlType::Timestamptz | SqlType::Time)), digits) => {
             Ok(fraction(ty, digits.and_then(|digits| u64::try_from(digits).ok())))
         }
+        (Some(SqlType::Vector), _) if !modifiers.is_empty() => vector(modifiers),
         (Some(ty), _) if modifiers.is_empty() => Ok(ty.into()),
         (Some(_), _) => {
             let message = format!("type modifier is not allowed for type \"{bare}\"");
@@ -217,6 +221,22 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<PgType> {
         }
         (None, _) if !quoted && ABSENT.contains(&bare) => Err(SqlError::unsupported(format!("type {bare}"))),
         (None, _) => Err(missing()),
+    }
+}
+
+/// vector(n)
+fn vector(modifiers: &[String]) -> Result<PgType> {
+    let [dimensions] = modifiers else { return Err(invalid("invalid type modifier")) };
+    match dimensions.parse::<i64>().map(usize::try_from) {
+        Ok(Err(_) | Ok(0)) => Err(invalid("dimensions for type vector must be at least 1")),
+        Ok(Ok(n)) if n > DIMENSIONS_MAX => {
+            Err(invalid(format!("dimensions for type vector cannot exceed {DIMENSIONS_MAX}")))
+        }
+        Ok(Ok(n)) => Ok(PgType { ty: SqlType::Vector, typmod: n as i32 }),
+        Err(_) => {
+            let message = format!("invalid input syntax for type integer: \"{dimensions}\"");
+            Err(SqlError::new(SqlState::INVALID_TEXT_REPRESENTATION, message))
+        }
     }
 }
 

@@ -41,6 +41,7 @@ pub fn from_binary(bytes: &[u8], ty: PgType) -> Result<Datum> {
         Timestamptz => Datum::Timestamptz(timestamp(bytes, ty)?),
         SqlType::Interval => interval(exact(bytes)?)?,
         Uuid => Datum::Uuid(exact(bytes)?),
+        Vector => super::vector::read_binary(bytes, ty.typmod)?,
         Jsonb => match bytes.split_first() {
             None => return Err(insufficient()),
             Some((1, text)) => json::read_jsonb(string::utf8(text)?)?,

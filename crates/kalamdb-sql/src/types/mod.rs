@@ -17,6 +17,7 @@ pub mod string;
 mod tests;
 mod uuid;
 mod value;
+pub(crate) mod vector;
 
 pub use array::{checked as check_dimensions, too_many_dimensions};
 pub use binary::from_binary;
@@ -129,6 +130,7 @@ pub fn from_text(text: &str, ty: PgType, style: &Style, names: &dyn CatalogNames
         Bytea => bytea::read(text),
         Date | Time | Timestamp | Timestamptz | Interval => datetime::read(text, ty, style),
         Uuid => uuid::read(text),
+        Vector => vector::read(text, ty.typmod),
         Json => json::read_json(text),
         Jsonb => json::read_jsonb(text),
         Tid => match string::tid_parts(text) {
@@ -218,6 +220,7 @@ fn text_encoder(ty: SqlType, style: &Style, names: Arc<dyn CatalogNames>) -> Box
         }
         Interval => Box::new(datetime::IntervalText(style.interval_style)),
         Uuid => Box::new(uuid::UuidText),
+        Vector => Box::new(vector::VectorText),
         Void => Box::new(Nothing),
         Record => Box::new(record::RecordText { style: style.clone(), names }),
         Oid | Xid | Cid => Box::new(number::IntegerText::<UInt32Type>(PhantomData)),
@@ -247,6 +250,7 @@ fn binary_encoder(ty: SqlType) -> Result<Box<dyn Encoder>> {
         Timestamp | Timestamptz => Box::new(datetime::Since2000::Us),
         Interval => Box::new(datetime::IntervalBinary),
         Uuid => Box::new(uuid::UuidBinary),
+        Vector => Box::new(vector::VectorBinary),
         Jsonb => Box::new(string::JsonbBinary),
         Tid => Box::new(string::TidBinary),
         Void => Box::new(Nothing),

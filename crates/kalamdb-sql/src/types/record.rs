@@ -145,7 +145,6 @@ impl<'a> Reader<'a> {
             Float4 => Datum::Float4(f32::from_be_bytes(self.fixed()?)),
             Float8 => Datum::Float8(f64::from_be_bytes(self.fixed()?)),
             SqlType::Numeric => Datum::Numeric(self::Numeric::from_bytes(self.0)?),
-            Bytea => Datum::Bytes(self.0.into()),
             Date => Datum::Date(self.i32()?),
             Time => Datum::Time(self.i64()?),
             Timestamp => Datum::Timestamp(self.i64()?),
@@ -155,6 +154,7 @@ impl<'a> Reader<'a> {
             }
             Uuid => Datum::Uuid(self.fixed()?),
             Record => Datum::Record(Box::new(read(self.0)?)),
+            bytes if bytes.is_bytes() => Datum::Bytes(self.0.into()),
             oid if oid.is_oid_like() => Datum::Oid(self.u32()?),
             _ => Datum::text(self.text(self.0.len())?),
         })

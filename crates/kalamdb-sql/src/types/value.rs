@@ -43,7 +43,6 @@ pub fn datum_at(array: &dyn Array, row: usize, ty: PgType) -> Datum {
             debug_assert!(value.is_some(), "a numeric column holds numerics");
             Datum::Numeric(value.unwrap_or(kalamdb_commons::Numeric::NaN))
         }
-        Bytea => Datum::Bytes(bytea::bytes_at(array, row).into()),
         Date => Datum::Date(native::<Date32Type>(array, row)),
         Time => Datum::Time(native::<Time64MicrosecondType>(array, row)),
         Timestamp => Datum::Timestamp(native::<TimestampMicrosecondType>(array, row)),
@@ -55,6 +54,7 @@ pub fn datum_at(array: &dyn Array, row: usize, ty: PgType) -> Datum {
             Datum::Uuid(bytes)
         }
         Record => Datum::Record(Box::new(record::record_at(array, row))),
+        bytes if bytes.is_bytes() => Datum::Bytes(bytea::bytes_at(array, row).into()),
         oid if oid.is_oid_like() => Datum::Oid(native::<UInt32Type>(array, row)),
         _ => Datum::text(string::text_at(array, row)),
     }
@@ -121,7 +121,7 @@ pub fn array_of(ty: PgType, items: &[Datum]) -> Result<ArrayRef> {
             Arc::new(primitive!(IntervalMonthDayNanoType, items, ty, Datum::Interval(v) => month_day_nano(*v)?))
         }
         Void => Arc::new(NullArray::new(items.len())),
-        SqlType::Numeric | Bytea | Record => {
+        known if known.is_bytes() || matches!(known, SqlType::Numeric | Record) => {
             let mut builder = BinaryBuilder::with_capacity(items.len(), items.len() * 8);
             let mut scratch = Vec::new();
             for datum in items {
@@ -132,7 +132,7 @@ pub fn array_of(ty: PgType, items: &[Datum]) -> Result<ArrayRef> {
                         value.write_bytes(&mut scratch);
                         builder.append_value(&scratch);
                     }
-                    (Datum::Bytes(bytes), Bytea) => builder.append_value(bytes),
+                    (Datum::Bytes(bytes), known) if known.is_bytes() => builder.append_value(bytes),
                     (Datum::Record(value), Record) => {
                         scratch.clear();
                         record::write(value, &mut scratch);

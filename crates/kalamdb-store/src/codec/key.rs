@@ -15,7 +15,7 @@ use arrow_array::types::{
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, RecordBatch, StringArray,
 };
-use kalamdb_commons::{ColumnId, Datum, Numeric, Scope, Seq, SqlType, TableId};
+use kalamdb_commons::{ColumnId, Datum, Numeric, Scope, Seq, SqlType, TableId, vector};
 
 /// Behind the escaped bytes of a variable part; below every escaped `00`, so that a shorter text is the lesser.
 const TERMINATOR: [u8; 2] = [0x00, 0x01];
@@ -137,8 +137,9 @@ pub fn split_tombstone(key: &[u8]) -> Option<(&[u8], Seq)> {
 pub fn check_type(ty: SqlType) -> Result<(), CodecError> {
     use SqlType::*;
     match ty {
-        Bool | Int2 | Int4 | Int8 | Float4 | Float8 | Numeric | Text | Varchar | Bpchar | Name | Char | Bytea
+        Bool | Int2 | Int4 | Int8 | Float4 | Float8 | Numeric | Text | Varchar | Bpchar | Name | Char
         | Date | Time | Timestamp | Timestamptz | Uuid => Ok(()),
+        ty if ty.is_bytes() => Ok(()),
         ty if ty.is_oid_like() => Ok(()),
         other => Err(CodecError::KeyType(other)),
     }
@@ -171,7 +172,8 @@ fn put_datum(out: &mut Vec<u8>, ty: SqlType, datum: &Datum) -> Result<(), CodecE
         (SqlType::Text | SqlType::Varchar | SqlType::Name | SqlType::Char, Datum::Text(text)) => {
             put_bytes(out, text.as_bytes());
         }
-        (SqlType::Bytea, Datum::Bytes(bytes)) => put_bytes(out, bytes),
+        (SqlType::Vector, Datum::Bytes(bytes)) => put_bytes(out, &vector::key(bytes)),
+        (ty, Datum::Bytes(bytes)) if ty.is_bytes() => put_bytes(out, bytes),
         (SqlType::Date, Datum::Date(days)) => put_i32(out, *days),
         (SqlType::Time, Datum::Time(us)) => put_i64(out, *us),
         (SqlType::Timestamp, Datum::Timestamp(us)) => put_i64(out, *us),
@@ -241,6 +243,7 @@ pub(super) enum KeyColumn<'a> {
     Text(&'a StringArray),
     Bpchar(&'a StringArray),
     Bytes(&'a BinaryArray),
+    Vector(&'a BinaryArray),
     Date(&'a PrimitiveArray<Date32Type>),
     Time(&'a PrimitiveArray<Time64MicrosecondType>),
     Timestamp(&'a PrimitiveArray<TimestampMicrosecondType>),
@@ -292,7 +295,8 @@ impl<'a> KeyColumn<'a> {
             SqlType::Float8 => array.as_primitive_opt().map(KeyColumn::Float8),
             SqlType::Numeric => array.as_binary_opt().map(KeyColumn::Numeric),
             SqlType::Bpchar => array.as_string_opt().map(KeyColumn::Bpchar),
-            SqlType::Bytea => array.as_binary_opt().map(KeyColumn::Bytes),
+            SqlType::Vector => array.as_binary_opt().map(KeyColumn::Vector),
+            ty if ty.is_bytes() => array.as_binary_opt().map(KeyColumn::Bytes),
             SqlType::Date => array.as_primitive_opt().map(KeyColumn::Date),
             SqlType::Time => array.as_primitive_opt().map(KeyColumn::Time),
             SqlType::Timestamp | SqlType::Timestamptz => array.as_primitive_opt().map(KeyColumn::Timestamp),
@@ -311,7 +315,7 @@ impl<'a> KeyColumn<'a> {
             KeyColumn::Int8(array) => array,
             KeyColumn::Float4(array) => array,
             KeyColumn::Float8(array) => array,
-            KeyColumn::Numeric(array) | KeyColumn::Bytes(array) => array,
+            KeyColumn::Numeric(array) | KeyColumn::Bytes(array) | KeyColumn::Vector(array) => array,
             KeyColumn::Text(array) | KeyColumn::Bpchar(array) => array,
             KeyColumn::Date(array) => array,
             KeyColumn::Time(array) => array,
@@ -336,6 +340,7 @@ impl<'a> KeyColumn<'a> {
             KeyColumn::Text(array) => put_bytes(out, array.value(row).as_bytes()),
             KeyColumn::Bpchar(array) => put_bytes(out, array.value(row).trim_end_matches(' ').as_bytes()),
             KeyColumn::Bytes(array) => put_bytes(out, array.value(row)),
+            KeyColumn::Vector(array) => put_bytes(out, &vector::key(array.value(row))),
             KeyColumn::Date(array) => put_i32(out, array.value(row)),
             KeyColumn::Time(array) => put_i64(out, array.value(row)),
             KeyColumn::Timestamp(array) => put_i64(out, array.value(row)),

@@ -152,7 +152,7 @@ fn put_datum(out: &mut Vec<u8>, ty: SqlType, datum: &Datum) -> Result<(), CodecE
         (SqlType::Float4, Datum::Float4(value)) => out.extend_from_slice(&value.to_le_bytes()),
         (SqlType::Float8, Datum::Float8(value)) => out.extend_from_slice(&value.to_le_bytes()),
         (SqlType::Numeric, Datum::Numeric(value)) => out.extend_from_slice(&value.to_bytes()),
-        (SqlType::Bytea, Datum::Bytes(bytes)) => out.extend_from_slice(bytes),
+        (ty, Datum::Bytes(bytes)) if ty.is_bytes() => out.extend_from_slice(bytes),
         (SqlType::Date, Datum::Date(days)) => out.extend_from_slice(&days.to_le_bytes()),
         (SqlType::Time, Datum::Time(us)) => out.extend_from_slice(&us.to_le_bytes()),
         (SqlType::Timestamp, Datum::Timestamp(us)) => out.extend_from_slice(&us.to_le_bytes()),
@@ -210,6 +210,7 @@ pub fn is_storable(ty: SqlType) -> bool {
     let scalar = ty.element().unwrap_or(ty);
     is_text(scalar)
         || scalar.is_oid_like()
+        || scalar.is_bytes()
         || matches!(
             scalar,
             Bool | Int2
@@ -218,7 +219,6 @@ pub fn is_storable(ty: SqlType) -> bool {
                 | Float4
                 | Float8
                 | Numeric
-                | Bytea
                 | Date
                 | Time
                 | Timestamp
@@ -328,7 +328,8 @@ impl<'a> Source<'a> {
         }
         let source = match ty {
             SqlType::Bool => array.as_boolean_opt().map(Source::Bool),
-            SqlType::Numeric | SqlType::Bytea => array.as_binary_opt().map(Source::Bytes),
+            SqlType::Numeric => array.as_binary_opt().map(Source::Bytes),
+            ty if ty.is_bytes() => array.as_binary_opt().map(Source::Bytes),
             SqlType::Uuid => array.as_fixed_size_binary_opt().map(Source::Uuid),
             SqlType::Interval => array.as_primitive_opt().map(Source::Interval),
             ty if is_text(ty) => array.as_string_opt().map(Source::Text),
@@ -536,13 +537,13 @@ pub fn datum_of(ty: SqlType, bytes: &[u8]) -> Result<Datum, CodecError> {
         SqlType::Numeric => {
             Datum::Numeric(Numeric::from_bytes(bytes).ok_or(CodecError::Damaged("a numeric is malformed"))?)
         }
-        SqlType::Bytea => Datum::Bytes(bytes.into()),
         SqlType::Date => Datum::Date(i32::from_le_bytes(fixed_bytes(bytes)?)),
         SqlType::Time => Datum::Time(i64::from_le_bytes(fixed_bytes(bytes)?)),
         SqlType::Timestamp => Datum::Timestamp(i64::from_le_bytes(fixed_bytes(bytes)?)),
         SqlType::Timestamptz => Datum::Timestamptz(i64::from_le_bytes(fixed_bytes(bytes)?)),
         SqlType::Interval => Datum::Interval(interval_of(&fixed_bytes(bytes)?)),
         SqlType::Uuid => Datum::Uuid(fixed_bytes(bytes)?),
+        ty if ty.is_bytes() => Datum::Bytes(bytes.into()),
         ty if ty.is_oid_like() => Datum::Oid(u32::from_le_bytes(fixed_bytes(bytes)?)),
         ty if is_text(ty) => Datum::text(text_of(bytes)?),
         other => return Err(CodecError::ColumnType(other)),

@@ -75,6 +75,7 @@ pub(crate) fn all_types() -> Vec<PgType> {
         Name,
         Char,
         Bytea,
+        Vector,
         Date,
         Time,
         Timestamp,
@@ -142,6 +143,9 @@ pub(crate) fn value(ty: PgType) -> BoxedStrategy<Datum> {
             .boxed(),
         Numeric => numeric().prop_map(Datum::Numeric).boxed(),
         Bytea => bytes().prop_map(|bytes| Datum::Bytes(bytes.into())).boxed(),
+        Vector => proptest::collection::vec(prop_oneof![-9e9f32..9e9, Just(0.0), Just(-0.0)], 1..4)
+            .prop_map(|elements| Datum::Bytes(kalamdb_commons::vector::of(elements).into()))
+            .boxed(),
         Date => any::<i32>().prop_map(Datum::Date).boxed(),
         Time => (0i64..86_400_000_000).prop_map(Datum::Time).boxed(),
         Timestamp => any::<i64>().prop_map(Datum::Timestamp).boxed(),
@@ -206,6 +210,10 @@ fn order(a: &Datum, b: &Datum) -> Ordering {
 /// As [`order`]; blanks at the end of char(n) do not count.
 fn order_of_type(ty: PgType, a: &Datum, b: &Datum) -> Ordering {
     match (ty.ty, a, b) {
+        (SqlType::Vector, Datum::Bytes(a), Datum::Bytes(b)) => {
+            let (a, b) = (kalamdb_commons::vector::elements(a), kalamdb_commons::vector::elements(b));
+            a.partial_cmp(b).unwrap_or(Ordering::Equal)
+        }
         (SqlType::Bpchar, Datum::Text(a), Datum::Text(b)) => a.trim_end_matches(' ').cmp(b.trim_end_matches(' ')),
         _ => order(a, b),
     }

@@ -209,6 +209,10 @@ fn datum_text(datum: &Datum, ty: PgType) -> String {
             let number = (0..=SCALE_TOLD_MAX).find_map(with);
             number.map_or_else(|| "?".to_owned(), |number| number.to_string())
         }
+        Datum::Bytes(_) if ty.ty.is_bytes() && ty.ty != SqlType::Bytea => {
+            let text = types::to_text(datum, ty, &types::Style::default(), &kalamdb_sql::function::Nowhere);
+            text.map_or_else(|_| "?".to_owned(), |text| format!("'{text}'"))
+        }
         Datum::Uuid(bytes) => format!("'{}'", uuid::Uuid::from_bytes(*bytes)),
         datum => types::scalar_value(datum, ty).map_or_else(|_| "?".to_owned(), |value| value_text(&value)),
     }

@@ -18,7 +18,7 @@ use std::sync::{Arc, LazyLock};
 type Engine<T> = datafusion_common::Result<T>;
 
 /// One group's running state. Rows with a NULL argument never come here.
-pub(super) trait Step: Clone + Default + Debug + Send + Sync + 'static {
+pub(in super::super) trait Step: Clone + Default + Debug + Send + Sync + 'static {
     /// The arguments' arrays, as what they are.
     type Columns<'a>;
     /// Whether [`Step::remove`] works: needed for windows whose start moves.
@@ -43,7 +43,7 @@ pub(super) trait Step: Clone + Default + Debug + Send + Sync + 'static {
 }
 
 /// The engine's aggregate for a step.
-pub(super) fn folded<S: Step>(name: &'static str, types: &[PgType]) -> Arc<AggregateUDF> {
+pub(in super::super) fn folded<S: Step>(name: &'static str, types: &[PgType]) -> Arc<AggregateUDF> {
     Arc::new(AggregateUDF::new_from_impl(Folded::<S> { name, types: types.into(), step: PhantomData }))
 }
 

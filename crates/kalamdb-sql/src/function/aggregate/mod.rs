@@ -6,6 +6,7 @@ pub(super) mod hypothetical;
 pub(super) mod ordered;
 mod regression;
 mod sums;
+pub(super) mod vectors;
 
 pub(super) use fold::ANY;
 
@@ -19,7 +20,7 @@ use arrow_array::{Array, ArrayRef};
 use datafusion_common::ScalarValue;
 use datafusion_expr::AggregateUDF;
 use datafusion_functions_aggregate::{bit_and_or_xor, bool_and_or, count, min_max};
-use fold::folded;
+pub(super) use fold::folded;
 use gather::gathered;
 use kalamdb_commons::{Datum, PgType, Result, SqlState, SqlType};
 use regression::*;

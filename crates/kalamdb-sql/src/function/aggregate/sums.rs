@@ -17,11 +17,11 @@ use kalamdb_commons::{Interval, Numeric, PgType, Result, SqlError, SqlType};
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
-fn malformed() -> SqlError {
+pub(super) fn malformed() -> SqlError {
     SqlError::internal("malformed aggregate state")
 }
 
-fn int64(value: &ScalarValue) -> Result<i64> {
+pub(super) fn int64(value: &ScalarValue) -> Result<i64> {
     match value {
         ScalarValue::Int64(Some(value)) => Ok(*value),
         _ => Err(malformed()),
@@ -35,7 +35,7 @@ fn float64(value: &ScalarValue) -> Result<f64> {
     }
 }
 
-fn bytes(value: &ScalarValue) -> Result<&[u8]> {
+pub(super) fn bytes(value: &ScalarValue) -> Result<&[u8]> {
     match value {
         ScalarValue::Binary(Some(value)) => Ok(value),
         _ => Err(malformed()),
