@@ -78,3 +78,37 @@ fn infinite_numerics_and_bytes_as_char() {
     let infinity = [0, 0, 0, 0, 0xD0, 0, 0, 0x20];
     assert_eq!(answer(&mut peer, "SELECT $1", 1700, &infinity), Ok(vec![infinity.to_vec()]));
 }
+
+/// vector has no OID that PostgreSQL gives: ours stays what it is, since clients and stored definitions hold it.
+#[test]
+fn vectors() {
+    const VECTOR: u32 = 9600;
+    const VECTOR_ARRAY: u32 = 9601;
+    let server = Server::start();
+    let mut peer = Peer::root(&server);
+    let vector = |elements: &[f32]| {
+        let count = u16::try_from(elements.len()).expect("few elements");
+        let floats = elements.iter().flat_map(|element| element.to_be_bytes());
+        [&count.to_be_bytes()[..], &[0, 0]].concat().into_iter().chain(floats).collect::<Vec<u8>>()
+    };
+    let sent = vector(&[1.5, -2.0, 0.25]);
+    let cells = answer(&mut peer, "SELECT $1, $1 + $1, $1 <-> '[1.5,-2,2.25]', $1::real[]::text", VECTOR, &sent);
+    let two = 2_f64.to_be_bytes().to_vec();
+    assert_eq!(cells, Ok(vec![sent.clone(), vector(&[3.0, -4.0, 0.5]), two, b"{1.5,-2,0.25}".to_vec()]));
+
+    let mut list = words(&[1, 0, VECTOR as i32, 1, 1, sent.len() as i32]);
+    list.extend(&sent);
+    assert_eq!(answer(&mut peer, "SELECT $1, $1[1]", VECTOR_ARRAY, &list), Ok(vec![list.clone(), sent.clone()]));
+
+    for (bytes, state) in [
+        (vec![0, 2, 0, 0, 0, 0, 0, 0], "08P01"),
+        ([&sent[..], &[0]].concat(), "22P03"),
+        (vec![0, 0, 0, 0], "22000"),
+        ([&[0, 1, 0, 1][..], &1_f32.to_be_bytes()].concat(), "22000"),
+        (vector(&[f32::NAN]), "22000"),
+        (vector(&[f32::INFINITY]), "22000"),
+    ] {
+        let error = answer(&mut peer, "SELECT $1", VECTOR, &bytes).expect_err("no vector");
+        assert!(error.contains(state), "{error} for {bytes:?}");
+    }
+}

@@ -120,6 +120,8 @@ fn method(name: &str) -> Result<IndexMethod> {
     match name {
         "btree" => Ok(IndexMethod::Btree),
         "hash" => Ok(IndexMethod::Hash),
+        "hnsw" | "ivfflat" => Err(SqlError::unsupported(format!("access method \"{name}\""))
+            .with_hint("ORDER BY distance LIMIT n needs no index: all rows are searched, and the answer is exact.")),
         "gin" | "gist" | "brin" | "spgist" => Err(SqlError::unsupported(format!("access method \"{name}\""))
             .with_hint("Use an index of the default method, btree.")),
         _ => Err(SqlError::new(SqlState::UNDEFINED_OBJECT, format!("access method \"{name}\" does not exist"))),

@@ -42,6 +42,7 @@ pub(crate) fn lex(sql: &str) -> Result<Vec<Lexeme>> {
             _ => signs_apart(lexeme, &mut lexemes),
         }
     }
+    join_taxicabs(&mut lexemes);
     mark_expansions(&mut lexemes);
     mark_offsets(&mut lexemes);
     mark_exclusions(&mut lexemes);
@@ -82,6 +83,22 @@ fn signs_apart(lexeme: Lexeme, lexemes: &mut Vec<Lexeme>) {
             char_start: lexeme.char_start + from,
         });
         from = to;
+    }
+}
+
+/// The library knows no operator that begins with `<+`: `<+>`, the taxicab distance of vectors, is three tokens to it.
+fn join_taxicabs(lexemes: &mut Vec<Lexeme>) {
+    let mut place = 0;
+    while let Some([left, plus, right, ..]) = lexemes.get(place..) {
+        let is_one = left.token == Token::Lt && plus.token == Token::Plus && right.token == Token::Gt;
+        if is_one && left.end == plus.start && plus.end == right.start {
+            let (end, to) = (right.end, right.span.end);
+            let joined = &mut lexemes[place];
+            joined.token = Token::CustomBinaryOperator("<+>".to_owned());
+            (joined.end, joined.span.end) = (end, to);
+            lexemes.drain(place + 1..place + 3);
+        }
+        place += 1;
     }
 }
 
