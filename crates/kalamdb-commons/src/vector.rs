@@ -44,7 +44,8 @@ mod tests {
 
     #[test]
     fn keys_are_ordered_as_vectors_are() {
-        let vectors: &[&[f32]] = &[&[-2.0], &[-1.0, 5.0], &[-0.5], &[0.0], &[0.0, -1.0], &[0.0, 0.0], &[1e-40], &[3e38]];
+        let vectors: &[&[f32]] =
+            &[&[-2.0], &[-1.0, 5.0], &[-0.5], &[0.0], &[0.0, -1.0], &[0.0, 0.0], &[1e-40], &[3e38]];
         let keys: Vec<Vec<u8>> = vectors.iter().map(|vector| key(&of(vector.iter().copied()))).collect();
         assert!(keys.is_sorted_by(|a, b| a < b));
         assert_eq!(key(&of([-0.0, 1.0])), key(&of([0.0, 1.0])));

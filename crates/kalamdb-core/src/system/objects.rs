@@ -129,12 +129,8 @@ pub(crate) struct Extension {
 }
 
 /// All of them.
-pub(crate) const EXTENSIONS: &[Extension] = &[Extension {
-    oid: 9670,
-    name: "vector",
-    version: "0.6.2",
-    comment: "vector data type and its distances",
-}];
+pub(crate) const EXTENSIONS: &[Extension] =
+    &[Extension { oid: 9670, name: "vector", version: "0.6.2", comment: "vector data type and its distances" }];
 
 fn extensions(rows: &mut Rows) {
     for extension in EXTENSIONS {

@@ -80,7 +80,10 @@ pub(crate) fn call(
     if function.strict && args.iter().any(|arg| is_once(arg) && arg.logical_null_count() > 0) {
         return Ok(arrow_array::new_null_array(&returns.ty.arrow(), rows));
     }
-    let nulls = args.iter().filter(|arg| !is_once(arg)).fold(None, |nulls, arg| NullBuffer::union(nulls.as_ref(), arg.logical_nulls().as_ref()));
+    let nulls = args
+        .iter()
+        .filter(|arg| !is_once(arg))
+        .fold(None, |nulls, arg| NullBuffer::union(nulls.as_ref(), arg.logical_nulls().as_ref()));
     match nulls.filter(|nulls| function.strict && nulls.null_count() > 0) {
         None => implementation(args, &call(rows)),
         // No row is left: the function is not called at all.

@@ -3,13 +3,13 @@
 //! Distances go over whole columns. Each is gathered in several sums of single precision, so that the processor adds
 //! many elements at once; a constant vector is read where it stands and never repeated for the rows.
 
-use super::aggregate::vectors::{Mean, Total};
 use super::aggregate::folded;
+use super::aggregate::vectors::{Mean, Total};
 use super::rows::{self, f, fail, k, x};
 use super::{Call, Cast, CastContext, CastMethod, Function, Kind, Operator, Work};
 use crate::bind::bound::CompareOp::{Eq, Ge, Gt, Le, Lt, Ne};
-use crate::types::vector::{check_dimensions, check_element, fit};
 use crate::types;
+use crate::types::vector::{check_dimensions, check_element, fit};
 use arrow_array::builder::BinaryBuilder;
 use arrow_array::{Array, ArrayRef, BinaryArray, Float64Array};
 use kalamdb_commons::vector::{dimensions, elements, of};

@@ -137,8 +137,8 @@ pub fn split_tombstone(key: &[u8]) -> Option<(&[u8], Seq)> {
 pub fn check_type(ty: SqlType) -> Result<(), CodecError> {
     use SqlType::*;
     match ty {
-        Bool | Int2 | Int4 | Int8 | Float4 | Float8 | Numeric | Text | Varchar | Bpchar | Name | Char
-        | Date | Time | Timestamp | Timestamptz | Uuid => Ok(()),
+        Bool | Int2 | Int4 | Int8 | Float4 | Float8 | Numeric | Text | Varchar | Bpchar | Name | Char | Date | Time
+        | Timestamp | Timestamptz | Uuid => Ok(()),
         ty if ty.is_bytes() => Ok(()),
         ty if ty.is_oid_like() => Ok(()),
         other => Err(CodecError::KeyType(other)),

@@ -21,7 +21,8 @@ impl Total {
             None => vector.to_vec(),
             Some(sum) => {
                 check_same(sum, vector)?;
-                let added = elements(sum).zip(elements(vector)).map(|(a, b)| super::super::arithmetic::finite(a + b, false));
+                let added =
+                    elements(sum).zip(elements(vector)).map(|(a, b)| super::super::arithmetic::finite(a + b, false));
                 of(added.collect::<Result<Vec<_>>>()?)
             }
         };
@@ -122,8 +123,7 @@ impl Step for Mean {
         if n == 0 {
             return Ok(());
         }
-        let sums: Vec<f64> =
-            sums.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
+        let sums: Vec<f64> = sums.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
         if self.n > 0 {
             fit(&vec![0; 4 * sums.len()], self.sums.len() as i32)?;
         }
