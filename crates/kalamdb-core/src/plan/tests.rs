@@ -837,3 +837,14 @@ fn constants() {
     let error = evaluate(&[call(&DIVIDE, vec![lit(1), lit(0)])], &[], &Scene, Arc::new(Nowhere)).expect_err("an error");
     assert_eq!(error.state(), SqlState::DIVISION_BY_ZERO);
 }
+
+/// A thread that dies while it reads is an error, not the end of the rows: nobody takes half of them for all.
+#[tokio::test]
+async fn a_dead_reader_is_an_error() {
+    let dies = || -> Result<Blocking> {
+        let rows = std::iter::once_with(|| Ok(RecordBatch::new_empty(Arc::new(arrow_schema::Schema::empty()))));
+        Ok(Box::new(rows.chain(std::iter::once_with(|| -> Result<RecordBatch> { panic!("the disk is gone") }))))
+    };
+    let read: Vec<_> = futures::StreamExt::collect(batches(Part::Blocking(Box::new(dies)), false)).await;
+    assert!(matches!(read.as_slice(), [Ok(_), Err(error)] if error.state() == SqlState::INTERNAL_ERROR), "{read:?}");
+}
