@@ -24,7 +24,7 @@ use kalamdb_store::{Catalog, Durability, Isolation, Mark, ReadView, Transaction,
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 /// The most prepared statements a session keeps (53400 beyond it): a client that leaks them must not eat the server.
 const PREPARED_MAX: usize = 10_000;
@@ -55,6 +55,8 @@ pub(crate) struct Standing {
     pub portals: HashMap<String, Portal>,
     /// NOTIFYs of the running transaction, in order.
     pub notifies: Arc<Mutex<Vec<(String, String)>>>,
+    /// Whether the running transaction may have taken advisory locks of its own.
+    pub takes_advisory: Arc<AtomicBool>,
     /// LISTEN and UNLISTEN of the running transaction: they take effect at COMMIT. Live queries that it began stand
     /// among them: a rollback ends them.
     pub listens: Vec<ListenChange>,
@@ -265,6 +267,7 @@ impl Standing {
             prepared: Arc::default(),
             portals: HashMap::new(),
             notifies: Arc::default(),
+            takes_advisory: Arc::default(),
             listens: Vec::new(),
             referential: Referential::default(),
             drops_users: false,
@@ -701,11 +704,20 @@ impl Standing {
         self.drops_users = false;
         self.referential = Referential::default();
         self.savepoints.clear();
-        self.hall.registry.advisory.back_to(self.registered.pid(), 0);
+        self.give_advisory_back(0);
+        self.takes_advisory.store(false, Ordering::Relaxed);
         // PostgreSQL manual 55.2.3: all portals end with the transaction, but for holdable cursors.
         self.portals.retain(|_, portal| portal.cursor.as_ref().is_some_and(|cursor| cursor.hold));
         self.portals.values_mut().filter_map(|portal| portal.cursor.as_mut()).for_each(|cursor| cursor.depth = None);
         self.registered.set_activity(Activity::Idle, None);
+    }
+
+    /// Gives back the advisory locks that the transaction took since a mark.
+    fn give_advisory_back(&self, mark: usize) {
+        // All sessions share them: who took none asks nobody.
+        if self.takes_advisory.load(Ordering::Relaxed) {
+            self.hall.registry.advisory.back_to(self.registered.pid(), mark);
+        }
     }
 
     /// The implicit transaction ends (at Sync, or with the script's last statement).
@@ -731,7 +743,7 @@ impl Standing {
                     && let Some(transaction) = self.transaction.take()
                 {
                     transaction.rollback();
-                    self.hall.registry.advisory.back_to(self.registered.pid(), 0);
+                    self.give_advisory_back(0);
                 }
             }
         }
@@ -757,7 +769,10 @@ impl Standing {
             notifies: self.notifies.lock().len(),
             listens: self.listens.len(),
             referential: self.referential.mark(),
-            advisory: self.hall.registry.advisory.mark(self.registered.pid()),
+            advisory: match self.takes_advisory.load(Ordering::Relaxed) {
+                true => self.hall.registry.advisory.mark(self.registered.pid()),
+                false => 0,
+            },
         };
         self.savepoints.push(savepoint);
     }
@@ -790,7 +805,7 @@ impl Standing {
         self.settings.lock().back_to(&savepoint.settings);
         self.referential.back_to(&savepoint.referential);
         self.notifies.lock().truncate(savepoint.notifies);
-        self.hall.registry.advisory.back_to(self.registered.pid(), savepoint.advisory);
+        self.give_advisory_back(savepoint.advisory);
         let listens = savepoint.listens;
         self.cut_listens(listens);
         let stays = |cursor: &CursorFacts| cursor.depth.is_none_or(|depth| depth <= at);

@@ -13,6 +13,7 @@ use kalamdb_sql::function::{AdvisoryAct, AdvisoryLock, CatalogNames, SessionValu
 use kalamdb_sql::types::{self, Style};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,7 @@ pub(crate) struct Around {
     identity: Arc<Identity>,
     settings: Arc<Mutex<Settings>>,
     notifies: Arc<Mutex<Vec<(String, String)>>>,
+    takes_advisory: Arc<AtomicBool>,
     notices: Arc<Mutex<Vec<SqlError>>>,
     channels: Vec<String>,
     cancel: CancellationToken,
@@ -83,6 +85,7 @@ impl Around {
             identity: standing.identity.clone(),
             settings: standing.settings.clone(),
             notifies: standing.notifies.clone(),
+            takes_advisory: standing.takes_advisory.clone(),
             notices: standing.notices.clone(),
             channels: standing.outbox.channels(),
             cancel: standing.registered.running(),
@@ -219,6 +222,9 @@ impl Surroundings for Around {
         let locks = &self.hall.registry.advisory;
         let AdvisoryLock { key, act, shared, transaction } = request;
         let hold = Hold { shared, transaction };
+        if transaction {
+            self.takes_advisory.store(true, Ordering::Relaxed);
+        }
         match act {
             AdvisoryAct::TryLock => Ok(matches!(locks.request(self.pid, key, hold, false), Requested::Granted)),
             AdvisoryAct::Lock => self.advisory_wait(key, hold).map(|()| true),
