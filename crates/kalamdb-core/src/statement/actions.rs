@@ -272,6 +272,9 @@ fn defaults(standing: &mut Standing, table: &TableDef, set: &[ColumnId], count: 
 
 /// New referenced values as the referencing columns take them.
 fn assigned(standing: &mut Standing, constraint: &Constraint, new: &[Datum]) -> Result<Vec<Datum>> {
+    if constraint.parent_types() == constraint.child_types() {
+        return Ok(new.to_vec());
+    }
     let names = BindingNames::new(standing);
     let columns = constraint.def.columns.iter().filter_map(|id| constraint.child.column(*id));
     let mut scalars = Vec::with_capacity(new.len());

@@ -45,8 +45,9 @@ pub(super) async fn run(
         Some(OnConflict::DoUpdate { arbiters, .. }) => {
             let bound = prepared.query()?.clone();
             let ground = Ground { bound, relations: relations.clone(), values: values.clone(), guard: guard.clone() };
+            let is_referential = references::concern(standing, relation.table()?);
             let update = insert.on_conflict.as_ref();
-            let update = update.map(|update| ConflictUpdate::new(update, &columns, &with, ground));
+            let update = update.map(|update| ConflictUpdate::new(update, &columns, &with, ground, is_referential));
             let update = update.ok_or_else(|| SqlError::internal("no ON CONFLICT"))??;
             Arbiter::Update(arbiters.clone(), Box::new(update))
         }
@@ -207,6 +208,8 @@ pub(super) struct ConflictUpdate {
     excluded: Vec<usize>,
     set: Vec<ColumnId>,
     work: ConflictWork,
+    /// Whether foreign keys have to look at changed rows.
+    is_referential: bool,
     seen: HashSet<Vec<u8>>,
 }
 
@@ -262,7 +265,13 @@ impl ConflictWork {
 }
 
 impl ConflictUpdate {
-    fn new(update: &OnConflict, proposed: &[ColumnId], values: &Values, ground: Ground) -> Result<Self> {
+    fn new(
+        update: &OnConflict,
+        proposed: &[ColumnId],
+        values: &Values,
+        ground: Ground,
+        is_referential: bool,
+    ) -> Result<Self> {
         let OnConflict::DoUpdate { existing, excluded, set, condition, .. } = update else {
             return Err(SqlError::internal("DO NOTHING has no assignments"));
         };
@@ -293,6 +302,7 @@ impl ConflictUpdate {
             excluded: excluded.iter().map(|(id, _)| place(id)).collect::<Result<_>>()?,
             set: set.iter().map(|(id, _)| *id).collect(),
             work,
+            is_referential,
             seen: HashSet::new(),
         })
     }
@@ -339,8 +349,10 @@ impl ConflictUpdate {
         let written = (0, new_key.as_slice(), row.clone());
         let before = (key.to_vec(), existing.clone());
         new_rows.replace(standing, relation, (key, existing), written, (gone, come), wait).await?;
-        let (old, keys) = ([Old::new(&before)], [new_key.clone()]);
-        references::updated(standing, relation, &old, (&new, &columns), &keys, &self.set).await?;
+        if self.is_referential {
+            let (old, keys) = ([Old::new(&before)], [new_key.clone()]);
+            references::updated(standing, relation, &old, (&new, &columns), &keys, &self.set).await?;
+        }
         self.seen.insert(new_key.clone());
         Ok(Some((new_key, row)))
     }
