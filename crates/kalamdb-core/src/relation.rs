@@ -96,8 +96,13 @@ impl Relation {
         }
     }
 
-    /// Its rows as one view shows them. `indexes` are the table's.
-    pub fn source(&self, view: &ReadView, facts: &SystemFacts, indexes: Option<Arc<TableIndexes>>) -> Arc<dyn Source> {
+    /// Its rows as one view shows them. `facts` are for computed ones, `indexes` are the table's.
+    pub fn source(
+        &self,
+        view: &ReadView,
+        facts: impl FnOnce() -> SystemFacts,
+        indexes: Option<Arc<TableIndexes>>,
+    ) -> Arc<dyn Source> {
         match &self.place {
             Place::Stored { partition, with_deleted, .. } => Arc::new(StoredRows {
                 view: view.clone(),
@@ -105,9 +110,9 @@ impl Relation {
                 with_deleted: *with_deleted,
                 indexes,
             }),
-            Place::Computed(table) => Arc::new(ComputedRows { table: *table, facts: facts.clone() }),
+            Place::Computed(table) => Arc::new(ComputedRows { table: *table, facts: facts() }),
             // No scan leads here.
-            Place::View { view, .. } => Arc::new(ComputedRows { table: view.id, facts: facts.clone() }),
+            Place::View { view, .. } => Arc::new(ComputedRows { table: view.id, facts: facts() }),
         }
     }
 

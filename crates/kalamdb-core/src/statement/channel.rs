@@ -241,8 +241,7 @@ pub(super) async fn follow(
     same_user(standing)?;
     // The initial rows are those of the registration's state, not of this transaction's snapshot.
     let mut execution = query::execution(standing, &bound, &relations, values, guard)?;
-    let facts = standing.system_facts(&view);
-    execution.leaves = super::query::sources(standing, &relations, &view, &facts)?;
+    execution.leaves = super::query::sources(standing, &relations, &view)?;
     let BoundKind::Query(rel) = &bound.kind else { return Err(SqlError::internal("not a query")) };
     let outputs: Vec<ColId> = bound.outputs.iter().map(|output| output.col).collect();
     let stream = plan::run(rel, &outputs, execution).await?;

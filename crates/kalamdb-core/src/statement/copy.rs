@@ -193,8 +193,7 @@ async fn live(standing: &mut Standing, parsed: Parsed, options: &CopyOptions, gu
     let (view, changes) = standing.outbox.stream(follow).await?;
     super::channel::same_user(standing)?;
     let mut execution = query::execution(standing, &bound, &relations, Arc::default(), guard)?;
-    let facts = standing.system_facts(&view);
-    execution.leaves = super::query::sources(standing, &relations, &view, &facts)?;
+    execution.leaves = super::query::sources(standing, &relations, &view)?;
     let BoundKind::Query(rel) = &bound.kind else { return Err(SqlError::internal("not a query")) };
     let outputs: Vec<_> = bound.outputs.iter().map(|output| output.col).collect();
     let initial = crate::plan::run(rel, &outputs, execution).await?;

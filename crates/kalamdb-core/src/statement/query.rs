@@ -210,8 +210,7 @@ pub(super) fn execution(
 ) -> Result<Execution> {
     let around = Around::new(standing);
     let view = standing.view();
-    let facts = standing.system_facts(&view);
-    let leaves = sources(standing, relations, &view, &facts)?;
+    let leaves = sources(standing, relations, &view)?;
     Ok(Execution {
         engine: standing.hall.engine.clone(),
         leaves,
@@ -232,13 +231,14 @@ pub(super) fn sources(
     standing: &Standing,
     relations: &[Arc<Relation>],
     view: &ReadView,
-    facts: &SystemFacts,
 ) -> Result<Vec<Arc<dyn Source>>> {
+    let mut known: Option<SystemFacts> = None;
     let source = |relation: &Arc<Relation>| {
         let indexes = match relation.table() {
             Ok(table) if !table.indexes.is_empty() => Some(entries::of(standing, table)?),
             _ => None,
         };
+        let facts = || known.get_or_insert_with(|| standing.system_facts(view)).clone();
         Ok(relation.source(view, facts, indexes))
     };
     relations.iter().map(source).collect()
