@@ -584,6 +584,17 @@ impl IndexRows {
         Ok(keys)
     }
 
+    /// The next batch. The first few rows are read where they are asked for, all others away from the async threads.
+    async fn next(mut self) -> Result<Option<(RecordBatch, Self)>> {
+        if self.chunk <= LOOKED_UP_FIRST {
+            return Ok(self.batch().await?.map(|batch| (batch, self)));
+        }
+        let runtime = tokio::runtime::Handle::current();
+        let read = tokio::task::spawn_blocking(move || runtime.block_on(async { (self.batch().await, self) }));
+        let (batch, rows) = read.await.map_err(SqlError::internal)?;
+        Ok(batch?.map(|batch| (batch, rows)))
+    }
+
     async fn batch(&mut self) -> Result<Option<RecordBatch>> {
         let keys = self.row_keys()?;
         if keys.is_empty() {
@@ -656,10 +667,7 @@ impl Source for StoredRows {
                 chunk: LOOKED_UP_FIRST.min(request.batch_rows).max(1),
                 batch_rows: request.batch_rows.max(1),
             };
-            let batches = futures::stream::try_unfold(rows, |mut rows| async move {
-                Ok(rows.batch().await?.map(|batch| (batch, rows)))
-            });
-            return Ok(vec![Part::Stream(batches.boxed())]);
+            return Ok(vec![Part::Stream(futures::stream::try_unfold(rows, IndexRows::next).boxed())]);
         }
         stored_parts(&self.view, &self.partition, self.with_deleted, &request)
     }

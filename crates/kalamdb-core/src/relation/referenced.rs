@@ -7,7 +7,7 @@ use futures::StreamExt;
 use kalamdb_commons::{ColumnId, Datum, Oid, Result, Scope, SqlError, SqlType};
 use kalamdb_store::codec::key;
 use kalamdb_store::{
-    IndexDef, IndexEntry, IndexKey, IndexKeyPart, Isolation, KeyRange, LockWait, Locked, Partition, ReadView,
+    Entries, IndexDef, IndexEntry, IndexKey, IndexKeyPart, Isolation, KeyRange, LockWait, Locked, Partition, ReadView,
     StoreError, TableDef, Transaction,
 };
 use std::ops::Bound;
@@ -22,6 +22,8 @@ enum UniquePlace {
 
 /// How often a row is looked up again that moves while it is about to be locked.
 const KEPT_LOOKS_MAX: usize = 64;
+/// How many entries are read where they are asked for: a page of them is in memory once the first is found.
+const FOUND_AT_ONCE: usize = 64;
 /// How many rows are read at once where only their keys are wanted.
 const FOUND_ROWS: usize = 1024;
 
@@ -52,6 +54,24 @@ fn unique_place(table: &TableDef, index: Oid, columns: &[ColumnId], values: &[Da
         form.extend(order.form(value(id)?)?);
     }
     Ok(UniquePlace::Entry(IndexEntry { index, key: form, unique: true }))
+}
+
+/// The keys of the rows that entries lead to; but for the first few they are read away from the async threads.
+async fn row_keys(mut entries: Entries) -> Result<Vec<Vec<u8>>> {
+    let mut keys = Vec::new();
+    while let Some(key) = entries.next()? {
+        keys.push(key);
+        if keys.len() == FOUND_AT_ONCE {
+            let rest = tokio::task::spawn_blocking(move || -> Result<_> {
+                while let Some(key) = entries.next()? {
+                    keys.push(key);
+                }
+                Ok(keys)
+            });
+            return rest.await.map_err(SqlError::internal)?;
+        }
+    }
+    Ok(keys)
 }
 
 impl Relation {
@@ -169,16 +189,11 @@ impl Relation {
             let users = if all_users { view.entry_users(table.id, index.id)? } else { Vec::new() };
             for user in &users {
                 let mine = Partition { table: table.clone(), scope: Scope::User(*user) };
-                let mut entries = view.entries(&mine, index.id, &range, false)?;
-                while let Some(key) = entries.next()? {
-                    found.push([&user.0.to_be_bytes()[..], &key].concat());
-                }
+                let keys = row_keys(view.entries(&mine, index.id, &range, false)?).await?;
+                found.extend(keys.into_iter().map(|key| [&user.0.to_be_bytes()[..], &key].concat()));
             }
             if !all_users {
-                let mut entries = view.entries(partition, index.id, &range, false)?;
-                while let Some(key) = entries.next()? {
-                    found.push(key);
-                }
+                found = row_keys(view.entries(partition, index.id, &range, false)?).await?;
             }
             return Ok(Some(found));
         }
