@@ -4,7 +4,7 @@
 //! that a cursor sees the state of its declaration follow from that. Its bound is the query memory of one statement.
 
 use super::query::Relations;
-use super::write::key_column;
+use super::write::{Kept, key_column};
 use super::{Guard, Outcome, batch_of, carry_out, prepared, query, rows_of};
 use crate::reply::{OutputColumn, Rows, RowsTag};
 use crate::standing::{CursorFacts, Portal, PortalState, Prepared, Standing};
@@ -18,9 +18,6 @@ use kalamdb_sql::parse::Parsed;
 use kalamdb_sql::statement::ast::LockType;
 use kalamdb_sql::statement::{Declare, FetchDirection};
 use std::sync::Arc;
-
-/// The most bytes that a cursor keeps: beyond it 53200 (spilling comes with the language's cursors).
-const CURSOR_BYTES_MAX: usize = 256 << 20;
 
 /// DECLARE
 ///
@@ -49,15 +46,11 @@ pub(super) async fn declare(standing: &mut Standing, declare: &Declare, whole: &
     let Outcome::Rows(mut rows) = carry_out::run(standing, &prepared, &relations, Arc::default(), guard).await? else {
         return Err(SqlError::internal("a cursor without rows"));
     };
-    let (mut batches, mut bytes) = (Vec::new(), 0);
+    let mut kept = Kept::default();
     while let Some(batch) = rows.batches.next().await {
-        let batch = batch?;
-        bytes += batch.get_array_memory_size();
-        if bytes > CURSOR_BYTES_MAX {
-            return Err(SqlError::new(SqlState::OUT_OF_MEMORY, "the cursor's result is too large"));
-        }
-        batches.push(batch);
+        kept.push(batch?)?;
     }
+    let batches = kept.batches;
     let count = batches.iter().map(RecordBatch::num_rows).sum::<usize>() as i64;
     let cursor = CursorFacts {
         rows: Arc::new(batches),
