@@ -79,7 +79,9 @@ const ROOMS: &[(&str, &[&str])] = &[
             "depend",
             "index",
             "check",
+            "generated",
             "relation",
+            "sequence",
             "resolve",
             "point",
             "hall",
@@ -226,6 +228,7 @@ fn rule_3_permission_is_asked_in_one_place() {
     let outside_auth = |word: &str| strays(&sources, word, &["kalamdb-auth/", "kalamdb-core/resolve.rs"]);
     none(outside_auth("authorize("), "authorize is called from resolve");
     none(outside_auth("authorize_admin("), "authorize_admin is called from resolve");
+    none(outside_auth("authorize_sequence("), "authorize_sequence is called from resolve");
     let in_core: Vec<Source> = sources.into_iter().filter(|source| source.krate == "kalamdb-core").collect();
     for method in [".row_get(", ".row_scan(", ".row_put(", ".row_remove(", ".row_lock("] {
         none(

@@ -10,5 +10,6 @@ mod flushed;
 mod fsync;
 mod indexed;
 mod killed;
+mod numbered;
 mod referring;
 mod refused;

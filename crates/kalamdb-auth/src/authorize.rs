@@ -73,6 +73,45 @@ pub fn authorize_constraint() -> Granted {
     Granted { proof: () }
 }
 
+/// What is done to a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SequenceAction {
+    /// nextval
+    Next,
+    /// currval, lastval, and reading where it stands.
+    Read,
+    /// setval
+    Set,
+}
+
+/// What the rules want to know of a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SequenceFacts {
+    /// Whether the identity made it.
+    pub is_owner: bool,
+    /// The table that it belongs to.
+    pub table: Option<ObjectFacts>,
+}
+
+/// May the identity do this to a sequence? Whoever may add rows to the table that it belongs to may take numbers from
+/// it; to set it is its owner's, since all share it.
+///
+/// # Errors
+/// [`Denied`]
+pub fn authorize_sequence(
+    identity: &Identity,
+    action: SequenceAction,
+    facts: &SequenceFacts,
+) -> Result<Granted, Denied> {
+    if facts.is_owner || identity.role >= Role::Service {
+        return decide(true);
+    }
+    match (action, &facts.table) {
+        (SequenceAction::Next | SequenceAction::Read, Some(table)) => authorize(identity, RowAction::Insert, table),
+        _ => decide(false),
+    }
+}
+
 /// What is not about rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AdminAction {

@@ -109,6 +109,20 @@ impl SqlError {
         self
     }
 
+    /// The same with its texts rewritten: names put where the catalog's numbers stand.
+    pub fn rewritten(mut self, rewrite: &dyn Fn(&str) -> Option<String>) -> Self {
+        let fields = &mut self.fields;
+        if let Some(message) = rewrite(&fields.message) {
+            fields.message = message;
+        }
+        for text in [&mut fields.detail, &mut fields.hint].into_iter().flatten() {
+            if let Some(rewritten) = rewrite(text) {
+                *text = rewritten;
+            }
+        }
+        self
+    }
+
     field! { /** Adds the detail. */ with_detail, detail }
     field! { /** Adds the hint. */ with_hint, hint }
     field! { /** Names the schema. */ with_schema, schema }

@@ -3,6 +3,7 @@
 //! A type is an OID and a modifier; arrays are types of their own, as in `pg_type`. The Arrow type of each is fixed
 //! here, so that storage, functions and the protocol cannot disagree.
 
+use crate::ids::FIRST_USER_OID;
 use arrow_schema::{DataType, IntervalUnit, TimeUnit};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -38,7 +39,7 @@ pub struct TypeFacts {
     pub element: Option<SqlType>,
 }
 
-/// A built-in type.
+/// A built-in type, or one of the enums that users make.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(into = "u32", try_from = "u32")]
 #[repr(u32)]
@@ -120,6 +121,7 @@ pub enum SqlType {
     Internal = 2281,
     Anyelement = 2283,
     Anynonarray = 2776,
+    Anyenum = 3500,
     Uuid = 2950,
     UuidArray = 2951,
     Jsonb = 3802,
@@ -135,7 +137,18 @@ pub enum SqlType {
     // Not in PostgreSQL, where an extension brings it. Numbers below 10000 that PostgreSQL leaves to others.
     Vector = 9600,
     VectorArray = 9601,
+    /// A user's enum, by its OID, which is even.
+    Enum(u32) = 1,
+    /// The array over a user's enum: by the enum's OID; its own is the next one.
+    EnumArray(u32) = 2,
 }
+
+#[rustfmt::skip]
+/// The facts that all enums share; name and OID are the catalog's.
+static ENUM: TypeFacts = TypeFacts { ty: SqlType::Enum(0), oid: 0, name: "enum", sql_name: "enum", len: 4, by_value: true, category: 'E', preferred: false, align: 'i', storage: 'p', kind: 'e', array: None, element: None };
+#[rustfmt::skip]
+/// The facts that all arrays over enums share.
+static ENUM_ARRAY: TypeFacts = TypeFacts { ty: SqlType::EnumArray(0), oid: 0, name: "_enum", sql_name: "enum[]", len: -1, by_value: false, category: 'A', preferred: false, align: 'i', storage: 'x', kind: 'b', array: None, element: None };
 
 /// Every type, as `pg_type` lists them.
 #[rustfmt::skip]
@@ -216,6 +229,7 @@ pub static TYPES: &[TypeFacts] = &[
     TypeFacts { ty: SqlType::Internal, oid: 2281, name: "internal", sql_name: "internal", len: 8, by_value: true, category: 'P', preferred: false, align: 'd', storage: 'p', kind: 'p', array: None, element: None },
     TypeFacts { ty: SqlType::Anyelement, oid: 2283, name: "anyelement", sql_name: "anyelement", len: 4, by_value: true, category: 'P', preferred: false, align: 'i', storage: 'p', kind: 'p', array: None, element: None },
     TypeFacts { ty: SqlType::Anynonarray, oid: 2776, name: "anynonarray", sql_name: "anynonarray", len: 4, by_value: true, category: 'P', preferred: false, align: 'i', storage: 'p', kind: 'p', array: None, element: None },
+    TypeFacts { ty: SqlType::Anyenum, oid: 3500, name: "anyenum", sql_name: "anyenum", len: 4, by_value: true, category: 'P', preferred: false, align: 'i', storage: 'p', kind: 'p', array: None, element: None },
     TypeFacts { ty: SqlType::Uuid, oid: 2950, name: "uuid", sql_name: "uuid", len: 16, by_value: false, category: 'U', preferred: false, align: 'c', storage: 'p', kind: 'b', array: Some(SqlType::UuidArray), element: None },
     TypeFacts { ty: SqlType::UuidArray, oid: 2951, name: "_uuid", sql_name: "uuid[]", len: -1, by_value: false, category: 'A', preferred: false, align: 'i', storage: 'x', kind: 'b', array: None, element: Some(SqlType::Uuid) },
     TypeFacts { ty: SqlType::Jsonb, oid: 3802, name: "jsonb", sql_name: "jsonb", len: -1, by_value: false, category: 'U', preferred: false, align: 'i', storage: 'x', kind: 'b', array: Some(SqlType::JsonbArray), element: None },
@@ -243,25 +257,57 @@ impl SqlType {
         TYPES.iter().find(|facts| facts.name == name).map(|facts| facts.ty)
     }
 
+    /// The type with this OID in a stored definition or value: an enum's is even, its array's the next one.
+    pub fn from_stored(oid: u32) -> Option<SqlType> {
+        match oid {
+            0..FIRST_USER_OID => SqlType::from_oid(oid),
+            _ if oid % 2 == 0 => Some(SqlType::Enum(oid)),
+            _ => Some(SqlType::EnumArray(oid - 1)),
+        }
+    }
+
     /// Its OID.
     pub fn oid(self) -> u32 {
-        self as u32
+        match self {
+            SqlType::Enum(oid) => oid,
+            SqlType::EnumArray(oid) => oid + 1,
+            built_in => built_in.facts().oid,
+        }
+    }
+
+    /// The OID of a user's type that stands in this one.
+    pub fn user_type(self) -> Option<u32> {
+        match self {
+            SqlType::Enum(oid) | SqlType::EnumArray(oid) => Some(oid),
+            _ => None,
+        }
     }
 
     /// Its row of `pg_type`.
     pub fn facts(self) -> &'static TypeFacts {
-        // Every variant comes from the table, so the search ends.
+        match self {
+            SqlType::Enum(_) => return &ENUM,
+            SqlType::EnumArray(_) => return &ENUM_ARRAY,
+            _ => {}
+        }
+        // Every other variant comes from the table, so the search ends.
         TYPES.iter().find(|facts| facts.ty == self).unwrap_or(&TYPES[0])
     }
 
     /// The array over this type.
     pub fn array(self) -> Option<SqlType> {
-        self.facts().array
+        match self {
+            SqlType::Enum(oid) => Some(SqlType::EnumArray(oid)),
+            other => other.facts().array,
+        }
     }
 
     /// The element of an array or vector type.
     pub fn element(self) -> Option<SqlType> {
-        self.facts().element
+        match self {
+            SqlType::EnumArray(oid) => Some(SqlType::Enum(oid)),
+            other => other.facts().element,
+        }
     }
 
     /// Whether this is an array (the two vector types count: their subscripts start at 0).
@@ -326,7 +372,8 @@ impl SqlType {
             Bool => DataType::Boolean,
             Int2 => DataType::Int16,
             Int4 => DataType::Int32,
-            Int8 => DataType::Int64,
+            // An enum's value is the place of its label among all, which no change of the type moves.
+            Int8 | Enum(_) => DataType::Int64,
             Float4 => DataType::Float32,
             Float8 => DataType::Float64,
             Numeric | Record => DataType::Binary,
@@ -347,7 +394,7 @@ impl SqlType {
 /// Stored definitions hold a type's OID, which never changes; its place in the enum does.
 impl From<SqlType> for u32 {
     fn from(ty: SqlType) -> u32 {
-        ty as u32
+        ty.oid()
     }
 }
 
@@ -355,12 +402,19 @@ impl TryFrom<u32> for SqlType {
     type Error = String;
 
     fn try_from(oid: u32) -> Result<Self, String> {
-        SqlType::from_oid(oid).ok_or_else(|| format!("no type has the OID {oid}"))
+        SqlType::from_stored(oid).ok_or_else(|| format!("no type has the OID {oid}"))
     }
 }
 
+/// A user's type is written `pg_catalog."OID"`: what stored expressions say, whatever the type is called. Where people
+/// read it the catalog's name takes that place.
 impl fmt::Display for SqlType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SqlType::Enum(oid) => return write!(f, "pg_catalog.\"{oid}\""),
+            SqlType::EnumArray(oid) => return write!(f, "pg_catalog.\"{oid}\"[]"),
+            _ => {}
+        }
         f.write_str(self.facts().sql_name)
     }
 }

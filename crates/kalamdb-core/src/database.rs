@@ -93,6 +93,7 @@ impl Database {
             snowflake: Snowflakes::new(options.node, floor_us),
             indexes: Mutex::new(LruCache::new(INDEXES_KEPT)),
             checks: Mutex::new(LruCache::new(INDEXES_KEPT)),
+            generated: Mutex::new(LruCache::new(INDEXES_KEPT)),
             started_at: clock::now_us(),
         });
         jobs::keep_tidy(&hall)?;

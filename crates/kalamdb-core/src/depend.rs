@@ -5,9 +5,10 @@
 
 use crate::system::names::CatalogView;
 use kalamdb_commons::{ColumnId, NamespaceId, Oid, TableId};
+use kalamdb_sql::bind::{relations_named, types_named};
 use kalamdb_sql::function::CatalogNames;
 use kalamdb_store::catalog::Named;
-use kalamdb_store::{Catalog, Use};
+use kalamdb_store::{Catalog, ColumnDef, TypeKind, Use};
 
 /// Something that can be dropped or depended on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +19,8 @@ pub(crate) enum Object {
     Table(TableId),
     /// A table's column.
     Column(TableId, ColumnId),
+    /// A column's default.
+    Default(TableId, ColumnId),
     /// A view.
     View(TableId),
     /// A sequence.
@@ -53,8 +56,18 @@ impl Object {
     pub fn oid(self) -> Oid {
         match self {
             Object::Namespace(id) => id.0,
-            Object::Table(id) | Object::Column(id, _) | Object::View(id) | Object::Sequence(id) => id.0,
+            Object::Table(id) | Object::Column(id, _) | Object::Default(id, _) => id.0,
+            Object::View(id) | Object::Sequence(id) => id.0,
             Object::Type(oid) | Object::Constraint(_, oid) => oid,
+        }
+    }
+
+    /// What it is a part of, and goes with.
+    fn wholes(self) -> Vec<Object> {
+        match self {
+            Object::Constraint(table, _) | Object::Column(table, _) => vec![Object::Table(table)],
+            Object::Default(table, column) => vec![Object::Table(table), Object::Column(table, column)],
+            _ => Vec::new(),
         }
     }
 
@@ -64,10 +77,11 @@ impl Object {
         match self {
             Object::Namespace(id) => format!("schema {}", names.namespace_name(id.0).unwrap_or_default()),
             Object::Table(id) => format!("table {}", relation(id)),
-            Object::Column(id, column) => {
+            Object::Column(id, column) | Object::Default(id, column) => {
                 let table = catalog.table(id).and_then(|table| table.column(column));
                 let name = table.map(|column| column.name.to_string()).unwrap_or_default();
-                format!("column {} of table {}", kalamdb_sql::bind::deparse::quoted(&name), relation(id))
+                let what = if matches!(self, Object::Default(..)) { "default value for column" } else { "column" };
+                format!("{what} {} of table {}", kalamdb_sql::bind::deparse::quoted(&name), relation(id))
             }
             Object::Constraint(id, oid) => {
                 let key = catalog.table(id).and_then(|table| table.foreign_keys.iter().find(|key| key.id == oid));
@@ -76,9 +90,7 @@ impl Object {
             }
             Object::View(id) => format!("view {}", relation(id)),
             Object::Sequence(id) => format!("sequence {}", relation(id)),
-            Object::Type(oid) => {
-                format!("type {}", catalog.data_type(oid).map(|def| def.name.clone()).unwrap_or_default())
-            }
+            Object::Type(oid) => format!("type {}", names.type_name(oid).unwrap_or_else(|| oid.to_string())),
         }
     }
 }
@@ -108,6 +120,7 @@ pub(crate) fn dependents(catalog: &Catalog, on: Object) -> Vec<(Object, Bond)> {
             }
             let owned = catalog.sequences().filter(|sequence| sequence.owned_by.is_some_and(|(table, _)| table == id));
             found.extend(owned.map(|sequence| (Object::Sequence(sequence.id), Bond::Automatic)));
+            found.extend(defaults_naming(catalog, |text| relations_named(text).contains(&id.0)));
         }
         Object::Column(table, column) => {
             let using = catalog.views_over(table).filter(|view| view.uses.contains(&Use::Column(table, column)));
@@ -115,7 +128,41 @@ pub(crate) fn dependents(catalog: &Catalog, on: Object) -> Vec<(Object, Bond)> {
             let owned = catalog.sequences().filter(|sequence| sequence.owned_by == Some((table, column)));
             found.extend(owned.map(|sequence| (Object::Sequence(sequence.id), Bond::Automatic)));
         }
-        Object::Sequence(_) | Object::Type(_) | Object::Constraint(..) => {}
+        Object::Sequence(id) => {
+            found.extend(catalog.views_over(id).map(|view| (Object::View(view.id), Bond::Normal)));
+            found.extend(defaults_naming(catalog, |text| relations_named(text).contains(&id.0)));
+        }
+        Object::Type(oid) => {
+            let using = catalog.views().filter(|view| view.uses.contains(&Use::Type(oid)));
+            found.extend(using.map(|view| (Object::View(view.id), Bond::Normal)));
+            let names = |text: &str| types_named(text).contains(&oid);
+            for table in catalog.tables() {
+                let is_of_it = |column: &&ColumnDef| {
+                    column.ty.ty.user_type() == Some(oid)
+                        || column.domain == Some(oid)
+                        || column.generated.as_deref().is_some_and(names)
+                };
+                let columns = table.live_columns().filter(is_of_it);
+                found.extend(columns.map(|column| (Object::Column(table.id, column.id), Bond::Normal)));
+            }
+            found.extend(defaults_naming(catalog, names));
+            let domains = catalog.data_types().filter(|def| match &def.kind {
+                TypeKind::Domain { base, .. } => base.ty.user_type() == Some(oid),
+                TypeKind::Enum(_) => false,
+            });
+            found.extend(domains.map(|def| (Object::Type(def.id), Bond::Normal)));
+        }
+        Object::Default(..) | Object::Constraint(..) => {}
+    }
+    found
+}
+
+/// The columns' defaults whose text names something.
+fn defaults_naming(catalog: &Catalog, names: impl Fn(&str) -> bool) -> Vec<(Object, Bond)> {
+    let mut found = Vec::new();
+    for table in catalog.tables() {
+        let naming = table.live_columns().filter(|column| column.default.as_deref().is_some_and(&names));
+        found.extend(naming.map(|column| (Object::Default(table.id, column.id), Bond::Normal)));
     }
     found
 }
@@ -128,8 +175,11 @@ pub(crate) fn falling(catalog: &Catalog, roots: &[Object]) -> Vec<Fallen> {
     for root in roots {
         walk.go(*root);
     }
-    walk.fallen.reverse();
-    walk.fallen
+    let Walk { met, mut fallen, .. } = walk;
+    // Parts go with their whole, whichever was met first.
+    fallen.retain(|found| !found.object.wholes().iter().any(|whole| met.contains(whole)));
+    fallen.reverse();
+    fallen
 }
 
 struct Walk<'c> {
@@ -144,9 +194,16 @@ impl Walk<'_> {
         let mut next = dependents(self.catalog, on);
         next.sort_by_key(|(object, _)| std::cmp::Reverse(object.oid()));
         for (object, bond) in next {
-            // A constraint goes with its table.
-            let with_table = matches!(object, Object::Constraint(table, _) if self.met.contains(&Object::Table(table)));
-            if with_table || self.met.contains(&object) {
+            if object.wholes().iter().any(|whole| self.met.contains(whole)) {
+                continue;
+            }
+            if self.met.contains(&object) {
+                // What goes without a word for one reason does so for all.
+                if bond == Bond::Automatic
+                    && let Some(known) = self.fallen.iter_mut().find(|known| known.object == object)
+                {
+                    known.bond = bond;
+                }
                 continue;
             }
             self.met.push(object);

@@ -1,6 +1,7 @@
 //! What all sessions share: the rooms that statements use, and the state that outlives a session.
 
 use crate::check::TableChecks;
+use crate::generated::Generated;
 use crate::index::TableIndexes;
 use crate::plan::Engine;
 use crate::registry::Registry;
@@ -31,6 +32,8 @@ pub(crate) struct Hall {
     pub indexes: Mutex<LruCache<TableId, (Arc<TableDef>, Arc<TableIndexes>)>>,
     /// The same of tables' CHECK constraints.
     pub checks: Mutex<LruCache<TableId, (Arc<TableDef>, Arc<TableChecks>)>>,
+    /// Tables' generated columns, compiled; with the definition that they were compiled for.
+    pub generated: Mutex<LruCache<TableId, (Arc<TableDef>, Arc<Generated>)>>,
     pub started_at: i64,
 }
 

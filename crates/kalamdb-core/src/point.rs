@@ -14,7 +14,7 @@ use futures::StreamExt;
 use kalamdb_commons::{ColumnId, Datum, Oid, PgType, Result, SqlError, SqlState, SqlType};
 use kalamdb_sql::bind::bound::{Bound, BoundKind, Col, ColId, CompareOp, NeedId, Rel, Scalar};
 use kalamdb_sql::bind::walk;
-use kalamdb_sql::function::{SessionValue, Volatility};
+use kalamdb_sql::function::{NEXTVAL, SessionValue, Volatility};
 use kalamdb_sql::predicate::{RowProgram, Sessionless, Values};
 use kalamdb_sql::types::{array_of, datum_at};
 use kalamdb_store::{Catalog, IndexDef, IndexState, ReadView, TableDef};
@@ -280,7 +280,7 @@ impl Recognition<'_> {
         conditions: &[Condition<'_>],
     ) -> Option<(Start, Vec<Col>)> {
         let needed = self.bound.needs.get(need.0)?;
-        if needed.with_deleted || system::relations().by_oid(needed.table).is_some() {
+        if needed.with_deleted || system::is_computed(self.catalog, needed.table) {
             return None;
         }
         let table = self.catalog.table(needed.table)?;
@@ -447,6 +447,8 @@ struct Compiled {
 enum Input {
     Param(usize),
     Session(SessionValue),
+    /// A number of a sequence, another for each row.
+    Next(Oid),
 }
 
 /// What an execution brings.
@@ -455,6 +457,11 @@ pub(crate) trait Given: Send {
     fn view(&mut self) -> ReadView;
     /// A value of the session or the moment.
     fn session(&mut self, value: SessionValue) -> Datum;
+    /// `nextval`
+    ///
+    /// # Errors
+    /// 42501, 2200H, 25006
+    fn next_value(&mut self, sequence: Oid) -> Result<i64>;
     /// Everything that expressions may be compiled with.
     fn values(&mut self) -> Values;
 }
@@ -476,10 +483,14 @@ impl<'a> Inputs<'a> {
         self.parameters.get(at).cloned().ok_or_else(missing)
     }
 
-    fn datum(&mut self, input: Input) -> Result<Datum> {
+    fn array(&mut self, input: Input, ty: PgType, count: usize) -> Result<ArrayRef> {
         match input {
-            Input::Param(at) => self.param(at),
-            Input::Session(value) => Ok(self.given.session(value)),
+            Input::Param(at) => repeated(&self.param(at)?, ty, count),
+            Input::Session(value) => repeated(&self.given.session(value), ty, count),
+            Input::Next(sequence) => {
+                let numbers = (0..count).map(|_| self.given.next_value(sequence).map(Datum::Int8));
+                array_of(ty, &numbers.collect::<Result<Vec<_>>>()?)
+            }
         }
     }
 }
@@ -552,7 +563,7 @@ impl Program {
         if let Some(compiled) = &self.compiled {
             let mut arrays = rows.arrays[..self.columns.len()].to_vec();
             for (input, ty) in &compiled.inputs {
-                arrays.push(repeated(&inputs.datum(*input)?, *ty, rows.count)?);
+                arrays.push(inputs.array(*input, *ty, rows.count)?);
             }
             return compiled.program.evaluate(&compiled.program.rows(arrays, rows.count)?);
         }
@@ -593,6 +604,7 @@ fn compile(scalars: &[Scalar], columns: &[Col]) -> Option<Compiled> {
         let mut lasts = true;
         walk::deep(scalar, &mut |inner| {
             lasts &= match inner {
+                Scalar::Call { .. } if next_of(inner).is_some() => true,
                 // age(timestamptz, timestamptz) is immutable in pg_proc and reads the time zone all the same.
                 Scalar::Call { function, args, .. } => {
                     function.volatility == Volatility::Immutable
@@ -607,7 +619,7 @@ fn compile(scalars: &[Scalar], columns: &[Col]) -> Option<Compiled> {
     let mut inputs: Vec<(Input, PgType)> = Vec::new();
     let mut exprs: Vec<Scalar> = Vec::new();
     for scalar in scalars {
-        if !lasting(scalar) {
+        if !lasting(scalar) || !takes_numbers_always(scalar) {
             return None;
         }
         let mut scalar = scalar.clone();
@@ -615,9 +627,11 @@ fn compile(scalars: &[Scalar], columns: &[Col]) -> Option<Compiled> {
             let input = match inner {
                 Scalar::Param(number, ty) => (Input::Param(number.checked_sub(1)?), *ty),
                 Scalar::Session(value, ty) => (Input::Session(*value), *ty),
-                _ => return None,
+                other => (Input::Next(next_of(other)?), other.ty()),
             };
-            let at = inputs.iter().position(|known| *known == input).unwrap_or_else(|| {
+            // Each call of nextval gives a number of its own.
+            let known = |known: &(Input, PgType)| *known == input && !matches!(known.0, Input::Next(_));
+            let at = inputs.iter().position(known).unwrap_or_else(|| {
                 inputs.push(input);
                 inputs.len() - 1
             });
@@ -629,6 +643,32 @@ fn compile(scalars: &[Scalar], columns: &[Col]) -> Option<Compiled> {
     all.extend(inputs.iter().enumerate().map(|(at, (_, ty))| Col { id: input_id(at), ty: *ty, nullable: true }));
     let program = RowProgram::compile(&exprs, &all, &mut Sessionless).ok()?;
     Some(Compiled { program, inputs })
+}
+
+/// The sequence of a call of `nextval` that says which.
+fn next_of(scalar: &Scalar) -> Option<Oid> {
+    match scalar {
+        Scalar::Call { function, args, .. } if function.oid == NEXTVAL => match args.as_slice() {
+            [Scalar::Const(Datum::Oid(oid), _)] => Some(*oid),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether every call of `nextval` in an expression is made each time: none stands in a branch.
+fn takes_numbers_always(scalar: &Scalar) -> bool {
+    let mut calls = 0;
+    walk::deep(scalar, &mut |inner| calls += usize::from(next_of(inner).is_some()));
+    fn straight(scalar: &Scalar) -> usize {
+        match scalar {
+            _ if next_of(scalar).is_some() => 1,
+            Scalar::Call { args, .. } => args.iter().map(straight).sum(),
+            Scalar::Relabel(inner, _) => straight(inner),
+            _ => 0,
+        }
+    }
+    calls == straight(scalar)
 }
 
 fn input_id(at: usize) -> ColId {

@@ -5,13 +5,15 @@
 
 use crate::error;
 use crate::relation::Relation;
+use crate::sequence::Sequence;
 use crate::system;
-use crate::system::names::{facts_of, facts_of_view};
+use crate::system::names::{Judge, facts_of, facts_of_view};
 use kalamdb_auth::Identity;
 use kalamdb_auth::authorize::{
-    AdminAction, Granted, ObjectFacts, RowAction, authorize, authorize_admin, authorize_constraint,
+    AdminAction, Granted, ObjectFacts, RowAction, SequenceAction, SequenceFacts, authorize, authorize_admin,
+    authorize_constraint, authorize_sequence,
 };
-use kalamdb_commons::{Result, Role, Scope, SqlError, SqlState, TableType, UserId, UserName};
+use kalamdb_commons::{Oid, Result, Role, Scope, SqlError, SqlState, TableId, TableType, UserId, UserName};
 use kalamdb_live::MayRead;
 use kalamdb_sql::bind::bound::{Action, Need};
 use kalamdb_store::{Catalog, Partition, TableDef};
@@ -52,6 +54,10 @@ pub(crate) fn relation(catalog: &Arc<Catalog>, identity: &Arc<Identity>, need: &
             .map_err(|_| error::denied(format!("view {}", view.name)))?;
         return Ok(Resolved::Relation(Relation::view(view.clone(), granted)));
     }
+    if catalog.sequence(need.table).is_some() {
+        sequence(catalog, judge, need.table.0, SequenceAction::Read)?;
+        return Ok(Resolved::Relation(Relation::computed(need.table)));
+    }
     let Some(table) = catalog.table(need.table) else { return Ok(Resolved::Stale) };
     if table.schema_version != need.schema_version {
         return Ok(Resolved::Stale);
@@ -80,6 +86,30 @@ fn identity_of(catalog: &Catalog, user: UserId) -> Arc<Identity> {
     Arc::new(owner.map_or_else(nobody, |def| Identity { user, name: def.name.clone(), role: def.role }))
 }
 
+/// Turns a sequence's OID into a sequence that may be used this way.
+///
+/// # Errors
+/// 42501; 42809 for another relation, XX000 for none.
+pub(crate) fn sequence(
+    catalog: &Arc<Catalog>,
+    identity: &Identity,
+    oid: Oid,
+    action: SequenceAction,
+) -> Result<Sequence> {
+    let Some(def) = catalog.sequence(TableId(oid)) else {
+        return Err(match system::relation_name(catalog, oid) {
+            Some(name) => SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{name}\" is not a sequence")),
+            None => SqlError::internal(format!("could not open relation with OID {oid}")),
+        });
+    };
+    let table = def.owned_by.and_then(|(table, _)| catalog.table(table));
+    let table = table.map(|table| facts_of(table, identity));
+    let facts = SequenceFacts { is_owner: def.owner == identity.user, table };
+    let granted =
+        authorize_sequence(identity, action, &facts).map_err(|_| error::denied(format!("sequence {}", def.name)))?;
+    Ok(Sequence::new(def.clone(), granted))
+}
+
 /// Asks for a right that is not one on rows.
 ///
 /// # Errors
@@ -99,6 +129,16 @@ pub(crate) fn rewritten(table: &Arc<TableDef>, identity: &Arc<Identity>) -> Resu
     Ok(Relation::stored(Partition { table: table.clone(), scope: Scope::Shared }, granted, false))
 }
 
+/// A table whose rows are looked at for a type that is changed: for whoever owns the type, who learns no more of them
+/// than whether they fit.
+///
+/// # Errors
+/// 42501
+pub(crate) fn judged(table: &Arc<TableDef>, identity: &Arc<Identity>) -> Result<Relation> {
+    let granted = permit(identity, AdminAction::AlterTable { is_owner: true }, &format!("table {}", table.name))?;
+    Ok(Relation::stored(Partition { table: table.clone(), scope: Scope::Shared }, granted, false))
+}
+
 /// A partition of a table as a foreign key sees it, of all users where the scope of a USER table is `Shared`.
 pub(crate) fn enforced(table: &Arc<TableDef>, scope: Scope) -> Relation {
     Relation::stored(Partition { table: table.clone(), scope }, authorize_constraint(), false)
@@ -109,6 +149,13 @@ pub(crate) fn enforced(table: &Arc<TableDef>, scope: Scope) -> Relation {
 pub(crate) fn reader(identity: &Arc<Identity>) -> MayRead {
     let identity = identity.clone();
     Arc::new(move |table| would_allow(&identity, RowAction::Select, &facts_of(table, &identity)))
+}
+
+/// What would be decided, for questions that open nothing.
+pub(crate) const JUDGE: Judge = Judge { rows: would_allow, sequence: would_allow_sequence };
+
+fn would_allow_sequence(catalog: &Arc<Catalog>, identity: &Identity, oid: Oid, action: SequenceAction) -> bool {
+    sequence(catalog, identity, oid, action).is_ok()
 }
 
 /// What would be decided: for `has_table_privilege`, which opens nothing.

@@ -329,7 +329,7 @@ impl Session {
             let code = formats.get(at).or_else(|| formats.first()).copied().unwrap_or(0);
             datums.push(match (value, format(code)?) {
                 (None, _) => Datum::Null,
-                (Some(bytes), Format::Binary) => types::from_binary(bytes, ty)
+                (Some(bytes), Format::Binary) => types::labels::from_binary(bytes, ty, &names)
                     .map_err(|error| error.with_context(format!("portal parameter ${}", at + 1)))?,
                 (Some(bytes), Format::Text) => {
                     let text = std::str::from_utf8(bytes).map_err(|_| not_utf8())?;

@@ -11,6 +11,7 @@ use crate::referential::{Referential, ReferentialMark};
 use crate::registry::{Activity, Registered};
 use crate::reply::{OutputColumn, Rows, TransactionStatus};
 use crate::resolve;
+use crate::sequence::SessionSequences;
 use crate::settings::{Basis, Derived, Settings, SettingsMark};
 use crate::system::{self, SystemFacts, names::CatalogView};
 use arrow_array::RecordBatch;
@@ -53,6 +54,8 @@ pub(crate) struct Standing {
     pub prepared: Arc<HashMap<String, Arc<Prepared>>>,
     /// Its portals and cursors.
     pub portals: HashMap<String, Portal>,
+    /// What it remembers of sequences; functions (`nextval`) change it.
+    pub sequences: Arc<Mutex<SessionSequences>>,
     /// NOTIFYs of the running transaction, in order.
     pub notifies: Arc<Mutex<Vec<(String, String)>>>,
     /// Whether the running transaction may have taken advisory locks of its own.
@@ -134,6 +137,8 @@ pub(crate) struct Prepared {
     pub point: Option<crate::point::Point>,
     /// What binding read: a change means binding again.
     pub basis: Basis,
+    /// The same of users' types.
+    pub types_version: u64,
     /// PREPARE (true) or Parse.
     pub by_sql: bool,
     /// The statement that prepared it.
@@ -266,6 +271,7 @@ impl Standing {
             notices: Arc::default(),
             prepared: Arc::default(),
             portals: HashMap::new(),
+            sequences: Arc::default(),
             notifies: Arc::default(),
             takes_advisory: Arc::default(),
             listens: Vec::new(),
@@ -448,7 +454,7 @@ impl Standing {
     /// Names as the session sees them.
     pub fn names(&self) -> CatalogView {
         let path = self.derived().basis.search_path.clone();
-        CatalogView::new(self.catalog(), path, self.identity.clone(), self.hall.store.clone(), resolve::would_allow)
+        CatalogView::new(self.catalog(), path, self.identity.clone(), self.hall.store.clone(), resolve::JUDGE)
     }
 
     /// The facts as a statement of this session sees them.
@@ -471,7 +477,7 @@ impl Standing {
                 store: hall.store.clone(),
                 settings: settings.lock().clone(),
                 search_path: path.clone(),
-                judge: resolve::would_allow,
+                judge: resolve::JUDGE,
                 prepared: prepared.iter().map(prepared_row).collect(),
                 cursors: cursors.clone(),
                 started_at: hall.started_at,

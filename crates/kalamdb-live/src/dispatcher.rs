@@ -148,7 +148,7 @@ impl Live {
     pub(crate) async fn follow(&self, reader: Reader, follow: Follow) -> Result<(ReadView, Arc<Query>)> {
         let number = self.inner.next_number.fetch_add(1, Ordering::Relaxed);
         let (table, version) = (follow.table.id, follow.table.schema_version);
-        let query = Arc::new(Query::new(number, reader, follow, clock::now_us())?);
+        let query = Arc::new(Query::new(number, reader, follow, clock::now_us(), &self.inner.store)?);
         // One session has one statement at a time, so nothing of its own comes between this look and the arrival.
         let taken = |other: &Arc<Query>| is_channel_of(other, query.reader.pid) && other.channel == query.channel;
         if is_channel_of(&query, query.reader.pid) && self.inner.state().queries.values().any(taken) {

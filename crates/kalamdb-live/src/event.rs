@@ -5,12 +5,14 @@
 //! text. The writers of a query's columns are chosen once; values go from Arrow into the text.
 
 use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef};
 use bytes::BytesMut;
 use kalamdb_commons::array::{Arrays, Brackets};
-use kalamdb_commons::{PgType, Result, Seq, SqlType};
+use kalamdb_commons::{Oid, PgType, Result, Seq, SqlType};
 use kalamdb_sql::function::nowhere::Nowhere;
 use kalamdb_sql::types::{Encoder, Format, Style, encoder};
+use kalamdb_store::{Store, TypeKind};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -80,11 +82,11 @@ impl Payload {
     ///
     /// # Errors
     /// 42883 for a type that has no text form.
-    pub fn new(columns: &[(String, PgType)]) -> Result<Self> {
+    pub fn new(columns: &[(String, PgType)], store: &Store) -> Result<Self> {
         let form = |(name, ty): &(String, PgType)| {
             let mut quoted = String::new();
             string(&mut quoted, name);
-            Ok((quoted, Form::new(*ty)?))
+            Ok((quoted, Form::new(*ty, store)?))
         };
         Ok(Self { columns: columns.iter().map(form).collect::<Result<_>>()? })
     }
@@ -129,19 +131,22 @@ enum Form {
     /// A string of PostgreSQL's text.
     Text(Box<dyn Encoder>),
     Array(Box<Form>),
+    /// A label of an enum, as it is called now.
+    Label(Oid, Store),
 }
 
 impl Form {
-    fn new(ty: PgType) -> Result<Self> {
+    fn new(ty: PgType, store: &Store) -> Result<Self> {
         use SqlType::*;
         // An OID is printed as its number: names would depend on who reads.
         let text = || encoder(ty, Format::Text, &Style::default(), Arc::new(Nowhere));
         if let Some(element) = ty.ty.element().filter(|_| ty.ty.facts().name.starts_with('_')) {
-            return Ok(Form::Array(Box::new(Form::new(PgType { ty: element, typmod: ty.typmod })?)));
+            return Ok(Form::Array(Box::new(Form::new(PgType { ty: element, typmod: ty.typmod }, store)?)));
         }
         Ok(match ty.ty {
             Bool => Form::Bool,
-            Int2 | Int4 | Int8 | Float4 | Float8 | Numeric | Oid => Form::Number(text()?),
+            Enum(oid) => Form::Label(oid, store.clone()),
+            Int2 | Int4 | Int8 | Float4 | Float8 | Numeric | SqlType::Oid => Form::Number(text()?),
             Json | Jsonb => Form::Json,
             Timestamp | Timestamptz => Form::Moment(text()?),
             _ => Form::Text(text()?),
@@ -164,6 +169,7 @@ impl Form {
             }
             Form::Moment(encoder) => string(out, &iso(&text_of(encoder.as_ref(), array, row))),
             Form::Text(encoder) => string(out, &text_of(encoder.as_ref(), array, row)),
+            Form::Label(oid, store) => string(out, &label_of(store, *oid, array, row)),
             Form::Array(item) => {
                 // A column of arrays is one.
                 let Some(arrays) = Arrays::new(array) else { return out.push_str("null") };
@@ -181,6 +187,16 @@ impl Form {
             }
         }
     }
+}
+
+fn label_of(store: &Store, oid: Oid, array: &dyn Array, row: usize) -> String {
+    let rank = array.as_primitive::<Int64Type>().value(row);
+    let published = store.published();
+    let labels = match published.catalog.data_type(oid).map(|def| &def.kind) {
+        Some(TypeKind::Enum(labels)) => labels.as_slice(),
+        _ => &[],
+    };
+    labels.iter().find(|label| label.rank == rank).map_or_else(|| rank.to_string(), |label| label.label.clone())
 }
 
 fn text_of(encoder: &dyn Encoder, array: &dyn Array, row: usize) -> String {

@@ -12,7 +12,7 @@ use kalamdb_sql::bind::bound::{Col, ColId, Scalar};
 use kalamdb_sql::function::{SessionValue, Surroundings};
 use kalamdb_sql::predicate::{RowProgram, Values, check_live_safe};
 use kalamdb_store::codec::arrow::BatchBuilder;
-use kalamdb_store::{RowChange, TableDef};
+use kalamdb_store::{RowChange, Store, TableDef};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -142,7 +142,7 @@ impl Query {
     ///
     /// # Errors
     /// 0A000 for expressions that change by themselves; the compiler's.
-    pub fn new(number: u64, reader: Reader, follow: Follow, now_us: i64) -> Result<Self> {
+    pub fn new(number: u64, reader: Reader, follow: Follow, now_us: i64, store: &Store) -> Result<Self> {
         let (table, outputs) = (&follow.table, &follow.outputs);
         for scalar in follow.predicate.iter().chain(outputs.iter().map(|(_, scalar)| scalar)) {
             check_live_safe(scalar)?;
@@ -177,7 +177,7 @@ impl Query {
             text: follow.text,
             created_at: now_us,
             progress: Arc::default(),
-            payload: Mutex::new(Payload::new(&names)?),
+            payload: Mutex::new(Payload::new(&names, store)?),
             from: AtomicU64::new(u64::MAX),
             columns: columns.iter().map(|(id, _)| *id).collect(),
             outputs: RowProgram::compile(&scalars, &cols, &mut constants)?,

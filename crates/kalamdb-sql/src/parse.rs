@@ -12,13 +12,16 @@ mod copy;
 mod cursor;
 mod extension;
 mod forms;
+mod generated;
 mod index;
 mod query;
+mod sequence;
 mod session;
 mod table;
 mod token;
 mod types;
 mod user;
+mod user_type;
 mod view;
 
 pub use cursor::is_reserved;
@@ -28,7 +31,7 @@ pub(crate) use query::{CURSOR_QUOTE, KEY_SHARE, LOCK_MARK_QUOTE, NO_KEY_UPDATE};
 
 use crate::bind::bound::Exclusion;
 use crate::dialect::KalamDialect;
-use crate::statement::Statement;
+use crate::statement::{Statement, TypeName};
 use cursor::Cursor;
 use kalamdb_commons::{Result, SqlError, SqlState};
 use sqlparser::ast;
@@ -36,7 +39,7 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};
 use token::Lexeme;
 
-pub use types::{interval_literal, type_of};
+pub use types::{interval_literal, type_of, user_type_name};
 
 /// Whether a field's name is the star of `(row).*`.
 pub(crate) fn is_expansion(ident: &ast::Ident) -> bool {
@@ -333,12 +336,12 @@ const UNSUPPORTED: &[(&str, &str)] = &[
 /// Kinds of objects that CREATE, ALTER and DROP know and KalamDB has not yet. Longer ones come first.
 #[rustfmt::skip]
 const KINDS: &[&str] = &[
-    "ACCESS METHOD", "AGGREGATE", "CAST", "COLLATION", "CONVERSION", "DATABASE", "DEFAULT PRIVILEGES", "DOMAIN",
+    "ACCESS METHOD", "AGGREGATE", "CAST", "COLLATION", "CONVERSION", "DATABASE", "DEFAULT PRIVILEGES",
     "EVENT TRIGGER", "EXTENSION", "FOREIGN DATA WRAPPER", "FOREIGN TABLE", "FUNCTION", "GROUP",
     "LANGUAGE", "LARGE OBJECT", "LIVE QUERY", "MATERIALIZED VIEW", "OPERATOR CLASS", "OPERATOR FAMILY", "OPERATOR",
-    "OWNED", "POLICY", "PROCEDURE", "PUBLICATION", "RECURSIVE VIEW", "ROUTINE", "RULE", "SEQUENCE", "SERVER", "STATISTICS",
+    "OWNED", "POLICY", "PROCEDURE", "PUBLICATION", "RECURSIVE VIEW", "ROUTINE", "RULE", "SERVER", "STATISTICS",
     "STORAGE", "SUBSCRIPTION", "SYSTEM", "TABLESPACE", "TEXT SEARCH CONFIGURATION", "TEXT SEARCH DICTIONARY",
-    "TEXT SEARCH PARSER", "TEXT SEARCH TEMPLATE", "TOPIC", "TRANSFORM", "TRIGGER", "TYPE", "USER MAPPING", "VIEW",
+    "TEXT SEARCH PARSER", "TEXT SEARCH TEMPLATE", "TOPIC", "TRANSFORM", "TRIGGER", "USER MAPPING", "VIEW",
 ];
 
 fn other_kind<T>(cursor: &Cursor<'_>, verb: &str) -> Read<T> {
@@ -371,6 +374,12 @@ fn create(cursor: &mut Cursor<'_>) -> Read<Statement> {
     if view::begins(cursor) {
         return view::create(cursor);
     }
+    if sequence::begins(cursor) {
+        return sequence::create(cursor);
+    }
+    if cursor.is("TYPE") || cursor.is("DOMAIN") {
+        return user_type::create(cursor);
+    }
     cursor.accept("OR REPLACE");
     for words in ["TRUSTED", "PROCEDURAL", "CONSTRAINT", "DEFAULT", "TEMP", "TEMPORARY"] {
         if !cursor.are("DEFAULT PRIVILEGES") {
@@ -390,6 +399,12 @@ fn alter(cursor: &mut Cursor<'_>) -> Read<Statement> {
     }
     if cursor.is("VIEW") {
         return view::alter(cursor);
+    }
+    if cursor.is("SEQUENCE") {
+        return sequence::alter(cursor);
+    }
+    if cursor.is("TYPE") || cursor.is("DOMAIN") {
+        return user_type::alter(cursor);
     }
     if cursor.is("NAMESPACE") || cursor.is("SCHEMA") {
         return table::alter_namespace(cursor);
@@ -413,6 +428,12 @@ fn drop(cursor: &mut Cursor<'_>) -> Read<Statement> {
     }
     if cursor.is("EXTENSION") {
         return extension::remove(cursor);
+    }
+    if cursor.is("SEQUENCE") {
+        return sequence::drop(cursor);
+    }
+    if cursor.is("TYPE") || cursor.is("DOMAIN") {
+        return user_type::drop(cursor);
     }
     if cursor.is("NAMESPACE") || cursor.is("SCHEMA") {
         return table::drop_namespace(cursor);
@@ -484,24 +505,37 @@ impl Cursor<'_> {
     }
 
     /// A type's name that ends before one of these words.
-    fn data_type_until(&mut self, words: &[&str]) -> Read<kalamdb_commons::PgType> {
+    fn data_type_until(&mut self, words: &[&str]) -> Read<TypeName> {
         let end = self.item_end();
         let found = (self.at..end).find(|at| words.iter().any(|word| is_word(&self.lexemes[*at], word)));
         let mut part = Cursor { base: self.base, at: self.at, ..self.part(0, found.unwrap_or(end)) };
-        let ty = part.data_type()?;
+        let ty = part.type_name()?;
         let ty = part.end(ty)?;
         self.at = part.at;
         Ok(ty)
     }
 
-    /// A type's name.
+    /// A type's name, which may be a user's type's.
+    fn type_name(&mut self) -> Read<TypeName> {
+        let (position, own) = (self.position(), self.own_position());
+        let ty = self.library(self.item_end(), |parser| parser.parse_data_type())?;
+        match type_of(&ty) {
+            Ok(ty) => Ok(TypeName::BuiltIn(ty)),
+            Err(error) if error.state() == SqlState::FEATURE_NOT_SUPPORTED => {
+                Err(Fault::Unsupported(types::subject(&ty)))
+            }
+            Err(error) => match user_type_name(&ty) {
+                Some((parts, is_array)) if error.state() == SqlState::UNDEFINED_OBJECT => {
+                    Ok(TypeName::Named { parts, is_array, position: own })
+                }
+                _ => Err(Fault::Error(error.at(position))),
+            },
+        }
+    }
+
+    /// The name of a built-in type.
     fn data_type(&mut self) -> Read<kalamdb_commons::PgType> {
         let position = self.position();
-        if let Some(word) =
-            ["SMALLSERIAL", "SERIAL2", "SERIAL", "SERIAL4", "BIGSERIAL", "SERIAL8"].iter().find(|word| self.is(word))
-        {
-            return unsupported(format!("type {}", word.to_ascii_lowercase()));
-        }
         let ty = self.library(self.item_end(), |parser| parser.parse_data_type())?;
         type_of(&ty).map_err(|error| match error.state() {
             SqlState::FEATURE_NOT_SUPPORTED => Fault::Unsupported(types::subject(&ty)),

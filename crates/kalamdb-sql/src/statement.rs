@@ -150,6 +150,67 @@ pub enum Statement {
         /// The text; `None` takes it away.
         text: Option<String>,
     },
+    /// CREATE TYPE … AS ENUM
+    CreateEnum {
+        /// Its name.
+        name: Name,
+        /// Its labels, in order.
+        labels: Vec<String>,
+    },
+    /// CREATE DOMAIN
+    CreateDomain(Box<CreateDomain>),
+    /// ALTER TYPE, and what ALTER DOMAIN shares with it.
+    AlterType {
+        /// Which.
+        name: Name,
+        /// What.
+        action: AlterTypeAction,
+    },
+    /// ALTER DOMAIN
+    AlterDomain {
+        /// Which.
+        name: Name,
+        /// What.
+        action: AlterDomainAction,
+    },
+    /// DROP TYPE, DROP DOMAIN
+    DropType {
+        /// Which.
+        names: Vec<Name>,
+        /// DOMAIN
+        domain: bool,
+        /// IF EXISTS
+        if_exists: bool,
+        /// CASCADE
+        cascade: bool,
+    },
+    /// CREATE SEQUENCE
+    CreateSequence {
+        /// Its name.
+        name: Name,
+        /// IF NOT EXISTS
+        if_not_exists: bool,
+        /// Its options, in order.
+        options: Vec<SequenceOption>,
+    },
+    /// ALTER SEQUENCE
+    AlterSequence {
+        /// Which.
+        name: Name,
+        /// IF EXISTS
+        if_exists: bool,
+        /// What.
+        action: AlterSequenceAction,
+    },
+    /// DROP SEQUENCE
+    DropSequence {
+        /// Which.
+        names: Vec<Name>,
+        /// IF EXISTS
+        if_exists: bool,
+        /// CASCADE
+        cascade: bool,
+    },
     /// TRUNCATE
     Truncate {
         /// Which.
@@ -706,23 +767,168 @@ pub enum Reindexed {
     Everything(String),
 }
 
+/// A written type.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TypeName {
+    /// One of PostgreSQL's.
+    BuiltIn(PgType),
+    /// Another, which a user may have made.
+    Named {
+        /// Its name.
+        parts: Vec<String>,
+        /// Whether the array over it is meant.
+        is_array: bool,
+        /// Where it stands.
+        position: Option<usize>,
+    },
+}
+
+/// CREATE DOMAIN
+#[derive(Debug, Clone)]
+pub struct CreateDomain {
+    /// Its name.
+    pub name: Name,
+    /// The type below it.
+    pub base: TypeName,
+    /// DEFAULT, as SQL text.
+    pub default: Option<String>,
+    /// NOT NULL
+    pub not_null: bool,
+    /// CHECK, in order: names, if said, and SQL text over VALUE.
+    pub checks: Vec<(Option<String>, String)>,
+}
+
+/// What ALTER TYPE does.
+#[derive(Debug, Clone)]
+pub enum AlterTypeAction {
+    /// ADD VALUE
+    AddValue {
+        /// The label.
+        label: String,
+        /// IF NOT EXISTS
+        if_not_exists: bool,
+        /// BEFORE (true) or AFTER another label.
+        beside: Option<(bool, String)>,
+    },
+    /// RENAME VALUE
+    RenameValue {
+        /// The label.
+        from: String,
+        /// Its new text.
+        to: String,
+    },
+    /// RENAME TO
+    Rename(String),
+    /// SET SCHEMA
+    SetNamespace(String),
+}
+
+/// What ALTER DOMAIN does.
+#[derive(Debug, Clone)]
+pub enum AlterDomainAction {
+    /// SET DEFAULT, or DROP DEFAULT (`None`)
+    SetDefault(Option<String>),
+    /// SET NOT NULL, or DROP NOT NULL (false)
+    SetNotNull(bool),
+    /// ADD [CONSTRAINT name] CHECK ( … ) [NOT VALID]
+    AddCheck {
+        /// The constraint's name.
+        name: Option<String>,
+        /// The condition, as SQL text over VALUE.
+        text: String,
+        /// NOT VALID
+        not_valid: bool,
+    },
+    /// DROP CONSTRAINT
+    DropConstraint {
+        /// Which.
+        name: String,
+        /// IF EXISTS
+        if_exists: bool,
+    },
+    /// RENAME CONSTRAINT
+    RenameConstraint {
+        /// Which.
+        name: String,
+        /// Its new name.
+        to: String,
+    },
+    /// VALIDATE CONSTRAINT
+    Validate(String),
+    /// RENAME TO
+    Rename(String),
+    /// SET SCHEMA
+    SetNamespace(String),
+}
+
+/// An option of CREATE and ALTER SEQUENCE, and of an IDENTITY column.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SequenceOption {
+    /// AS
+    As(PgType),
+    /// INCREMENT [BY]
+    Increment(i64),
+    /// MINVALUE; `None`: NO MINVALUE
+    MinValue(Option<i64>),
+    /// MAXVALUE; `None`: NO MAXVALUE
+    MaxValue(Option<i64>),
+    /// START [WITH]
+    Start(i64),
+    /// RESTART [[WITH] n]
+    Restart(Option<i64>),
+    /// CACHE
+    Cache(i64),
+    /// CYCLE, NO CYCLE
+    Cycle(bool),
+    /// OWNED BY table.column; `None`: NONE
+    OwnedBy(Option<(Name, String)>),
+    /// SEQUENCE NAME: what the sequence of an IDENTITY column is called.
+    Name(Name),
+}
+
+/// What ALTER SEQUENCE does.
+#[derive(Debug, Clone)]
+pub enum AlterSequenceAction {
+    /// New options.
+    Options(Vec<SequenceOption>),
+    /// RENAME TO
+    Rename(String),
+    /// SET SCHEMA
+    SetNamespace(String),
+}
+
 /// A column's definition.
 #[derive(Debug, Clone)]
 pub struct ColumnSpec {
     /// Its name.
     pub name: String,
     /// Its type.
-    pub ty: PgType,
+    pub ty: TypeName,
     /// NOT NULL (a primary key's columns are so too).
     pub not_null: bool,
     /// DEFAULT: the parser's tree and its SQL text.
     pub default: Option<(ast::Expr, String)>,
+    /// SERIAL and its kin: a sequence comes with it.
+    pub serial: bool,
+    /// GENERATED … AS IDENTITY
+    pub identity: Option<IdentitySpec>,
+    /// GENERATED ALWAYS AS ( … ) STORED: the SQL text, and where it stands.
+    pub generated: Option<(String, Option<usize>)>,
+}
+
+/// GENERATED … AS IDENTITY
+#[derive(Debug, Clone, PartialEq)]
+pub struct IdentitySpec {
+    /// ALWAYS, or BY DEFAULT.
+    pub always: bool,
+    /// Its sequence's options.
+    pub options: Vec<SequenceOption>,
 }
 
 impl ColumnSpec {
     /// A column of a name and a type.
-    pub fn plain(name: String, ty: PgType) -> ColumnSpec {
-        ColumnSpec { name, ty, not_null: false, default: None }
+    pub fn plain(name: String, ty: TypeName) -> ColumnSpec {
+        ColumnSpec { name, ty, not_null: false, default: None, serial: false, identity: None, generated: None }
     }
 }
 
@@ -872,6 +1078,36 @@ pub enum AlterAction {
         /// The parser's tree and its SQL text.
         default: Option<(ast::Expr, String)>,
     },
+    /// ALTER COLUMN … ADD GENERATED … AS IDENTITY
+    AddIdentity {
+        /// The column.
+        name: String,
+        /// What it becomes.
+        identity: IdentitySpec,
+    },
+    /// ALTER COLUMN … SET GENERATED …, SET option, RESTART
+    SetIdentity {
+        /// The column.
+        name: String,
+        /// ALWAYS, or BY DEFAULT, if said.
+        always: Option<bool>,
+        /// Its sequence's new options.
+        options: Vec<SequenceOption>,
+    },
+    /// ALTER COLUMN … DROP IDENTITY
+    DropIdentity {
+        /// The column.
+        name: String,
+        /// IF EXISTS
+        if_exists: bool,
+    },
+    /// ALTER COLUMN … DROP EXPRESSION
+    DropExpression {
+        /// The column.
+        name: String,
+        /// IF EXISTS
+        if_exists: bool,
+    },
     /// ALTER COLUMN … SET NOT NULL
     SetNotNull {
         /// The column.
@@ -887,7 +1123,7 @@ pub enum AlterAction {
         /// The column.
         name: String,
         /// Its new type.
-        ty: PgType,
+        ty: TypeName,
         /// What its values become, as SQL text.
         using: Option<String>,
     },
@@ -938,6 +1174,10 @@ impl AlterAction {
             AlterAction::DropColumn { .. } => "DROP COLUMN",
             AlterAction::DropConstraint { .. } => "DROP CONSTRAINT",
             AlterAction::SetDefault { .. } => "ALTER COLUMN ... SET DEFAULT",
+            AlterAction::AddIdentity { .. } => "ALTER COLUMN ... ADD IDENTITY",
+            AlterAction::SetIdentity { .. } => "ALTER COLUMN ... SET",
+            AlterAction::DropIdentity { .. } => "ALTER COLUMN ... DROP IDENTITY",
+            AlterAction::DropExpression { .. } => "ALTER COLUMN ... DROP EXPRESSION",
             AlterAction::SetNotNull { .. } => "ALTER COLUMN ... SET NOT NULL",
             AlterAction::DropNotNull { .. } => "ALTER COLUMN ... DROP NOT NULL",
             AlterAction::RenameColumn { .. } | AlterAction::RenameConstraint { .. } | AlterAction::Rename { .. } => {

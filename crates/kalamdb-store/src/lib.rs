@@ -32,6 +32,7 @@ pub use txn::index::{Entries, IndexEntry};
 pub use txn::lock::{LockStrength, LockWait, TableLockMode};
 pub use txn::note::{ChangeNote, FlushCommit};
 pub use txn::read_view::{HotRows, HotScan, Place, ReadView, RowVersion, Tombstone};
+pub use txn::sequence::{SequencePlace, SequenceRun};
 pub use txn::snapshot::Published;
 pub use txn::transaction::{Isolation, Locked, Mark, Transaction};
 pub use txn::{Engine, TxnId};

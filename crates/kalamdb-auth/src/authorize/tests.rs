@@ -36,6 +36,16 @@ fn answer(identity: &Identity, question: &str) -> &'static str {
             };
             yes(authorize(identity, row_action(action), &facts))
         }
+        ["sequence", kind, owner, action] => {
+            let table = TableType::parse(kind).map(|kind| ObjectFacts {
+                kind,
+                access: AccessLevel::Private,
+                is_owner: false,
+                is_granted: false,
+            });
+            let facts = SequenceFacts { is_owner: *owner == "owner", table };
+            yes(authorize_sequence(identity, sequence_action(action), &facts))
+        }
         ["system", table] => match visible(identity, system_table(table)) {
             Visible::Nothing => "none",
             Visible::Own => "own",
@@ -53,6 +63,15 @@ fn row_action(word: &str) -> RowAction {
         "delete" => RowAction::Delete,
         "truncate" => RowAction::Truncate,
         other => panic!("{other} is no action on rows"),
+    }
+}
+
+fn sequence_action(word: &str) -> SequenceAction {
+    match word {
+        "next" => SequenceAction::Next,
+        "read" => SequenceAction::Read,
+        "set" => SequenceAction::Set,
+        other => panic!("{other} is no action on a sequence"),
     }
 }
 

@@ -8,21 +8,24 @@
 
 use super::prepared::{BindingNames, shape_of};
 use super::table::{
-    apply_option, check_column_count, check_column_name, column_of, default_of, is_system_column, lock_with,
-    not_in_use, owned, set_key, shown,
+    apply_option, check_column_count, check_column_name, column_of, default_of, default_text, is_system_column,
+    lock_with, not_in_use, owned, set_key, shown,
 };
-use super::{Outcome, constraint, foreign_key, index, query, references, rewrite};
+use super::{Outcome, constraint, foreign_key, generated, index, query, references, rewrite, sequence};
 use crate::depend::{Object, dependents};
 use crate::error;
 use crate::resolve::permit;
 use crate::standing::Standing;
 use kalamdb_auth::authorize::AdminAction;
 use kalamdb_commons::{
-    ColumnId, ColumnName, Datum, Oid, PgType, Result, SqlError, SqlState, TableName, TableType, clock,
+    ColumnId, ColumnName, Datum, Oid, PgType, Result, SqlError, SqlState, TableId, TableName, TableType, clock,
 };
+use kalamdb_sql::bind::bound::Scalar;
 use kalamdb_sql::bind::{self, Purpose, RowExpression, walk};
 use kalamdb_sql::function::CatalogNames;
-use kalamdb_sql::statement::{AlterAction, AlterIndexAction, AlterTable, AlterViewAction, ColumnSpec, ConstraintSpec};
+use kalamdb_sql::statement::{
+    AlterAction, AlterIndexAction, AlterTable, AlterViewAction, ColumnSpec, ConstraintSpec, SequenceOption,
+};
 use kalamdb_store::catalog::Named;
 use kalamdb_store::{
     Change, ColumnDef, ConstraintTiming, ForeignKeyDef, IndexKeyPart, IndexMethod, KeyDef, StoreError, TableDef,
@@ -46,6 +49,12 @@ pub(super) async fn run(standing: &mut Standing, alter: &AlterTable) -> Result<O
         }
         if let Some(Named::View(_)) = index::find(standing, &alter.name) {
             return of_view(standing, alter).await;
+        }
+        if let ([AlterAction::Rename { to }], Some(Named::Sequence(_))) =
+            (alter.actions.as_slice(), index::find(standing, &alter.name))
+        {
+            sequence::rename(standing, &alter.name, to).await?;
+            return done();
         }
         if alter.if_exists {
             standing.notice(format!("relation \"{}\" does not exist, skipping", alter.name.name));
@@ -82,12 +91,33 @@ pub(super) async fn run(standing: &mut Standing, alter: &AlterTable) -> Result<O
     }
     work.constrain_columns(standing).await?;
     standing.transaction().define(Change::PutTable(work.table.clone()))?;
-    work.must_hold.retain(|id| work.table.column(*id).is_some_and(|column| !column.dropped && column.not_null));
+    let may_hold_null = |column: &ColumnDef| !column.not_null && column.domain.is_none();
+    work.must_hold.retain(|id| work.table.column(*id).is_some_and(|column| !column.dropped && !may_hold_null(column)));
     let table = Arc::new(work.table);
     rewrite::check_filled(standing, &table, &work.must_hold).await?;
     constraint::validate_checks(standing, &table, &work.to_validate).await?;
     references::validate(standing, &table, &work.to_validate).await?;
     done()
+}
+
+/// Drops a column that goes with something else, and all that depends on it.
+///
+/// # Errors
+/// 55006, and those of locks and the store.
+pub(super) async fn drop_fallen(standing: &mut Standing, table: TableId, column: ColumnId) -> Result<()> {
+    let Some(table) = standing.catalog().table(table).cloned() else { return Ok(()) };
+    // It may have gone with another.
+    let Some(name) = table.live_columns().find(|other| other.id == column).map(|column| column.name.to_string()) else {
+        return Ok(());
+    };
+    not_in_use(standing, &table, "ALTER TABLE")?;
+    let mut table = (*table).clone();
+    table.schema_version += 1;
+    table.updated_at = clock::now_us();
+    let mut work = Work { table, must_hold: Vec::new(), with_columns: Vec::new(), to_validate: Vec::new() };
+    work.drop_column(standing, &name, true, true).await?;
+    standing.transaction().define(Change::PutTable(work.table))?;
+    Ok(())
 }
 
 /// ALTER TABLE of a view: what ALTER VIEW does, too.
@@ -154,11 +184,16 @@ fn place(action: &AlterAction) -> u8 {
         AlterAction::DropColumn { .. }
         | AlterAction::DropConstraint { .. }
         | AlterAction::SetDefault { default: None, .. }
-        | AlterAction::DropNotNull { .. } => 0,
+        | AlterAction::DropNotNull { .. }
+        | AlterAction::DropIdentity { .. }
+        | AlterAction::DropExpression { .. } => 0,
         AlterAction::SetType { .. } | AlterAction::AddColumn { .. } => 1,
         AlterAction::SetNotNull { .. } => 2,
         AlterAction::AddPrimaryKey { .. } | AlterAction::AddPrimaryKeyUsing { .. } | AlterAction::AddUnique(_) => 3,
-        AlterAction::SetDefault { .. } | AlterAction::AddConstraint(_) => CONSTRAINTS,
+        AlterAction::SetDefault { .. }
+        | AlterAction::AddConstraint(_)
+        | AlterAction::AddIdentity { .. }
+        | AlterAction::SetIdentity { .. } => CONSTRAINTS,
         AlterAction::ValidateConstraint { .. }
         | AlterAction::AlterConstraint { .. }
         | AlterAction::RenameColumn { .. }
@@ -248,6 +283,22 @@ impl Work {
             AlterAction::SetDefault { name, default } => {
                 self.set_default(standing, name, default.as_ref().map(|(_, text)| text))
             }
+            AlterAction::AddIdentity { name, identity } => {
+                let column = self.column_mut(name)?.clone();
+                generated::add_identity(standing, &mut self.table, &column, identity).await
+            }
+            AlterAction::SetIdentity { name, always, options } => {
+                let column = self.column_mut(name)?.clone();
+                generated::set_identity(standing, &mut self.table, &column, *always, options).await
+            }
+            AlterAction::DropIdentity { name, if_exists } => {
+                let column = self.column_mut(name)?.clone();
+                generated::drop_identity(standing, &mut self.table, &column, *if_exists).await
+            }
+            AlterAction::DropExpression { name, if_exists } => {
+                let column = self.column_mut(name)?.clone();
+                generated::drop_expression(standing, &mut self.table, &column, *if_exists)
+            }
             AlterAction::SetNotNull { name } => {
                 let column = self.column_mut(name)?;
                 column.not_null = true;
@@ -279,12 +330,13 @@ impl Work {
                 let message = format!("cannot alter type of column \"{name}\" twice");
                 return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message));
             }
-            values.push((id, self.set_type(standing, &before, name, *ty, using.as_deref())?));
+            let meant = super::user_type::meaning(standing, ty)?;
+            values.push((id, self.set_type(standing, &before, name, meant, using.as_deref())?));
         }
         self.retype_parts(standing, &values.iter().map(|(id, _)| *id).collect::<Vec<_>>())?;
         // Only the name of the type changes: what rows hold stays.
         let is_same = |id: &ColumnId| match (before.column(*id), self.table.column(*id)) {
-            (Some(old), Some(new)) => is_wider_text(old.ty, new.ty),
+            (Some(old), Some(new)) => new.domain.is_none() && is_wider_text(old.ty, new.ty),
             _ => false,
         };
         let is_plain = actions.iter().all(|action| matches!(action, AlterAction::SetType { using: None, .. }));
@@ -306,7 +358,7 @@ impl Work {
         standing: &mut Standing,
         before: &Arc<TableDef>,
         name: &str,
-        ty: PgType,
+        (ty, domain): (PgType, Option<Oid>),
         using: Option<&str>,
     ) -> Result<RowExpression> {
         if ty.ty.facts().kind == 'p' {
@@ -316,11 +368,14 @@ impl Work {
         let id = self.column_mut(name)?.id;
         let catalog = standing.transaction().newest_catalog();
         let names = BindingNames::new(standing);
-        if let Some((object, _)) = dependents(&catalog, Object::Column(self.table.id, id)).first()
-            && let Object::View(view) = object
-        {
-            if !standing.transaction().sees_newest(*view) {
-                return Err(StoreError::SchemaChanged(*view).into());
+        let found = dependents(&catalog, Object::Column(self.table.id, id));
+        let view = found.iter().find_map(|(object, _)| match object {
+            Object::View(view) => Some((*object, *view)),
+            _ => None,
+        });
+        if let Some((object, view)) = view {
+            if !standing.transaction().sees_newest(view) {
+                return Err(StoreError::SchemaChanged(view).into());
             }
             let view = object.description(&catalog, &standing.names());
             let message = "cannot alter type of a column used by a view or rule";
@@ -336,7 +391,19 @@ impl Work {
                 .with_hint("Drop the foreign key, alter the column, and add the foreign key again."));
         }
         let shape = shape_of(before, "");
-        let value = bind::bind_transform(using, name, ty, &shape, &names)?;
+        if let Some(reader) = generated::readers(standing, &self.table, id)?.first() {
+            let reader = self.table.column(*reader).map(|column| column.name.to_string()).unwrap_or_default();
+            let message = "cannot alter type of a column used by a generated column";
+            return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message)
+                .with_detail(format!("Column \"{name}\" is used by generated column \"{reader}\".")));
+        }
+        let is_generated = self.column_mut(name)?.generated.is_some();
+        if is_generated && using.is_some() {
+            let message = "cannot specify USING when altering type of generated column";
+            return Err(SqlError::new(SqlState::INVALID_COLUMN_DEFINITION, message)
+                .with_detail(format!("Column \"{name}\" is a generated column.")));
+        }
+        let value = bind::bind_transform(using, name, (ty, domain), &shape, &names)?;
         let is_key = self.table.primary_key.as_ref().is_some_and(|key| key.columns.contains(&id));
         if is_key {
             index::require_default_class(IndexMethod::Btree, ty.ty)?;
@@ -344,10 +411,10 @@ impl Work {
         if is_key && kalamdb_store::codec::key::check_type(ty.ty).is_err() {
             return Err(SqlError::unsupported(format!("a primary key column of type {ty}")));
         }
-        let column = self.column_mut(name)?;
+        let mut column = self.column_mut(name)?.clone();
         if let Some(text) = &column.default {
             // The default of the old type, assigned to the new one.
-            let text = bind::canonical_default(text, name, column.ty, &names)?;
+            let text = super::table::default_text(standing, text, name, column.ty)?;
             let error = |error: SqlError| match error.state() {
                 SqlState::DATATYPE_MISMATCH => {
                     let message = format!(
@@ -361,8 +428,31 @@ impl Work {
             bind::bind_default(&text, name, ty, &names).map_err(error)?;
             column.default = Some(text);
         }
+        if let Some(text) = &column.generated {
+            let error = |error: SqlError| match error.state() {
+                SqlState::DATATYPE_MISMATCH => {
+                    let message = format!(
+                        "generation expression for column \"{name}\" cannot be cast automatically to type {}",
+                        PgType::new(ty.ty)
+                    );
+                    SqlError::new(SqlState::DATATYPE_MISMATCH, message)
+                }
+                _ => error,
+            };
+            bind::bind_generated(text, name, ty, &shape, &names).map_err(error)?;
+        }
+        if let Some(identity) = &column.identity
+            && let Some(def) = catalog.sequence(identity.sequence)
+        {
+            let changed = sequence::changed(standing, def, &[SequenceOption::As(ty)])?;
+            standing.transaction().define(Change::PutSequence(changed))?;
+        }
         column.ty = ty;
-        column.domain = None;
+        column.domain = domain;
+        *self.column_mut(name)? = column;
+        if domain.and_then(|oid| standing.names().domain(oid)).is_some_and(|facts| facts.not_null) {
+            self.must_hold.push(id);
+        }
         Ok(value)
     }
 
@@ -471,8 +561,9 @@ impl Work {
         let last = self.table.columns.iter().map(|column| column.id.0).max().unwrap_or(0);
         let mut column = column_of(standing, spec, ColumnId(last + 1))?;
         let id = column.id;
-        let default = match &column.default {
-            Some(text) => default_of(standing, text, &spec.name, spec.ty)?,
+        let domain = column.domain.and_then(|oid| standing.names().domain(oid));
+        let default = match column.default.as_ref().or(domain.as_ref().and_then(|domain| domain.default.as_ref())) {
+            Some(text) => default_of(standing, text, &spec.name, column.ty)?,
             None => None,
         };
         let mut each = None;
@@ -485,11 +576,25 @@ impl Work {
             None => {}
         }
         self.table.columns.push(column);
+        if let Some((text, place)) = &spec.generated {
+            let column = self.column_mut(&spec.name)?.clone();
+            let text = generated::expression(standing, &self.table, &column, text, *place)?;
+            self.column_mut(&spec.name)?.generated = Some(text);
+            each = Some(Scalar::Const(Datum::Null, column.ty));
+        }
+        if spec.serial || spec.identity.is_some() {
+            generated::give_sequence(standing, &mut self.table, id, spec.identity.as_ref()).await?;
+            let text = self.column_mut(&spec.name)?.clone();
+            let ty = text.ty;
+            let text =
+                text.identity.as_ref().map(crate::system::binding::default_of).or(text.default).unwrap_or_default();
+            each = default_of(standing, &text, &spec.name, ty)?;
+        }
         if let Some(default) = each {
             standing.transaction().define(Change::PutTable(self.table.clone()))?;
             rewrite::fill(standing, &Arc::new(self.table.clone()), id, default).await?;
         }
-        if spec.not_null {
+        if spec.not_null || domain.is_some_and(|domain| domain.not_null) {
             self.must_hold.push(id);
         }
         Ok(true)
@@ -511,6 +616,14 @@ impl Work {
             return Err(missing);
         };
         super::drop::dependents(standing, &[Object::Column(self.table.id, id)], cascade).await?;
+        // Defaults of other columns may have gone with a sequence of this one.
+        if let Some(now) = standing.catalog().table(self.table.id).cloned() {
+            for column in &mut self.table.columns {
+                if now.column(column.id).is_some_and(|now| now.default.is_none()) {
+                    column.default = None;
+                }
+            }
+        }
         self.table.foreign_keys.retain(|key| !key.columns.contains(&id));
         let what = format!("column {name} of table {}", self.shown_name(standing));
         let test = |key: &ForeignKeyDef| {
@@ -523,6 +636,7 @@ impl Work {
             // PostgreSQL: a key goes with any of its columns.
             self.drop_primary_key(standing).await?;
         }
+        self.drop_readers(standing, id, cascade)?;
         index::drop_with_column(standing, &mut self.table, id)?;
         self.table.checks.retain(|check| !check.columns.contains(&id));
         super::comment::forget_column(standing, self.table.id, id)?;
@@ -530,7 +644,37 @@ impl Work {
             column.dropped = true;
             column.not_null = false;
             column.default = None;
+            column.identity = None;
+            column.generated = None;
             column.missing = Datum::Null;
+        }
+        Ok(())
+    }
+
+    /// The generated columns that read a column go with it.
+    fn drop_readers(&mut self, standing: &mut Standing, id: ColumnId, cascade: bool) -> Result<()> {
+        let readers = generated::readers(standing, &self.table, id)?;
+        let before = self.table.clone();
+        let name = |id: &ColumnId| before.column(*id).map(|column| column.name.to_string()).unwrap_or_default();
+        if !readers.is_empty() && !cascade {
+            let (table, column) = (&before.name, name(&id));
+            let lines = readers.iter().map(|reader| {
+                format!("column {} of table {table} depends on column {column} of table {table}", name(reader))
+            });
+            let message = format!("cannot drop column {column} of table {table} because other objects depend on it");
+            return Err(SqlError::new(SqlState::DEPENDENT_OBJECTS_STILL_EXIST, message)
+                .with_detail(lines.collect::<Vec<_>>().join("\n"))
+                .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
+        }
+        for reader in readers {
+            standing.notice(format!("drop cascades to column {} of table {}", name(&reader), self.table.name));
+            index::drop_with_column(standing, &mut self.table, reader)?;
+            if let Some(column) = self.table.columns.iter_mut().find(|column| column.id == reader) {
+                column.dropped = true;
+                column.not_null = false;
+                column.generated = None;
+                column.missing = Datum::Null;
+            }
         }
         Ok(())
     }
@@ -711,9 +855,13 @@ impl Work {
     }
 
     fn set_default(&mut self, standing: &Standing, name: &str, default: Option<&String>) -> Result<()> {
+        let column = self.column_mut(name)?.clone();
+        generated::refuse_default(&self.table, &column, default.is_none())?;
         let column = self.column_mut(name)?;
         column.default = match default {
-            Some(text) => default_of(standing, text, name, column.ty)?.map(|_| text.clone()),
+            Some(text) => default_of(standing, text, name, column.ty)?
+                .map(|_| default_text(standing, text, name, column.ty))
+                .transpose()?,
             None => None,
         };
         Ok(())
@@ -724,6 +872,10 @@ impl Work {
         if self.table.primary_key.as_ref().is_some_and(|key| key.columns.contains(&id)) {
             let message = format!("column \"{name}\" is in a primary key");
             return Err(SqlError::new(SqlState::INVALID_TABLE_DEFINITION, message));
+        }
+        if self.column_mut(name)?.identity.is_some() {
+            let message = format!("column \"{name}\" of relation \"{}\" is an identity column", self.table.name);
+            return Err(SqlError::new(SqlState::SYNTAX_ERROR, message));
         }
         self.column_mut(name)?.not_null = false;
         Ok(())
@@ -746,6 +898,7 @@ impl Work {
         }
         self.table.indexes = index::renamed_column(standing, &self.table, id, to)?;
         self.table.checks = constraint::renamed_column(standing, &self.table, id, to)?;
+        generated::renamed_column(standing, &mut self.table, id, to)?;
         if let Some(column) = self.table.columns.iter_mut().find(|column| column.id == id) {
             column.name = ColumnName::new(to);
         }

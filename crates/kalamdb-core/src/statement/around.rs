@@ -4,11 +4,14 @@ use super::deadlock;
 use crate::advisory::{Hold, Requested};
 use crate::error;
 use crate::hall::Hall;
+use crate::resolve;
+use crate::sequence::SessionSequences;
 use crate::settings::{self, Derived, Settings};
 use crate::standing::Standing;
 use crate::system::names::CatalogView;
 use kalamdb_auth::Identity;
-use kalamdb_commons::{Datum, Result, Role, SqlError, SqlState, UserId};
+use kalamdb_auth::authorize::SequenceAction;
+use kalamdb_commons::{Datum, Oid, Result, Role, SqlError, SqlState, UserId};
 use kalamdb_sql::function::{AdvisoryAct, AdvisoryLock, CatalogNames, SessionValue, Surroundings};
 use kalamdb_sql::types::{self, Style};
 use parking_lot::Mutex;
@@ -29,6 +32,7 @@ pub(crate) struct Around {
     notifies: Arc<Mutex<Vec<(String, String)>>>,
     takes_advisory: Arc<AtomicBool>,
     notices: Arc<Mutex<Vec<SqlError>>>,
+    sequences: Arc<Mutex<SessionSequences>>,
     channels: Vec<String>,
     cancel: CancellationToken,
     deadline: Option<Instant>,
@@ -87,6 +91,7 @@ impl Around {
             notifies: standing.notifies.clone(),
             takes_advisory: standing.takes_advisory.clone(),
             notices: standing.notices.clone(),
+            sequences: standing.sequences.clone(),
             channels: standing.outbox.channels(),
             cancel: standing.registered.running(),
             deadline: standing.registered.deadline(),
@@ -100,6 +105,21 @@ impl Around {
             transaction_start,
             statement_start,
         })
+    }
+}
+
+impl Around {
+    fn sequence(&self, oid: Oid, action: SequenceAction) -> Result<crate::sequence::Sequence> {
+        resolve::sequence(self.names.catalog(), &self.identity, oid, action)
+    }
+
+    /// 25006 in a read-only transaction.
+    fn writable(&self, what: &str) -> Result<()> {
+        if self.transaction_settings.iter().any(|(name, value)| *name == "transaction_read_only" && value == "on") {
+            let message = format!("cannot execute {what} in a read-only transaction");
+            return Err(SqlError::new(SqlState::READ_ONLY_SQL_TRANSACTION, message));
+        }
+        Ok(self.hall.store.takes_writes()?)
     }
 }
 
@@ -216,6 +236,35 @@ impl Surroundings for Around {
             ));
         }
         Ok(self.hall.registry.signal(pid, terminate))
+    }
+
+    fn next_value(&self, sequence: Oid) -> Result<i64> {
+        self.writable("nextval()")?;
+        self.sequence(sequence, SequenceAction::Next)?.next(&self.hall.store, &self.sequences)
+    }
+
+    fn current_value(&self, sequence: Oid) -> Result<i64> {
+        self.sequence(sequence, SequenceAction::Read)?.current(&self.sequences)
+    }
+
+    fn last_value(&self) -> Result<i64> {
+        let last = self.sequences.lock().last()?;
+        if self.names.catalog().sequence(last).is_none() {
+            let message = "lastval is not yet defined in this session";
+            return Err(SqlError::new(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message));
+        }
+        self.current_value(last.0)
+    }
+
+    fn set_value(&self, sequence: Oid, value: i64, is_called: bool) -> Result<i64> {
+        self.writable("setval()")?;
+        self.sequence(sequence, SequenceAction::Set)?.set(&self.hall.store, &self.sequences, value, is_called)?;
+        Ok(value)
+    }
+
+    fn given_value(&self, sequence: Oid) -> Result<Option<i64>> {
+        let place = self.sequence(sequence, SequenceAction::Read)?.place(&self.hall.store)?;
+        Ok(place.is_called.then_some(place.last))
     }
 
     fn advisory_lock(&self, request: AdvisoryLock) -> Result<bool> {

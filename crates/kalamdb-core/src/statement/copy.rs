@@ -283,6 +283,8 @@ pub(crate) struct CopyIn {
     columns: Vec<(ColumnId, PgType)>,
     defaults: Option<RowProgram>,
     default_ids: Vec<ColumnId>,
+    /// What domains ask of the columns at these places.
+    judged: Vec<(usize, RowProgram)>,
     rows: Vec<Vec<Datum>>,
     bytes: usize,
     count: u64,
@@ -334,6 +336,11 @@ impl CopyIn {
             }
         };
         let default_ids = target.defaults.iter().map(|(id, _)| *id).collect();
+        let mut judged = Vec::with_capacity(target.judged.len());
+        for (id, col, scalar) in &target.judged {
+            let at = target.columns.iter().position(|(column, _)| column == id).unwrap_or_default();
+            judged.push((at, program(std::slice::from_ref(scalar), std::slice::from_ref(col), &values)?));
+        }
         let chosen = target.columns;
         let column_names: Vec<String> =
             chosen.iter().filter_map(|(id, _)| table.column(*id).map(|column| column.name.to_string())).collect();
@@ -347,6 +354,7 @@ impl CopyIn {
             columns: chosen,
             defaults,
             default_ids,
+            judged,
             rows: Vec::new(),
             bytes: 0,
             count: 0,
@@ -453,6 +461,11 @@ impl CopyIn {
             let values: Vec<Datum> = rows.iter().map(|row| row[at].clone()).collect();
             arrays.push(types::array_of(*ty, &values)?);
             ids.push(*id);
+        }
+        for (at, program) in &self.judged {
+            let given = program.rows(vec![arrays[*at].clone()], rows.len())?;
+            let mut values = program.evaluate(&given).map_err(|error| self.at_line(error, None))?;
+            arrays[*at] = values.pop().unwrap_or_else(|| arrays[*at].clone());
         }
         if let Some(defaults) = &self.defaults {
             let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));

@@ -9,7 +9,7 @@ use kalamdb_commons::{ColumnId, Result, SqlError, SqlState};
 use kalamdb_sql::Statement;
 use kalamdb_sql::bind::bound::{Action, Bound, BoundInsert, BoundKind, Need, NeedId};
 use kalamdb_sql::parse::Parsed;
-use kalamdb_sql::statement::{ColumnSpec, CreateTable, CreateTableAs, SourceQuery};
+use kalamdb_sql::statement::{ColumnSpec, CreateTable, CreateTableAs, SourceQuery, TypeName};
 use std::sync::Arc;
 
 /// CREATE TABLE … AS
@@ -67,7 +67,7 @@ fn of_columns(create: &CreateTableAs, bound: &Bound) -> Result<CreateTable> {
     options_of(table.kind, &table.options)?;
     for (at, output) in bound.outputs.iter().enumerate() {
         let name = create.columns.get(at).unwrap_or(&output.name).clone();
-        table.columns.push(ColumnSpec::plain(name, output.ty));
+        table.columns.push(ColumnSpec::plain(name, TypeName::BuiltIn(output.ty)));
     }
     Ok(table)
 }
@@ -122,6 +122,7 @@ fn filling(standing: &Standing, source: &Prepared, table: &CreateTable, relation
         basis: source.basis.clone(),
         by_sql: false,
         source: source.source.clone(),
+        types_version: source.types_version,
         prepared_at: source.prepared_at,
         executed: std::sync::atomic::AtomicI64::new(0),
     })

@@ -118,6 +118,7 @@ fn with_keys(prepared: Arc<Prepared>, bound: &Bound) -> (Arc<Prepared>, Vec<(Tab
         columns: prepared.columns.clone(),
         point: None,
         basis: prepared.basis.clone(),
+        types_version: prepared.types_version,
         by_sql: true,
         source: prepared.source.clone(),
         prepared_at: prepared.prepared_at,

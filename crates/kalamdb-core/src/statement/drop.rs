@@ -4,7 +4,7 @@ use super::Outcome;
 use super::query::lock_wait;
 use crate::depend::{Bond, Fallen, Object, falling};
 use crate::standing::Standing;
-use kalamdb_commons::{Result, SqlError, SqlState, clock};
+use kalamdb_commons::{Result, SqlError, SqlState, TableId, clock};
 use kalamdb_store::catalog::Named;
 use kalamdb_store::{Change, StoreError, TableLockMode};
 
@@ -19,12 +19,13 @@ pub(super) async fn dependents(standing: &mut Standing, roots: &[Object], cascad
     let fallen = loop {
         let before = falling(&standing.transaction().newest_catalog(), roots);
         for found in &before {
-            if let Object::Table(id) | Object::View(id) | Object::Sequence(id) | Object::Constraint(id, _) =
-                found.object
-            {
-                let wait = lock_wait(standing);
-                standing.transaction().table_lock(id, TableLockMode::AccessExclusive, wait).await?;
-            }
+            let id = match found.object {
+                Object::Table(id) | Object::View(id) | Object::Sequence(id) => id,
+                Object::Constraint(id, _) | Object::Column(id, _) | Object::Default(id, _) => id,
+                Object::Namespace(_) | Object::Type(_) => continue,
+            };
+            let wait = lock_wait(standing);
+            standing.transaction().table_lock(id, TableLockMode::AccessExclusive, wait).await?;
         }
         standing.begin_statement()?;
         let after = falling(&standing.transaction().newest_catalog(), roots);
@@ -33,15 +34,22 @@ pub(super) async fn dependents(standing: &mut Standing, roots: &[Object], cascad
         }
     };
     for found in &fallen {
-        if let Object::Table(id) | Object::View(id) | Object::Constraint(id, _) = found.object
-            && !standing.transaction().sees_newest(id)
-        {
+        let transaction = standing.transaction();
+        let (id, is_known) = match found.object {
+            Object::Table(id) | Object::View(id) | Object::Sequence(id) => (id, transaction.sees_newest(id)),
+            Object::Constraint(id, _) | Object::Column(id, _) | Object::Default(id, _) => {
+                (id, transaction.sees_newest(id))
+            }
+            Object::Type(oid) => (TableId(oid), transaction.sees_newest_type(oid)),
+            Object::Namespace(_) => continue,
+        };
+        if !is_known {
             return Err(StoreError::SchemaChanged(id).into());
         }
     }
     tell(standing, roots, &fallen, cascade)?;
     for found in fallen.iter().rev() {
-        remove(standing, found.object)?;
+        remove(standing, found.object).await?;
     }
     Ok(())
 }
@@ -84,7 +92,7 @@ fn tell(standing: &mut Standing, roots: &[Object], fallen: &[Fallen], cascade: b
 }
 
 /// Drops one thing on which nothing depends any more.
-fn remove(standing: &mut Standing, object: Object) -> Result<()> {
+async fn remove(standing: &mut Standing, object: Object) -> Result<()> {
     let change = match object {
         Object::Table(id) => Change::DropTable(id),
         Object::View(id) => Change::DropView(id),
@@ -99,7 +107,17 @@ fn remove(standing: &mut Standing, object: Object) -> Result<()> {
             table.updated_at = clock::now_us();
             Change::PutTable(table)
         }
-        Object::Column(..) => return Err(SqlError::internal("a column goes by ALTER TABLE")),
+        Object::Default(table, column) => {
+            let Some(table) = standing.catalog().table(table).cloned() else { return Ok(()) };
+            let mut table = (*table).clone();
+            if let Some(column) = table.columns.iter_mut().find(|other| other.id == column) {
+                column.default = None;
+            }
+            table.schema_version += 1;
+            table.updated_at = clock::now_us();
+            Change::PutTable(table)
+        }
+        Object::Column(table, column) => return Box::pin(super::alter::drop_fallen(standing, table, column)).await,
     };
     Ok(standing.transaction().define(change)?)
 }

@@ -5,7 +5,7 @@ use super::entries::{self, NewRows};
 use super::query::{self, Relations, lock_wait};
 use super::references::Old;
 use super::write::{self, Kept, RESTARTS_MAX, ReturningProgram, Written, duplicate, keys_of, rows_in, take, values_of};
-use super::{Guard, batch_of, references, valid};
+use super::{Guard, batch_of, generated, references, valid};
 use crate::index::{RowEntries, TableIndexes};
 use crate::relation::Relation;
 use crate::standing::{Prepared, Standing};
@@ -110,6 +110,7 @@ pub(super) async fn write_batch(
     arbiter: &mut Arbiter,
 ) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
     let table = relation.table()?.clone();
+    let batch = &generated::computed(standing, &table, batch.clone(), columns)?;
     let valid = valid::judge(standing, &table, batch, columns)?;
     let batch = &valid.batch;
     let keys = keys_of(standing, &table, batch, columns)?;
@@ -335,6 +336,7 @@ impl ConflictUpdate {
         let old = [(key, existing.row.as_ref())];
         let gone = indexes.of_rows(&old)?.pop().unwrap_or_default();
         let (columns, new) = merged(table, &old, &self.set, &values)?;
+        let new = generated::computed(standing, table, new, &columns)?;
         valid::require(standing, table, &new, &columns)?;
         let come = indexes.of_batch(&new, &columns)?.pop().unwrap_or_default();
         // A row without a primary key keeps the key that it has.

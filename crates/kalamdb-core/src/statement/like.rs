@@ -2,7 +2,7 @@
 
 use super::query::lock_wait;
 use super::table::shown;
-use super::{comment, constraint, index, table};
+use super::{comment, constraint, generated, index, table};
 use crate::error;
 use crate::resolve::{self, Resolved};
 use crate::standing::Standing;
@@ -11,7 +11,7 @@ use crate::system::relations;
 use kalamdb_commons::{ColumnId, ColumnName, Datum, Result, SqlError, SqlState};
 use kalamdb_sql::bind::Names;
 use kalamdb_sql::bind::bound::{Action, Need};
-use kalamdb_sql::statement::{CreateTable, Included, TableLike};
+use kalamdb_sql::statement::{CreateTable, IdentitySpec, Included, SequenceOption, TableLike};
 use kalamdb_store::catalog::Named;
 use kalamdb_store::{Change, ColumnDef, Described, IndexDef, IndexKeyPart, TableDef, TableLockMode};
 use std::sync::Arc;
@@ -108,9 +108,8 @@ pub(super) fn columns(table: &mut TableDef, create: &CreateTable, sources: &[Sou
             let keeps = |what: Included| like.including.contains(&what);
             let mut column = column.clone();
             column.missing = Datum::Null;
-            if column.identity.take().is_some() && keeps(Included::Identity) {
-                return Err(SqlError::unsupported("LIKE … INCLUDING IDENTITY"));
-            }
+            // One that is kept gets a sequence of its own: see `identities`.
+            column.identity = None;
             if !keeps(Included::Defaults) {
                 column.default = None;
             }
@@ -137,6 +136,42 @@ pub(super) fn columns(table: &mut TableDef, create: &CreateTable, sources: &[Sou
 fn moved(source: &TableDef, table: &TableDef, id: ColumnId) -> Option<ColumnId> {
     let name = &source.column(id)?.name;
     table.column_by_name(name.as_str()).map(|column| column.id)
+}
+
+/// INCLUDING IDENTITY: each column gets a sequence of its own, with the options of the old one.
+///
+/// # Errors
+/// 42P07, and those of locks.
+pub(super) async fn identities(
+    standing: &mut Standing,
+    table: &mut TableDef,
+    create: &CreateTable,
+    sources: &[Source],
+) -> Result<()> {
+    for (like, source) in create.likes.iter().zip(sources) {
+        let Some(from) = source.table.as_ref().filter(|_| like.including.contains(&Included::Identity)) else {
+            continue;
+        };
+        for column in from.live_columns() {
+            let Some(identity) = column.identity else { continue };
+            let (Some(old), Some(id)) =
+                (standing.catalog().sequence(identity.sequence).cloned(), moved(from, table, column.id))
+            else {
+                continue;
+            };
+            let options = vec![
+                SequenceOption::Start(old.start),
+                SequenceOption::Increment(old.increment),
+                SequenceOption::MinValue(Some(old.min)),
+                SequenceOption::MaxValue(Some(old.max)),
+                SequenceOption::Cache(old.cache),
+                SequenceOption::Cycle(old.cycle),
+            ];
+            let spec = IdentitySpec { always: identity.always, options };
+            generated::give_sequence(standing, table, id, Some(&spec)).await?;
+        }
+    }
+    Ok(())
 }
 
 /// INCLUDING CONSTRAINTS and INDEXES.

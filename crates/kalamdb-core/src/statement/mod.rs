@@ -16,11 +16,13 @@ mod create_as;
 mod cursor;
 mod deadlock;
 mod delete;
+mod domain;
 mod drop;
 mod entries;
 mod explain;
 mod extension;
 mod foreign_key;
+mod generated;
 mod index;
 mod insert;
 mod key_match;
@@ -31,12 +33,14 @@ mod prepared;
 mod query;
 mod references;
 mod rewrite;
+mod sequence;
 mod setting;
 mod storage;
 mod table;
 mod transaction;
 mod update;
 mod user;
+mod user_type;
 mod valid;
 mod view;
 mod write;
@@ -232,10 +236,26 @@ async fn carry_out(
         Statement::AlterIndex { name, if_exists, action } => {
             guard.watch(index::alter(standing, name, *if_exists, action)).await
         }
+        Statement::CreateEnum { name, labels } => guard.watch(user_type::create_enum(standing, name, labels)).await,
+        Statement::AlterType { name, action } => guard.watch(user_type::alter(standing, name, action)).await,
+        Statement::CreateDomain(create) => guard.watch(domain::create(standing, create)).await,
+        Statement::AlterDomain { name, action } => guard.watch(domain::alter(standing, name, action)).await,
+        Statement::DropType { names, domain, if_exists, cascade } => {
+            guard.watch(user_type::drop(standing, names, *domain, *if_exists, *cascade)).await
+        }
+        Statement::CreateSequence { name, if_not_exists, options } => {
+            guard.watch(sequence::create(standing, name, *if_not_exists, options)).await
+        }
+        Statement::AlterSequence { name, if_exists, action } => {
+            guard.watch(sequence::alter(standing, name, *if_exists, action)).await
+        }
+        Statement::DropSequence { names, if_exists, cascade } => {
+            guard.watch(sequence::drop(standing, names, *if_exists, *cascade)).await
+        }
         Statement::Reindex(what) => index::reindex(standing, what),
         Statement::Comment { about, text } => guard.watch(comment::comment(standing, about, text.as_deref())).await,
-        Statement::Truncate { names, cascade, .. } => {
-            guard.watch(table::truncate(standing, names, *cascade, guard)).await
+        Statement::Truncate { names, restart, cascade } => {
+            guard.watch(table::truncate(standing, names, *restart, *cascade, guard)).await
         }
         Statement::Lock { names, mode, nowait } => guard.watch(table::lock(standing, names, mode, *nowait)).await,
         Statement::Vacuum { names, .. } => {

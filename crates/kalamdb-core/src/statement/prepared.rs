@@ -31,6 +31,7 @@ pub(crate) fn prepare(
     by_sql: bool,
 ) -> Result<Prepared> {
     let basis = standing.derived().basis.clone();
+    let types_version = standing.catalog().types_version();
     let bound = match inner(&parsed) {
         Some((statement, text)) => {
             Some(Arc::new(bind::bind(&statement, text, &declared, &BindingNames::new(standing))?))
@@ -52,7 +53,20 @@ pub(crate) fn prepare(
     let source = parsed.text.clone();
     let prepared_at = kalamdb_commons::clock::now_us();
     let executed = AtomicI64::new(0);
-    Ok(Prepared { parsed, bound, parameters, declared, columns, point, basis, by_sql, source, prepared_at, executed })
+    Ok(Prepared {
+        parsed,
+        bound,
+        parameters,
+        declared,
+        columns,
+        point,
+        basis,
+        types_version,
+        by_sql,
+        source,
+        prepared_at,
+        executed,
+    })
 }
 
 /// The query or DML inside a statement, with its text.
@@ -86,10 +100,10 @@ pub(crate) fn refresh(standing: &mut Standing, prepared: &Arc<Prepared>) -> Resu
     let Some(bound) = &prepared.bound else { return Ok(prepared.clone()) };
     let catalog = standing.catalog();
     let current = |need: &bind::bound::Need| {
-        system::relations().by_oid(need.table).is_some()
-            || catalog.schema_version(need.table) == Some(need.schema_version)
+        system::is_computed(&catalog, need.table) || catalog.schema_version(need.table) == Some(need.schema_version)
     };
-    if bound.needs.iter().all(current) && prepared.basis == standing.derived().basis {
+    let same_types = prepared.types_version == catalog.types_version();
+    if same_types && bound.needs.iter().all(current) && prepared.basis == standing.derived().basis {
         return Ok(prepared.clone());
     }
     let mut renewed = prepare(standing, prepared.parsed.clone(), prepared.declared.clone(), prepared.by_sql)?;

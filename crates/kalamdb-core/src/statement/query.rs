@@ -11,7 +11,8 @@ use crate::standing::{Prepared, Standing};
 use crate::system::SystemFacts;
 use arrow_array::RecordBatch;
 use futures::stream::BoxStream;
-use kalamdb_commons::{Datum, Result, SqlError, SqlState};
+use kalamdb_auth::authorize::SequenceAction;
+use kalamdb_commons::{Datum, Oid, Result, SqlError, SqlState};
 use kalamdb_sql::bind::bound::{Action, Bound, BoundKind, ColId, Need, Rel, Scalar};
 use kalamdb_sql::function::SessionValue;
 use kalamdb_sql::predicate::Values;
@@ -190,6 +191,13 @@ impl Given for GivenHere<'_> {
     fn session(&mut self, value: SessionValue) -> Datum {
         let around = self.around.get_or_insert_with(|| Around::new(self.standing));
         around.value(value)
+    }
+
+    fn next_value(&mut self, sequence: Oid) -> Result<i64> {
+        self.standing.not_read_only("nextval()")?;
+        let catalog = self.standing.catalog();
+        let sequence = resolve::sequence(&catalog, &self.standing.identity, sequence, SequenceAction::Next)?;
+        sequence.next(&self.standing.hall.store, &self.standing.sequences)
     }
 
     fn values(&mut self) -> Values {

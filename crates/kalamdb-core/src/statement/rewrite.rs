@@ -7,7 +7,7 @@ use super::around::Around;
 use super::entries::NewRows;
 use super::insert::merged;
 use super::write::{self, duplicate, key_column, keys_of, rows_in};
-use super::{batch_of, entries, valid};
+use super::{batch_of, entries, generated, valid};
 use crate::plan::SessionValues;
 use crate::relation::Relation;
 use crate::resolve;
@@ -93,6 +93,7 @@ pub(super) async fn fill(
         let values = program.evaluate(&program.rows(Vec::new(), found.len())?)?;
         let old: Vec<(&[u8], &[u8])> = found.iter().map(|(key, row)| (key.as_slice(), row.row.as_ref())).collect();
         let (columns, new) = merged(table, &old, &[column], &values)?;
+        let new = generated::computed(standing, table, new, &columns)?;
         let new = rows_in(table, &new, &columns)?;
         for ((key, old), row) in found.into_iter().zip(new) {
             relation.replace(standing.transaction(), &key, row, old)?;

@@ -129,10 +129,14 @@ pub(super) fn discard(standing: &mut Standing, what: Discard, single: bool) -> R
             standing.pend_listen(ListenChange::UnlistenAll);
             standing.outbox.end_live_queries();
             standing.hall.registry.advisory.unlock_all(standing.registered.pid());
+            standing.sequences.lock().discard();
             done("DISCARD ALL")
         }
         Discard::Plans => done("DISCARD PLANS"),
-        Discard::Sequences => done("DISCARD SEQUENCES"),
+        Discard::Sequences => {
+            standing.sequences.lock().discard();
+            done("DISCARD SEQUENCES")
+        }
         Discard::Temp => done("DISCARD TEMP"),
     }
 }

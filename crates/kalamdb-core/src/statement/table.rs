@@ -1,7 +1,7 @@
 //! CREATE, DROP, TRUNCATE and LOCK TABLE; what ALTER TABLE shares with them.
 
 use super::prepared::BindingNames;
-use super::{Guard, Outcome, actions, constraint, foreign_key, query::lock_wait};
+use super::{Guard, Outcome, actions, constraint, foreign_key, generated, query::lock_wait, sequence, user_type};
 use crate::depend::Object;
 use crate::error;
 use crate::resolve::{self, Resolved, permit};
@@ -52,6 +52,9 @@ pub(super) async fn create(standing: &mut Standing, create: &CreateTable) -> Res
     let mut table = definition(standing, create, &namespace)?;
     let likes = super::like::sources(standing, create).await?;
     super::like::columns(&mut table, create, &likes)?;
+    generated::settle(standing, &mut table, &create.columns)?;
+    generated::give_sequences(standing, &mut table, &create.columns).await?;
+    super::like::identities(standing, &mut table, create, &likes).await?;
     for constraint in &create.constraints {
         match constraint {
             ConstraintSpec::Check(check) => {
@@ -199,25 +202,28 @@ pub(super) fn check_column_name(name: &str) -> Result<()> {
 /// 42701, 42P16, and those of the default.
 pub(super) fn column_of(standing: &Standing, spec: &ColumnSpec, id: ColumnId) -> Result<ColumnDef> {
     check_column_name(&spec.name)?;
-    if spec.ty.ty.facts().kind == 'p' {
+    let (ty, domain) = user_type::meaning(standing, &spec.ty)?;
+    if ty.ty.facts().kind == 'p' {
         return Err(SqlError::new(
             SqlState::INVALID_TABLE_DEFINITION,
-            format!("column \"{}\" has pseudo-type {}", spec.name, spec.ty),
+            format!("column \"{}\" has pseudo-type {}", spec.name, ty),
         ));
     }
     let default = match &spec.default {
         None => None,
-        Some((_, text)) => default_of(standing, text, &spec.name, spec.ty)?.map(|_| text.clone()),
+        Some((_, text)) => default_of(standing, text, &spec.name, ty)?
+            .map(|_| default_text(standing, text, &spec.name, ty))
+            .transpose()?,
     };
     Ok(ColumnDef {
         id,
         name: ColumnName::new(spec.name.as_str()),
-        ty: spec.ty,
+        ty,
         not_null: spec.not_null,
         default,
         identity: None,
-        generated: None,
-        domain: None,
+        generated: spec.generated.as_ref().map(|(text, _)| text.clone()),
+        domain,
         missing: Datum::Null,
         dropped: false,
     })
@@ -230,6 +236,18 @@ pub(super) fn column_of(standing: &Standing, spec: &ColumnSpec, id: ColumnId) ->
 pub(super) fn default_of(standing: &Standing, text: &str, column: &str, ty: PgType) -> Result<Option<Scalar>> {
     let default = bind::bind_default(text, column, ty, &BindingNames::new(standing))?;
     Ok((!matches!(default, Scalar::Const(Datum::Null, _))).then_some(default))
+}
+
+/// A DEFAULT's text as the catalog keeps it: what its names mean stays whatever they are called later.
+///
+/// # Errors
+/// As [`default_of`].
+pub(super) fn default_text(standing: &Standing, text: &str, column: &str, ty: PgType) -> Result<String> {
+    match bind::canonical_default(text, column, ty, &BindingNames::new(standing)) {
+        // What cannot be written down in PostgreSQL's form is kept as it was said.
+        Err(error) if error.state() == SqlState::FEATURE_NOT_SUPPORTED => Ok(text.to_string()),
+        other => other,
+    }
 }
 
 /// Gives a table its primary key: its columns become NOT NULL.
@@ -577,7 +595,13 @@ pub(super) fn missing_to_drop(standing: &mut Standing, name: &Name, kind: &str, 
 ///
 /// # Errors
 /// 42501, 42P01, 0A000 for a table that others refer to, unless they are emptied too.
-pub(super) async fn truncate(standing: &mut Standing, names: &[Name], cascade: bool, guard: &Guard) -> Result<Outcome> {
+pub(super) async fn truncate(
+    standing: &mut Standing,
+    names: &[Name],
+    restart: bool,
+    cascade: bool,
+    guard: &Guard,
+) -> Result<Outcome> {
     standing.writable("TRUNCATE TABLE")?;
     standing.referential.begin_statement();
     let mut tables: Vec<Arc<TableDef>> = Vec::with_capacity(names.len());
@@ -585,6 +609,9 @@ pub(super) async fn truncate(standing: &mut Standing, names: &[Name], cascade: b
         let Some(table) = lock_for_change(standing, name).await? else {
             return Err(no_table(standing, name));
         };
+        if restart {
+            sequence::restart_belonging(standing, table.id).await?;
+        }
         if tables.iter().all(|known| known.id != table.id) {
             not_in_use(standing, &table, "TRUNCATE")?;
             tables.push(table);

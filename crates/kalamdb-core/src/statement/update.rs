@@ -7,7 +7,7 @@ use super::insert::{is_true, merged};
 use super::query::{self, Relations, lock_wait};
 use super::references::{self, Old};
 use super::write::{self, Kept, ReturningProgram, Written, key_column, keys_of, place, rows_in, take, values_of};
-use super::{Guard, batch_of, valid};
+use super::{Guard, batch_of, generated, valid};
 use crate::relation::Relation;
 use crate::standing::{Prepared, Standing};
 use arrow_array::{Array, ArrayRef, RecordBatch};
@@ -43,7 +43,7 @@ pub(super) async fn run(
         Finder::new(&relation, &update.source, &update.target, update.recheck.as_ref(), update.restarts, &with)?;
     let scalars: Vec<Scalar> = update.set.iter().map(|(_, scalar)| scalar.clone()).collect();
     let work = Assignments {
-        strength: strength(relation.table()?, &set),
+        strength: strength(relation.table()?, &generated::touched(relation.table()?, &set)),
         set,
         program: write::program(&scalars, &finder.columns, &with)?,
         returning: match &update.returning {
@@ -139,6 +139,8 @@ pub(super) async fn write_rows(
     let before = if references::concern(standing, &table) { rows.clone() } else { Vec::new() };
     let old: Vec<(&[u8], &[u8])> = rows.iter().map(|(key, version)| (key.as_slice(), version.row.as_ref())).collect();
     let (columns, new) = merged(&table, &old, set, values)?;
+    let new = generated::computed(standing, &table, new, &columns)?;
+    let set = &generated::touched(&table, set);
     let valid = valid::judge(standing, &table, &new, &columns)?;
     let new = valid.batch.clone();
     let stored = rows_in(&table, &new, &columns)?;

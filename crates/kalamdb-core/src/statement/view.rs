@@ -145,7 +145,14 @@ fn uses_of(query: &QueryToStore) -> Vec<Use> {
     relations.sort_unstable();
     relations.dedup();
     let columns = query.used.iter().map(|(table, column)| Use::Column(*table, *column));
-    relations.into_iter().map(Use::Relation).chain(columns).collect()
+    let types = query.columns.iter().filter_map(|(_, ty)| ty.ty.user_type()).map(Use::Type);
+    let mut uses: Vec<Use> = relations.into_iter().map(Use::Relation).chain(columns).collect();
+    for used in types {
+        if !uses.contains(&used) {
+            uses.push(used);
+        }
+    }
+    uses
 }
 
 /// OR REPLACE: the old view, whose columns the new ones must begin with.

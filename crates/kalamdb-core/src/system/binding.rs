@@ -1,14 +1,16 @@
 //! Relations in the binder's words: what a name means on a search path, tables' and views' shapes.
 
 use super::names::CatalogView;
-use super::relations;
+use super::{relations, sequence};
 use crate::settings;
 use kalamdb_commons::{ColumnId, NamespaceId, Result, TableId};
-use kalamdb_sql::bind::{ColumnShape, Names, RelationKind, RelationShape, SeenRelation, StoredQuery, UniqueShape};
+use kalamdb_sql::bind::{
+    ColumnShape, Names, RelationKind, RelationShape, SeenRelation, StoredQuery, UniqueShape, ValueSource,
+};
 use kalamdb_sql::function::CatalogNames;
 use kalamdb_sql::types::Style;
 use kalamdb_store::catalog::Named;
-use kalamdb_store::{IndexKeyPart, TableDef, ViewDef};
+use kalamdb_store::{ColumnDef, Identity, IndexKeyPart, TableDef, ViewDef};
 use std::sync::{Arc, LazyLock};
 
 static PLAIN: LazyLock<Style> = LazyLock::new(Style::default);
@@ -23,7 +25,8 @@ impl CatalogView {
         match self.catalog().relation_by_name(namespace.id, name)? {
             Named::Table(id) => Some(shape_of(self.catalog().table(id)?, namespace.name.as_str())),
             Named::View(id) => Some(view_shape(self.catalog().view(id)?, namespace.name.as_str())),
-            Named::Sequence(_) | Named::Index(..) => None,
+            Named::Sequence(id) => Some(sequence::shape_of(self.catalog().sequence(id)?, namespace.name.as_str())),
+            Named::Index(..) => None,
         }
     }
 }
@@ -45,8 +48,11 @@ impl Names for CatalogView {
         if let Some(table) = self.catalog().table(id) {
             return Some(shape_of(table, &space(table.namespace)?));
         }
-        let view = self.catalog().view(id)?;
-        Some(view_shape(view, &space(view.namespace)?))
+        if let Some(view) = self.catalog().view(id) {
+            return Some(view_shape(view, &space(view.namespace)?));
+        }
+        let def = self.catalog().sequence(id)?;
+        Some(sequence::shape_of(def, &space(def.namespace)?))
     }
 
     fn namespace(&self, name: &str) -> Option<NamespaceId> {
@@ -62,14 +68,29 @@ impl Names for CatalogView {
     }
 }
 
+/// The default of an IDENTITY column: its sequence's next value.
+pub fn default_of(identity: &Identity) -> String {
+    format!("nextval('{}'::regclass)", identity.sequence)
+}
+
 /// A table in the binder's words.
 pub fn shape_of(table: &TableDef, namespace: &str) -> RelationShape {
-    let column = |column: &kalamdb_store::ColumnDef| ColumnShape {
+    let column = |column: &ColumnDef| ColumnShape {
         id: column.id,
         name: column.name.to_string(),
         ty: column.ty,
         not_null: column.not_null,
-        default: column.default.clone(),
+        default: match &column.identity {
+            Some(identity) => Some(default_of(identity)),
+            None => column.default.clone(),
+        },
+        domain: column.domain,
+        source: match column {
+            ColumnDef { generated: Some(_), .. } => ValueSource::Generated,
+            ColumnDef { identity: Some(identity), .. } if identity.always => ValueSource::AlwaysIdentity,
+            ColumnDef { identity: Some(_), .. } => ValueSource::Identity,
+            _ => ValueSource::Given,
+        },
     };
     let key = |key: &kalamdb_store::KeyDef| (key.name.clone(), key.columns.clone());
     let primary_key: Option<(String, Vec<ColumnId>)> = table.primary_key.as_ref().map(key);
@@ -106,6 +127,8 @@ pub fn view_shape(view: &ViewDef, namespace: &str) -> RelationShape {
         ty: column.ty,
         not_null: false,
         default: None,
+        domain: None,
+        source: ValueSource::Given,
     };
     RelationShape {
         table: view.id,

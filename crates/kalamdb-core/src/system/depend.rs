@@ -2,7 +2,8 @@
 
 use super::relational::default_oid;
 use super::{Facts, Rows, cells};
-use kalamdb_store::{TableDef, Use, ViewDef};
+use kalamdb_sql::bind::{relations_named, types_named};
+use kalamdb_store::{SequenceDef, TableDef, TypeDef, TypeKind, Use, ViewDef};
 
 /// The OIDs of the system relations that list what depends.
 const CLASS: u32 = 1259;
@@ -28,6 +29,8 @@ pub(super) fn make(name: &str, facts: &Facts, rows: &mut Rows) -> bool {
         return false;
     }
     facts.catalog.tables().for_each(|table| of_table(rows, table));
+    facts.catalog.sequences().for_each(|def| of_sequence(rows, def));
+    facts.catalog.data_types().for_each(|def| of_type(rows, def));
     facts.catalog.views().for_each(|view| of_view(rows, view));
     true
 }
@@ -36,9 +39,16 @@ fn of_table(rows: &mut Rows, table: &TableDef) {
     let own = (CLASS, table.id.0, 0);
     push(rows, own, (NAMESPACE, table.namespace.0, 0), 'n');
     push(rows, (TYPE, table.row_type, 0), own, 'i');
-    for column in table.live_columns().filter(|column| column.default.is_some()) {
+    for column in table.live_columns() {
         let of_column = (CLASS, table.id.0, i32::from(column.id.0));
-        push(rows, (DEFAULT, default_oid(table, column.id), 0), of_column, 'a');
+        if let Some(ty) = column.domain.or_else(|| column.ty.ty.user_type()) {
+            push(rows, of_column, (TYPE, ty, 0), 'n');
+        }
+        let Some(text) = column.default.as_ref().or(column.generated.as_ref()) else { continue };
+        let default = (DEFAULT, default_oid(table, column.id), 0);
+        push(rows, default, of_column, 'a');
+        relations_named(text).into_iter().for_each(|used| push(rows, default, (CLASS, used, 0), 'n'));
+        types_named(text).into_iter().for_each(|used| push(rows, default, (TYPE, used, 0), 'n'));
     }
     let column = |id: &kalamdb_commons::ColumnId| (CLASS, table.id.0, i32::from(id.0));
     if let Some(key) = &table.primary_key {
@@ -58,6 +68,24 @@ fn of_table(rows: &mut Rows, table: &TableDef) {
         if columns.is_empty() {
             push(rows, from, own, 'a');
         }
+    }
+}
+
+fn of_sequence(rows: &mut Rows, def: &SequenceDef) {
+    let own = (CLASS, def.id.0, 0);
+    push(rows, own, (NAMESPACE, def.namespace.0, 0), 'n');
+    if let Some((table, column)) = def.owned_by {
+        push(rows, own, (CLASS, table.0, i32::from(column.0)), if def.identity { 'i' } else { 'a' });
+    }
+}
+
+fn of_type(rows: &mut Rows, def: &TypeDef) {
+    let own = (TYPE, def.id, 0);
+    push(rows, own, (NAMESPACE, def.namespace.0, 0), 'n');
+    if let TypeKind::Domain { base, .. } = &def.kind
+        && let Some(base) = base.ty.user_type()
+    {
+        push(rows, own, (TYPE, base, 0), 'n');
     }
 }
 

@@ -5,11 +5,14 @@ use super::relational::namespace_name;
 use super::{Facts, Rows, SHAPES, cells, constraint};
 use crate::settings::DATABASE_NAME;
 use kalamdb_commons::{PgType, SqlType};
+use kalamdb_store::SequenceDef;
 
 /// Makes the rows of one of them; `false` when it is not among them.
 pub(super) fn make(name: &str, facts: &Facts, rows: &mut Rows) -> bool {
     match name {
         "tables" => tables(facts, rows),
+        "sequences" => super::sequence::standard(facts, rows),
+        "domains" => super::user_type::domains(facts, rows),
         "columns" => columns(facts, rows),
         "schemata" => schemata(facts, rows),
         "table_constraints" => constraint::table_constraints(facts, rows),
@@ -73,12 +76,29 @@ struct Column<'a> {
     not_null: bool,
     ty: PgType,
     updatable: bool,
+    /// GENERATED … AS IDENTITY: its word, and its sequence.
+    identity: Option<(&'static str, &'a SequenceDef)>,
+    generated: Option<&'a str>,
+    /// The namespace and the name of a user's type.
+    user_type: Option<(String, String)>,
+    /// The same of a domain.
+    domain: Option<(String, String)>,
+}
+
+/// The namespace and the name of a user's type, or of the array over it.
+fn user_type_place(facts: &Facts, ty: SqlType) -> Option<(String, String)> {
+    let (namespace, name) = type_place(facts, ty.user_type()?)?;
+    Some(match ty {
+        SqlType::EnumArray(_) => (namespace, format!("_{name}")),
+        _ => (namespace, name),
+    })
 }
 
 fn push_column(rows: &mut Rows, column: &Column<'_>) {
     let ty = column.ty.ty;
     let data_type = match ty {
         ty if ty.facts().name.starts_with('_') => "ARRAY".to_string(),
+        SqlType::Enum(_) => "USER-DEFINED".to_string(),
         ty => ty.facts().sql_name.to_string(),
     };
     let (precision, radix, scale) = match ty {
@@ -105,6 +125,7 @@ fn push_column(rows: &mut Rows, column: &Column<'_>) {
         _ if is_time => Some(if column.ty.typmod >= 0 { column.ty.typmod } else { 6 }),
         _ => None,
     };
+    let identity = |fact: fn(&SequenceDef) -> i64| column.identity.map(|(_, def)| fact(def).to_string());
     rows.push(cells![
         table_catalog: DATABASE_NAME, table_schema: column.namespace, table_name: column.table,
         column_name: column.name, ordinal_position: column.position, column_default: column.default,
@@ -112,10 +133,27 @@ fn push_column(rows: &mut Rows, column: &Column<'_>) {
         character_maximum_length: column.ty.char_length().map(|length| length as i32),
         character_octet_length: octets, numeric_precision: precision, numeric_precision_radix: radix,
         numeric_scale: scale, datetime_precision: datetime_precision, udt_catalog: DATABASE_NAME,
-        udt_schema: "pg_catalog", udt_name: ty.facts().name, dtd_identifier: column.position.to_string(),
-        is_self_referencing: "NO", is_identity: "NO", identity_cycle: "NO", is_generated: "NEVER",
+        udt_schema: column.user_type.as_ref().map_or("pg_catalog", |(namespace, _)| namespace.as_str()),
+        udt_name: column.user_type.as_ref().map_or(ty.facts().name, |(_, name)| name.as_str()),
+        domain_catalog: column.domain.as_ref().map(|_| DATABASE_NAME),
+        domain_schema: column.domain.as_ref().map(|(namespace, _)| namespace.as_str()),
+        domain_name: column.domain.as_ref().map(|(_, name)| name.as_str()),
+        dtd_identifier: column.position.to_string(),
+        is_self_referencing: "NO", is_identity: yes(column.identity.is_some()),
+        identity_generation: column.identity.map(|(word, _)| word),
+        identity_start: identity(|def| def.start), identity_increment: identity(|def| def.increment),
+        identity_maximum: identity(|def| def.max), identity_minimum: identity(|def| def.min),
+        identity_cycle: yes(column.identity.is_some_and(|(_, def)| def.cycle)),
+        is_generated: if column.generated.is_some() { "ALWAYS" } else { "NEVER" },
+        generation_expression: column.generated,
         is_updatable: yes(column.updatable),
     ]);
+}
+
+/// The namespace and the name of a user's type.
+fn type_place(facts: &Facts, oid: u32) -> Option<(String, String)> {
+    let def = facts.catalog.data_type(oid)?;
+    Some((namespace_name(facts, def.namespace), def.name.clone()))
 }
 
 fn columns(facts: &Facts, rows: &mut Rows) {
@@ -132,6 +170,10 @@ fn columns(facts: &Facts, rows: &mut Rows) {
                     not_null: *not_null,
                     ty: PgType::new(*ty),
                     updatable: false,
+                    identity: None,
+                    generated: None,
+                    user_type: None,
+                    domain: None,
                 },
             );
         }
@@ -150,6 +192,10 @@ fn columns(facts: &Facts, rows: &mut Rows) {
                     not_null: false,
                     ty: column.ty,
                     updatable: false,
+                    identity: None,
+                    generated: None,
+                    user_type: user_type_place(facts, column.ty.ty),
+                    domain: None,
                 },
             );
         }
@@ -157,6 +203,8 @@ fn columns(facts: &Facts, rows: &mut Rows) {
     for table in facts.catalog.tables().filter(|table| facts.is_accessible(table)) {
         let namespace = namespace_name(facts, table.namespace);
         for column in table.live_columns() {
+            let default = column.default.as_deref().map(|text| facts.shown_stored(text));
+            let generated = column.generated.as_deref().map(|text| facts.shown_stored(text));
             push_column(
                 rows,
                 &Column {
@@ -164,10 +212,17 @@ fn columns(facts: &Facts, rows: &mut Rows) {
                     table: table.name.as_str(),
                     name: column.name.as_str(),
                     position: i32::from(column.id.0),
-                    default: column.default.as_deref(),
-                    not_null: column.not_null,
+                    default: default.as_deref(),
+                    not_null: column.not_null || facts.domain_refuses_null(column.domain),
                     ty: column.ty,
                     updatable: true,
+                    identity: column.identity.as_ref().and_then(|identity| {
+                        let word = if identity.always { "ALWAYS" } else { "BY DEFAULT" };
+                        Some((word, &**facts.catalog.sequence(identity.sequence)?))
+                    }),
+                    generated: generated.as_deref(),
+                    user_type: user_type_place(facts, column.ty.ty),
+                    domain: column.domain.and_then(|oid| type_place(facts, oid)),
                 },
             );
         }

@@ -14,8 +14,10 @@ pub(crate) mod objects;
 pub mod operator_class;
 mod own;
 mod relational;
+pub mod sequence;
 mod server;
 mod shape;
+mod user_type;
 mod view;
 
 use crate::plan::Keys;
@@ -24,12 +26,12 @@ use crate::settings::Settings;
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{Field, Schema};
 use kalamdb_auth::Identity;
-use kalamdb_auth::authorize::RowAction;
+use kalamdb_auth::authorize::{RowAction, SequenceAction};
 use kalamdb_commons::{ColumnId, Datum, PgType, Result, Role, SqlError, SqlType, TableId};
 use kalamdb_live::LiveQueryFacts;
 use kalamdb_sql::bind::{ColumnShape, RelationKind, RelationShape};
 use kalamdb_sql::types;
-use kalamdb_store::{Catalog, JobRecord, Store, TableDef};
+use kalamdb_store::{Catalog, JobRecord, SequenceDef, Store, TableDef, TypeKind};
 pub use shape::{SHAPES, Shape};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
@@ -101,7 +103,37 @@ pub struct CursorRow {
 impl Facts {
     fn may(&self, table: &TableDef, actions: &[RowAction]) -> bool {
         let facts = names::facts_of(table, &self.identity);
-        actions.iter().any(|action| (self.judge)(&self.identity, *action, &facts))
+        actions.iter().any(|action| (self.judge.rows)(&self.identity, *action, &facts))
+    }
+
+    fn may_use(&self, sequence: &SequenceDef, action: SequenceAction) -> bool {
+        (self.judge.sequence)(&self.catalog, &self.identity, sequence.id.0, action)
+    }
+
+    /// The number that a sequence gave last, if it gave one and the asker may know.
+    fn given_number(&self, sequence: &SequenceDef) -> Option<i64> {
+        if !self.may_use(sequence, SequenceAction::Read) {
+            return None;
+        }
+        let place = self.store.engine().sequence_place(sequence).ok()?;
+        place.is_called.then_some(place.last)
+    }
+
+    /// Whether a column's domain takes no NULL.
+    fn domain_refuses_null(&self, domain: Option<u32>) -> bool {
+        let def = domain.and_then(|oid| self.catalog.data_type(oid));
+        def.is_some_and(|def| matches!(def.kind, TypeKind::Domain { not_null: true, .. }))
+    }
+
+    /// Names as the asker's session sees them.
+    fn names(&self) -> names::CatalogView {
+        let path = self.search_path.clone();
+        names::CatalogView::new(self.catalog.clone(), path, self.identity.clone(), self.store.clone(), self.judge)
+    }
+
+    /// A stored expression as it is shown: with the names that its relations and types have now.
+    fn shown_stored(&self, text: &str) -> String {
+        kalamdb_sql::bind::shown_stored(text, &self.names())
     }
 
     /// Whether the asker may read or write the table: information_schema shows these alone.
@@ -176,6 +208,8 @@ fn binding_shape(shape: &Shape) -> RelationShape {
         ty: PgType::new(*ty),
         not_null: *not_null,
         default: None,
+        source: Default::default(),
+        domain: None,
     };
     RelationShape {
         table: TableId(shape.oid),
@@ -202,6 +236,7 @@ fn key_name(name: &str) -> Option<&'static str> {
         "pg_index" => "indrelid",
         "pg_constraint" => "conrelid",
         "pg_attrdef" => "adrelid",
+        "pg_sequence" => "seqrelid",
         _ => return None,
     })
 }
@@ -222,6 +257,11 @@ pub(crate) type Wanted = Option<HashSet<u32>>;
 /// # Errors
 /// XX000 for a relation that is none.
 pub fn scan(table: TableId, columns: &[ColumnId], keys: &Keys, facts: &Facts) -> Result<RecordBatch> {
+    if let Some(def) = facts.catalog.sequence(table) {
+        let mut made = Rows::new(&sequence::SHAPE);
+        sequence::row(facts.store.engine().sequence_place(def)?, &mut made);
+        return batch(&sequence::SHAPE, table, columns, &made.rows);
+    }
     let shape = shape_of(table).ok_or_else(|| SqlError::internal(format!("relation {table} is not computed")))?;
     let key = key_of(table).and_then(|columns| columns.first().copied());
     let wanted = wanted(keys);
@@ -233,7 +273,24 @@ pub fn scan(table: TableId, columns: &[ColumnId], keys: &Keys, facts: &Facts) ->
         let at = key.0 as usize - 1;
         made.rows.retain(|row| matches(keys, &row[at]));
     }
-    batch(shape, columns, &made.rows)
+    batch(shape, table, columns, &made.rows)
+}
+
+fn wants(wanted: &Wanted, oid: u32) -> bool {
+    wanted.as_ref().is_none_or(|wanted| wanted.contains(&oid))
+}
+
+/// The name of any relation that there is.
+pub(crate) fn relation_name(catalog: &Catalog, oid: u32) -> Option<String> {
+    if let Some(shape) = shape_of(TableId(oid)) {
+        return Some(shape.name.to_string());
+    }
+    names::place_of(catalog, oid).map(|(_, name)| name)
+}
+
+/// Whether a relation's rows are computed, those of sequences among them.
+pub(crate) fn is_computed(catalog: &Catalog, table: TableId) -> bool {
+    relations().by_oid(table).is_some() || catalog.sequence(table).is_some()
 }
 
 fn wanted(keys: &Keys) -> Wanted {
@@ -273,6 +330,7 @@ fn make(shape: &Shape, facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
                 || view::make(shape.name, facts, rows)
                 || depend::make(shape.name, facts, rows)
                 || objects::make(shape.name, facts, wanted, rows)
+                || sequence::make(shape.name, facts, wanted, rows)
                 || server::make(shape.name, facts, rows)
         }
         "information_schema" => {
@@ -391,12 +449,12 @@ pub(crate) fn list(element: SqlType, items: impl IntoIterator<Item = Datum>) -> 
     kalamdb_commons::ArrayDatum::usual(element, items.into_iter().collect()).into()
 }
 
-fn batch(shape: &Shape, columns: &[ColumnId], rows: &[Vec<Datum>]) -> Result<RecordBatch> {
+fn batch(shape: &Shape, table: TableId, columns: &[ColumnId], rows: &[Vec<Datum>]) -> Result<RecordBatch> {
     let mut fields = Vec::with_capacity(columns.len());
     let mut arrays: Vec<ArrayRef> = Vec::with_capacity(columns.len());
     for id in columns {
         let (name, ty, values): (&str, SqlType, Vec<Datum>) = match *id {
-            ColumnId::TABLEOID => ("tableoid", SqlType::Oid, vec![Datum::Oid(shape.oid); rows.len()]),
+            ColumnId::TABLEOID => ("tableoid", SqlType::Oid, vec![Datum::Oid(table.0); rows.len()]),
             id => {
                 let at = usize::try_from(id.0 - 1).ok().filter(|at| *at < shape.columns.len());
                 let at = at.ok_or_else(|| SqlError::unsupported("a system column of a computed relation"))?;

@@ -3,15 +3,17 @@
 
 use super::binding::stored_query;
 use super::relational::{index_definition, quoted};
-use super::{constraint, index, relations, shape_of};
+use super::{constraint, index, relations, sequence, shape_of};
 use crate::settings::DATABASE_OID;
 use kalamdb_auth::Identity;
-use kalamdb_auth::authorize::{ObjectFacts, RowAction};
-use kalamdb_commons::{NamespaceId, Oid, Result, Role, SqlError, SqlState, TableId, TableType, UserId};
+use kalamdb_auth::authorize::{ObjectFacts, RowAction, SequenceAction};
+use kalamdb_commons::{
+    NamespaceId, Oid, PgType, Result, Role, SqlError, SqlState, SqlType, TableId, TableType, UserId,
+};
 use kalamdb_sql::bind::print_view;
-use kalamdb_sql::function::{CatalogNames, PrivilegeObject};
+use kalamdb_sql::function::{CatalogNames, DomainFacts, PrivilegeObject, SequenceFacts, UserType};
 use kalamdb_store::catalog::Named;
-use kalamdb_store::{Catalog, Described, Store, TableDef, ViewDef};
+use kalamdb_store::{Catalog, Described, EnumLabel, Store, TableDef, TypeDef, TypeKind, ViewDef};
 use std::sync::Arc;
 
 /// One catalog, one search path, one identity.
@@ -42,8 +44,30 @@ pub(crate) fn facts_of_view(view: &ViewDef, identity: &Identity) -> ObjectFacts 
     }
 }
 
-/// Answers `has_table_privilege`: what `resolve` would decide.
-pub type Judge = fn(&Identity, RowAction, &ObjectFacts) -> bool;
+/// Answers `has_table_privilege` and its kin: what `resolve` would decide.
+#[derive(Clone, Copy)]
+pub struct Judge {
+    /// Of a table's rows.
+    pub rows: fn(&Identity, RowAction, &ObjectFacts) -> bool,
+    /// Of a sequence, by its OID.
+    pub sequence: fn(&Arc<Catalog>, &Identity, Oid, SequenceAction) -> bool,
+}
+
+/// The namespace and the name of a relation or index that is stored.
+pub(super) fn place_of(catalog: &Catalog, oid: Oid) -> Option<(NamespaceId, String)> {
+    if let Some(table) = catalog.table(TableId(oid)) {
+        return Some((table.namespace, table.name.to_string()));
+    }
+    if let Some(sequence) = catalog.sequence(TableId(oid)) {
+        return Some((sequence.namespace, sequence.name.to_string()));
+    }
+    if let Some(view) = catalog.view(TableId(oid)) {
+        return Some((view.namespace, view.name.to_string()));
+    }
+    let table = catalog.table_of_part(oid)?;
+    let (name, _) = table.index_names().find(|(_, id)| *id == oid)?;
+    Some((table.namespace, name.to_string()))
+}
 
 impl CatalogView {
     /// As this identity with this search path sees this catalog.
@@ -52,7 +76,7 @@ impl CatalogView {
     }
 
     /// The definitions.
-    pub(super) fn catalog(&self) -> &Arc<Catalog> {
+    pub fn catalog(&self) -> &Arc<Catalog> {
         &self.catalog
     }
 
@@ -79,15 +103,26 @@ impl CatalogView {
         if let Some(shape) = shape_of(TableId(oid)) {
             return Some((shape.namespace.to_string(), shape.name.to_string()));
         }
-        if let Some(table) = self.catalog.table(TableId(oid)) {
-            return Some((self.namespace(table.namespace)?, table.name.to_string()));
+        let (namespace, name) = place_of(&self.catalog, oid)?;
+        Some((self.namespace(namespace)?, name))
+    }
+
+    fn labels_of(&self, oid: Oid) -> &[EnumLabel] {
+        match self.catalog.data_type(oid).map(|def| &def.kind) {
+            Some(TypeKind::Enum(labels)) => labels,
+            _ => &[],
         }
-        if let Some(view) = self.catalog.view(TableId(oid)) {
-            return Some((self.namespace(view.namespace)?, view.name.to_string()));
-        }
-        let table = self.catalog.table_of_part(oid)?;
-        let (name, _) = table.index_names().find(|(_, id)| *id == oid)?;
-        Some((self.namespace(table.namespace)?, name.to_string()))
+    }
+
+    fn type_in(&self, namespace: &str, name: &str) -> Option<&Arc<TypeDef>> {
+        let namespace = self.catalog.namespace_by_name(namespace)?.id;
+        self.catalog.data_type_by_name(namespace, name)
+    }
+
+    /// The name of a table's row type.
+    fn row_type_name(&self, oid: Oid) -> Option<String> {
+        let table = self.catalog.tables().find(|table| table.row_type == oid)?;
+        self.relation_name(table.id.0)
     }
 
     fn namespace(&self, id: NamespaceId) -> Option<String> {
@@ -96,16 +131,38 @@ impl CatalogView {
 
     /// Whether the session may know a table's size: one that is partitioned by user has no size of one user's rows.
     fn may_measure(&self, table: &TableDef) -> bool {
-        let may_read = (self.judge)(&self.identity, RowAction::Select, &facts_of(table, &self.identity));
+        let may_read = (self.judge.rows)(&self.identity, RowAction::Select, &facts_of(table, &self.identity));
         self.identity.role >= Role::Dba || !table.is_per_user() && may_read
     }
 
+    fn identity_of(&self, user: Oid) -> Option<Identity> {
+        match self.catalog.user(UserId(user)) {
+            Some(_) if user == self.identity.user.0 => Some((*self.identity).clone()),
+            Some(user) => Some(Identity { user: user.id, name: user.name.clone(), role: user.role }),
+            None => None,
+        }
+    }
+
+    fn may_use(&self, user: Oid, sequence: Oid, privilege: &str) -> Result<bool> {
+        let Some(identity) = self.identity_of(user) else { return Ok(false) };
+        let mut granted = false;
+        for word in privilege.split(',').map(|word| word.trim().to_ascii_uppercase()) {
+            let action = match word.trim_end_matches(" WITH GRANT OPTION") {
+                "USAGE" => SequenceAction::Next,
+                "SELECT" => SequenceAction::Read,
+                "UPDATE" => SequenceAction::Set,
+                _ => {
+                    let message = format!("unrecognized privilege type: \"{privilege}\"");
+                    return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message));
+                }
+            };
+            granted |= (self.judge.sequence)(&self.catalog, &identity, sequence, action);
+        }
+        Ok(granted)
+    }
+
     fn may(&self, user: Oid, of: impl Fn(&Identity) -> ObjectFacts, privilege: &str) -> Result<bool> {
-        let identity = match self.catalog.user(UserId(user)) {
-            Some(_) if user == self.identity.user.0 => (*self.identity).clone(),
-            Some(user) => Identity { user: user.id, name: user.name.clone(), role: user.role },
-            None => return Ok(false),
-        };
+        let Some(identity) = self.identity_of(user) else { return Ok(false) };
         let facts = of(&identity);
         let mut granted = false;
         for word in privilege.split(',').map(|word| word.trim().to_ascii_uppercase()) {
@@ -123,7 +180,7 @@ impl CatalogView {
                     ));
                 }
             };
-            granted |= (self.judge)(&identity, action, &facts);
+            granted |= (self.judge.rows)(&identity, action, &facts);
         }
         Ok(granted)
     }
@@ -192,6 +249,80 @@ impl CatalogNames for CatalogView {
         table.is_some_and(|table| table.live_columns().any(|column| column.id.0 == number))
     }
 
+    fn type_name(&self, oid: Oid) -> Option<String> {
+        let (def, brackets) = match self.catalog.data_type(oid) {
+            Some(def) => (def, ""),
+            None => match self.catalog.data_type_of_array(oid) {
+                Some(def) => (def, "[]"),
+                None => return self.row_type_name(oid),
+            },
+        };
+        let found = self.user_type(std::slice::from_ref(&def.name)).map(|found| found.oid);
+        let built_in = SqlType::from_name(&def.name).is_some();
+        Some(match found == Some(def.id) && !built_in {
+            true => format!("{}{brackets}", quoted(&def.name)),
+            false => {
+                format!("{}.{}{brackets}", quoted(&self.namespace(def.namespace)?), quoted(&def.name))
+            }
+        })
+    }
+
+    fn enum_labels(&self, oid: Oid) -> Vec<(i64, String)> {
+        self.labels_of(oid).iter().map(|label| (label.rank, label.label.clone())).collect()
+    }
+
+    fn enum_label(&self, oid: Oid, rank: i64) -> Option<String> {
+        let labels = self.labels_of(oid);
+        labels.iter().find(|label| label.rank == rank).map(|label| label.label.clone())
+    }
+
+    fn enum_rank(&self, oid: Oid, label: &str) -> Option<i64> {
+        self.labels_of(oid).iter().find(|known| known.label == label).map(|label| label.rank)
+    }
+
+    fn check_label(&self, oid: Oid, rank: i64) -> Result<()> {
+        let published = self.store.published();
+        let is_committed = match published.catalog.data_type(oid).map(|def| &def.kind) {
+            Some(TypeKind::Enum(known)) => known.iter().any(|label| label.rank == rank),
+            _ => false,
+        };
+        let added = self.labels_of(oid).iter().find(|label| label.rank == rank && label.is_added);
+        let Some(EnumLabel { label, .. }) = added.filter(|_| !is_committed) else { return Ok(()) };
+        let name = self.type_name(oid).unwrap_or_default();
+        // SAFETY: this is PostgreSQL's word in a message, and no code.
+        let message = format!("unsafe use of new value \"{label}\" of enum type {name}");
+        Err(SqlError::new(SqlState::UNSAFE_NEW_ENUM_VALUE_USAGE, message)
+            .with_hint("New enum values must be committed before they can be used."))
+    }
+
+    fn user_type(&self, parts: &[String]) -> Option<UserType> {
+        let def = match parts {
+            // What stored expressions say.
+            [namespace, oid] if namespace == "pg_catalog" => self.catalog.data_type(oid.parse().ok()?)?,
+            [name] => self.searched().iter().find_map(|namespace| self.type_in(namespace, name))?,
+            [namespace, name] | [_, namespace, name] => self.type_in(namespace, name)?,
+            _ => return None,
+        };
+        let (ty, is_domain) = match &def.kind {
+            TypeKind::Enum(_) => (PgType::new(SqlType::Enum(def.id)), false),
+            TypeKind::Domain { base, .. } => (*base, true),
+        };
+        Some(UserType { oid: def.id, array: def.array, ty, is_domain })
+    }
+
+    fn domain(&self, oid: Oid) -> Option<DomainFacts> {
+        let def = self.catalog.data_type(oid)?;
+        let TypeKind::Domain { base, not_null, default, checks } = &def.kind else { return None };
+        Some(DomainFacts {
+            name: self.type_name(oid)?,
+            place: (self.namespace(def.namespace)?, def.name.clone()),
+            base: *base,
+            not_null: *not_null,
+            default: default.clone(),
+            checks: checks.iter().map(|check| (check.name.clone(), check.expression.clone())).collect(),
+        })
+    }
+
     fn role_by_name(&self, name: &str) -> Option<Oid> {
         self.catalog.user_by_name(name).map(|user| user.id.0)
     }
@@ -225,6 +356,16 @@ impl CatalogNames for CatalogView {
     }
 
     fn constraint_definition(&self, oid: Oid, pretty: bool) -> Option<String> {
+        let domains = self.catalog.data_types().filter_map(|def| match &def.kind {
+            TypeKind::Domain { checks, .. } => Some(checks),
+            TypeKind::Enum(_) => None,
+        });
+        if let Some(check) = domains.flatten().find(|check| check.id == oid) {
+            let shown = super::user_type::shown_value(&check.expression);
+            let shown = kalamdb_sql::bind::shown_stored(&shown, self);
+            let not_valid = if check.validated { "" } else { " NOT VALID" };
+            return Some(format!("CHECK ({shown}){not_valid}"));
+        }
         let table = self.catalog.table_of_part(oid)?;
         let parent = |id: TableId| Some((self.relation_name(id.0)?, self.catalog.table(id)?.clone()));
         constraint::definition(table, oid, pretty, &parent)
@@ -236,6 +377,35 @@ impl CatalogNames for CatalogView {
         let printed = print_view(&stored_query(view), &columns, pretty, self);
         // What cannot be printed yet is shown as it was written.
         Some(printed.unwrap_or_else(|_| format!(" {};", view.query)))
+    }
+
+    fn sequence(&self, oid: Oid) -> Option<SequenceFacts> {
+        let def = self.catalog.sequence(TableId(oid))?;
+        Some(SequenceFacts {
+            ty: def.ty,
+            start: def.start,
+            min: def.min,
+            max: def.max,
+            increment: def.increment,
+            cycle: def.cycle,
+            cache: def.cache,
+        })
+    }
+
+    fn serial_sequence(&self, table: TableId, column: &str) -> Result<Option<String>> {
+        let Some(def) = self.catalog.table(table) else {
+            return match self.place(table.0) {
+                Some(_) => Ok(None),
+                None => Err(SqlError::internal(format!("relation {table} is gone"))),
+            };
+        };
+        let Some(found) = def.column_by_name(column) else {
+            let message = format!("column \"{column}\" of relation \"{}\" does not exist", def.name);
+            return Err(SqlError::new(SqlState::UNDEFINED_COLUMN, message));
+        };
+        let Some(owned) = sequence::of_column(&self.catalog, def, found.id) else { return Ok(None) };
+        let namespace = self.namespace(owned.namespace).unwrap_or_default();
+        Ok(Some(sequence::qualified(&namespace, owned.name.as_str())))
     }
 
     fn description(&self, oid: Oid, catalog: &str, column: i32) -> Option<String> {
@@ -276,6 +446,9 @@ impl CatalogNames for CatalogView {
                 }
                 match self.catalog.table(TableId(oid)) {
                     Some(table) => self.may(user, |identity| facts_of(table, identity), privilege).map(Some),
+                    None if self.catalog.sequence(TableId(oid)).is_some() => {
+                        self.may_use(user, oid, privilege).map(Some)
+                    }
                     None => Ok(None),
                 }
             }

@@ -72,6 +72,7 @@ const CLASSES: &[OperatorClass] = {
         class(10058, "bpchar_pattern_ops", HASH, Bpchar, false, 2231), class(10066, "uuid_ops", HASH, Uuid, true, 2969),
         class(9671, "vector_ops", BTREE, Vector, true, 9672),
         class(10089, "jsonb_ops", HASH, Jsonb, true, 4034),
+        class(10068, "enum_ops", BTREE, Anyenum, true, 3522), class(10069, "enum_ops", HASH, Anyenum, true, 3523),
     ]
 };
 
@@ -97,6 +98,7 @@ fn accepts(class: &OperatorClass, ty: SqlType) -> bool {
         SqlType::Text => matches!(ty, SqlType::Text | SqlType::Varchar),
         SqlType::Oid => ty.is_oid_like(),
         SqlType::Anyarray => ty.is_array(),
+        SqlType::Anyenum => matches!(ty, SqlType::Enum(_)),
         input => input == ty,
     }
 }

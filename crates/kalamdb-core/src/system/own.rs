@@ -110,19 +110,22 @@ fn schemas(facts: &Facts, rows: &mut Rows) {
         |id: TableId| facts.catalog.table(id).filter(|table| sees(facts, SystemTable::TableSchemas, Some(table.owner)));
     for older in facts.store.table_history() {
         if seen(older.id).is_some_and(|now| older.schema_version < now.schema_version) {
-            push_schema(rows, &older);
+            push_schema(facts, rows, &older);
         }
     }
-    facts.catalog.tables().filter(|table| seen(table.id).is_some()).for_each(|table| push_schema(rows, table));
+    facts.catalog.tables().filter(|table| seen(table.id).is_some()).for_each(|table| push_schema(facts, rows, table));
 }
 
 /// One version of a table.
-fn push_schema(rows: &mut Rows, table: &TableDef) {
+fn push_schema(facts: &Facts, rows: &mut Rows, table: &TableDef) {
     let columns: Vec<_> = table
         .live_columns()
         .map(|column| {
-            json!({"name": column.name.as_str(), "type": column.ty.to_string(), "not_null": column.not_null,
-                   "default": column.default})
+            json!({"name": column.name.as_str(), "type": facts.shown_stored(&column.ty.to_string()), "not_null": column.not_null,
+                   "default": column.default.as_deref().map(|text| facts.shown_stored(text)),
+                   "generated": column.generated, "identity": column.identity.map(|identity| {
+                       if identity.always { "ALWAYS" } else { "BY DEFAULT" }
+                   })})
         })
         .collect();
     rows.push(cells![

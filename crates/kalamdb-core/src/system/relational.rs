@@ -4,7 +4,7 @@
 use super::constraint::push_constraints;
 use super::index::{collation_of, definition, names_of, push_index};
 use super::operator_class::{BTREE, default_for, method_oid};
-use super::{Facts, Rows, SHAPES, Shape, Wanted, cells, list};
+use super::{Facts, Rows, SHAPES, Shape, Wanted, cells, list, sequence, wants};
 use kalamdb_commons::ids::{INFORMATION_SCHEMA, PG_CATALOG, PUBLIC, ROOT, SYSTEM};
 use kalamdb_commons::sql_type::{TYPES, TypeFacts};
 use kalamdb_commons::{ColumnId, Datum, NamespaceId, PgType, SqlType, TableId};
@@ -29,6 +29,7 @@ pub(super) fn make(name: &str, facts: &Facts, wanted: &Wanted, rows: &mut Rows) 
         "pg_index" => indexes(facts, wanted, rows),
         "pg_constraint" => constraints(facts, wanted, rows),
         "pg_type" => types(facts, wanted, rows),
+        "pg_enum" => super::user_type::labels(facts, rows),
         "pg_description" => descriptions(facts, rows),
         "pg_shdescription" => shared_descriptions(facts, rows),
         "pg_tables" => tables(facts, rows),
@@ -36,10 +37,6 @@ pub(super) fn make(name: &str, facts: &Facts, wanted: &Wanted, rows: &mut Rows) 
         _ => return false,
     }
     true
-}
-
-fn wants(wanted: &Wanted, oid: u32) -> bool {
-    wanted.as_ref().is_none_or(|wanted| wanted.contains(&oid))
 }
 
 /// The OID of a computed relation's namespace.
@@ -142,6 +139,26 @@ fn classes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
             },
         );
     }
+    for def in facts.catalog.sequences().filter(|def| wants(wanted, def.id.0)) {
+        push_class(
+            rows,
+            Class {
+                oid: def.id.0,
+                name: def.name.as_str(),
+                namespace: def.namespace.0,
+                row_type: 0,
+                owner: def.owner.0,
+                method: 0,
+                kind: 'S',
+                columns: sequence::SHAPE.columns.len(),
+                checks: 0,
+                rows: 1.0,
+                has_index: false,
+                has_triggers: false,
+                options: Datum::Null,
+            },
+        );
+    }
     for table in facts.catalog.tables() {
         if wants(wanted, table.id.0) {
             let options = options_of(&table.options.reloptions);
@@ -222,6 +239,10 @@ struct Attribute<'a> {
     number: i16,
     not_null: bool,
     has_default: bool,
+    /// The domain that its type is declared by.
+    domain: Option<u32>,
+    identity: &'static str,
+    generated: &'static str,
     dropped: bool,
     /// Where it is not the type's own.
     collation: Option<u32>,
@@ -233,11 +254,12 @@ fn push_attribute(rows: &mut Rows, attribute: &Attribute<'_>) {
         matches!(type_facts.category, 'S') || type_facts.ty.element().is_some_and(|e| e.facts().category == 'S');
     rows.push(cells![
         attrelid: attribute.relation, attname: attribute.name,
-        atttypid: if attribute.dropped { 0 } else { attribute.ty.ty.oid() }, attstattarget: -1i32,
+        atttypid: if attribute.dropped { 0 } else { attribute.domain.unwrap_or(attribute.ty.ty.oid()) }, attstattarget: -1i32,
         attlen: type_facts.len, attnum: attribute.number, attndims: i32::from(type_facts.name.starts_with('_')),
-        attcacheoff: -1i32, atttypmod: attribute.ty.typmod, attbyval: type_facts.by_value, attalign: type_facts.align,
+        attcacheoff: -1i32, atttypmod: if attribute.domain.is_some() { -1 } else { attribute.ty.typmod }, attbyval: type_facts.by_value, attalign: type_facts.align,
         attstorage: type_facts.storage, attcompression: "", attnotnull: attribute.not_null,
-        atthasdef: attribute.has_default, atthasmissing: false, attidentity: "", attgenerated: "",
+        atthasdef: attribute.has_default, atthasmissing: false, attidentity: attribute.identity,
+        attgenerated: attribute.generated,
         attisdropped: attribute.dropped, attislocal: true, attinhcount: 0i32,
         attcollation: attribute.collation.unwrap_or(match is_text {
             true if type_facts.ty == SqlType::Name => 950,
@@ -257,6 +279,27 @@ fn attributes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
                 number: at as i16 + 1,
                 not_null: *not_null,
                 has_default: false,
+                domain: None,
+                identity: "",
+                generated: "",
+                dropped: false,
+                collation: None,
+            };
+            push_attribute(rows, &attribute);
+        }
+    }
+    for def in facts.catalog.sequences().filter(|def| wants(wanted, def.id.0)) {
+        for (number, name, ty) in sequence::columns() {
+            let attribute = Attribute {
+                relation: def.id.0,
+                name,
+                ty: ty.into(),
+                number,
+                not_null: true,
+                has_default: false,
+                domain: None,
+                identity: "",
+                generated: "",
                 dropped: false,
                 collation: None,
             };
@@ -272,6 +315,9 @@ fn attributes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
                 number: at as i16 + 1,
                 not_null: false,
                 has_default: false,
+                domain: None,
+                identity: "",
+                generated: "",
                 dropped: false,
                 collation: None,
             };
@@ -289,6 +335,9 @@ fn attributes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
                     number: id.0,
                     not_null: false,
                     has_default: false,
+                    domain: None,
+                    identity: "",
+                    generated: "",
                     dropped: false,
                     collation: None,
                 };
@@ -297,7 +346,8 @@ fn attributes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
         }
         if let Some(key) = table.primary_key.as_ref().filter(|key| wants(wanted, key.index)) {
             for (at, column) in key.columns.iter().filter_map(|id| table.column(*id)).enumerate() {
-                push_column(rows, TableId(key.index), &ColumnDef { default: None, ..column.clone() }, at as i16 + 1);
+                let plain = ColumnDef { default: None, identity: None, generated: None, ..column.clone() };
+                push_column(rows, TableId(key.index), &plain, at as i16 + 1);
             }
         }
         for index in table.indexes.iter().filter(|index| wants(wanted, index.id)) {
@@ -323,6 +373,9 @@ fn push_index_attributes(rows: &mut Rows, table: &TableDef, index: &IndexDef) {
             number: at as i16 + 1,
             not_null: false,
             has_default: false,
+            domain: None,
+            identity: "",
+            generated: "",
             dropped: false,
             collation,
         };
@@ -338,7 +391,14 @@ fn push_column(rows: &mut Rows, relation: TableId, column: &ColumnDef, number: i
         ty: column.ty,
         number,
         not_null: column.not_null && !column.dropped,
-        has_default: column.default.is_some() && !column.dropped,
+        has_default: (column.default.is_some() || column.generated.is_some()) && !column.dropped,
+        domain: column.domain,
+        identity: match &column.identity {
+            Some(identity) if identity.always => "a",
+            Some(_) => "d",
+            None => "",
+        },
+        generated: if column.generated.is_some() { "s" } else { "" },
         dropped: column.dropped,
         collation: None,
     };
@@ -354,10 +414,10 @@ pub(super) fn default_oid(table: &TableDef, column: ColumnId) -> u32 {
 fn defaults(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
     for table in facts.catalog.tables().filter(|table| wants(wanted, table.id.0)) {
         for column in table.live_columns() {
-            if let Some(default) = &column.default {
+            if let Some(default) = column.default.as_ref().or(column.generated.as_ref()) {
                 rows.push(cells![
                     oid: default_oid(table, column.id), adrelid: table.id.0, adnum: column.id.0,
-                    adbin: default.as_str(),
+                    adbin: facts.shown_stored(default),
                 ]);
             }
         }
@@ -397,6 +457,9 @@ fn indexes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
 }
 
 fn constraints(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
+    if wants(wanted, 0) {
+        super::user_type::constraints(facts, rows);
+    }
     for table in facts.catalog.tables().filter(|table| wants(wanted, table.id.0)) {
         push_constraints(rows, table);
     }
@@ -472,6 +535,7 @@ fn push_type(rows: &mut Rows, facts: &TypeFacts) {
 }
 
 fn types(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
+    super::user_type::types(facts, wanted, rows);
     TYPES.iter().filter(|ty| wants(wanted, ty.oid)).for_each(|ty| push_type(rows, ty));
     let tables =
         facts.catalog.tables().map(|table| (table.row_type, table.id, &table.name, table.namespace, table.owner));

@@ -1,6 +1,5 @@
 //! Views in the catalog: pg_views, pg_rewrite, their rows in pg_class and pg_attribute, and information_schema's.
 
-use super::names::CatalogView;
 use super::relational::namespace_name;
 use super::{Facts, Rows, SHAPES, cells};
 use crate::settings::DATABASE_NAME;
@@ -31,20 +30,9 @@ pub(super) fn make_standard(name: &str, facts: &Facts, rows: &mut Rows) -> bool 
 }
 
 impl Facts {
-    /// Names as the asker sees them.
-    pub(super) fn names(&self) -> CatalogView {
-        CatalogView::new(
-            self.catalog.clone(),
-            self.search_path.clone(),
-            self.identity.clone(),
-            self.store.clone(),
-            self.judge,
-        )
-    }
-
     /// Whether the asker may read the view.
     pub(super) fn sees_view(&self, view: &ViewDef) -> bool {
-        (self.judge)(&self.identity, RowAction::Select, &super::names::facts_of_view(view, &self.identity))
+        (self.judge.rows)(&self.identity, RowAction::Select, &super::names::facts_of_view(view, &self.identity))
     }
 
     /// Whether the asker has the owner's rights to it.

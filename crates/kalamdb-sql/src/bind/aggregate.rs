@@ -41,6 +41,15 @@ pub(super) struct Grouped {
     pub(super) determined: HashSet<ColId>,
 }
 
+/// The arguments of an aggregate: JSON has labels where enums stand, and aggregates know none.
+pub(super) fn labelled(name: &str, args: Vec<(Scalar, Position)>) -> Vec<(Scalar, Position)> {
+    let label = |(arg, position): (Scalar, Position)| match arg.ty().ty {
+        SqlType::Enum(_) => (Scalar::ThroughText(Box::new(arg), SqlType::Text.into()), position),
+        _ => (arg, position),
+    };
+    if name.starts_with("json") { args.into_iter().map(label).collect() } else { args }
+}
+
 impl Binder<'_> {
     /// An aggregate's call: a column of the query that it belongs to.
     pub(super) fn aggregate(&mut self, name: &str, call: &ast::Function, position: Position) -> Result<Scalar> {
@@ -118,6 +127,7 @@ impl Binder<'_> {
             return self.hypothetical(name, call, args, filter, position);
         }
         let is_aggregate = |function: &Function| matches!(function.kind, Kind::Aggregate(_));
+        let args = labelled(name, args);
         let chosen = self.resolve_among(name, args, &is_aggregate, position)?;
         let mut args = chosen.args;
         if !call.within_group.is_empty() {

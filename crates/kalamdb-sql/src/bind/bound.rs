@@ -649,6 +649,8 @@ pub struct BoundCopy {
     pub defaults: Vec<(ColumnId, Scalar)>,
     /// WHERE: the new row's columns as the condition sees them, and the condition.
     pub condition: Option<(Vec<(ColumnId, Col)>, Scalar)>,
+    /// The columns whose values have to satisfy a domain: the value's column, and the value judged.
+    pub judged: Vec<(ColumnId, Col, Scalar)>,
 }
 
 /// UPDATE: a tree that finds the rows, and expressions that are evaluated again when a row was changed meanwhile.

@@ -124,7 +124,7 @@ pub(super) fn actual_types(wanted: &[SqlType], given: &[SqlType], returns: SqlTy
     let element = element_type(wanted, given)?;
     let compatible = compatible_type(wanted, given)?;
     let settle = |ty: SqlType| match ty {
-        SqlType::Anyelement | SqlType::Anynonarray => Some(element),
+        SqlType::Anyelement | SqlType::Anynonarray | SqlType::Anyenum => Some(element),
         SqlType::Anyarray => element.array(),
         SqlType::Anycompatible => Some(compatible),
         SqlType::Anycompatiblearray => compatible.array(),
@@ -142,7 +142,7 @@ fn element_type(wanted: &[SqlType], given: &[SqlType]) -> Option<SqlType> {
     let mut element: Option<SqlType> = None;
     for (wanted, given) in wanted.iter().zip(given) {
         let this = match wanted {
-            SqlType::Anyelement | SqlType::Anynonarray => *given,
+            SqlType::Anyelement | SqlType::Anynonarray | SqlType::Anyenum => *given,
             SqlType::Anyarray if *given == SqlType::Unknown => SqlType::Unknown,
             SqlType::Anyarray => given.element()?,
             _ => continue,
@@ -154,6 +154,10 @@ fn element_type(wanted: &[SqlType], given: &[SqlType]) -> Option<SqlType> {
             return None;
         }
         element = Some(this);
+    }
+    // Without a known enum there is no type that anyenum could stand for.
+    if element.is_none() && wanted.contains(&SqlType::Anyenum) {
+        return None;
     }
     Some(element.unwrap_or(SqlType::Text))
 }

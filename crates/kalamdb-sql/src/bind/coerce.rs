@@ -55,6 +55,7 @@ pub(super) fn is_polymorphic(ty: SqlType) -> bool {
         SqlType::Anyelement
             | SqlType::Anyarray
             | SqlType::Anynonarray
+            | SqlType::Anyenum
             | SqlType::Anycompatible
             | SqlType::Anycompatiblearray
     )
@@ -68,6 +69,7 @@ pub(super) fn accepts(wanted: SqlType, given: SqlType) -> bool {
         _ if given == SqlType::Unknown => true,
         SqlType::Anyarray | SqlType::Anycompatiblearray => given.is_array(),
         SqlType::Anynonarray => !given.is_array(),
+        SqlType::Anyenum => matches!(given, SqlType::Enum(_)),
         _ => path(given, wanted, CastContext::Implicit).is_some(),
     }
 }

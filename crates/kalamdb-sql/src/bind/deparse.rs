@@ -12,6 +12,7 @@ use crate::bind::bound::{ColId, Scalar};
 use crate::function::{self, Kind};
 use crate::parse;
 use crate::types::{Style, to_text};
+use kalamdb_commons::ids::FIRST_USER_OID;
 use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlType};
 use sqlparser::ast::{self, AccessExpr, BinaryOperator, Expr, Subscript, UnaryOperator};
 use std::collections::{HashMap, VecDeque};
@@ -173,6 +174,8 @@ pub(super) struct Printer<'p, 'a> {
     pub taken: Vec<Vec<String>>,
     /// Whether it prints a query, in which subqueries and aggregates may stand.
     pub query: bool,
+    /// Whether relations that users made are written by their OIDs, which renames do not change.
+    pub by_oid: bool,
 }
 
 impl<'p, 'a> Printer<'p, 'a> {
@@ -191,6 +194,7 @@ impl<'p, 'a> Printer<'p, 'a> {
             wanted: None,
             taken: Vec::new(),
             query: false,
+            by_oid: false,
         }
     }
 }
@@ -231,6 +235,15 @@ impl Printer<'_, '_> {
             _ => shown.ty.ty,
         };
         Ok(self.typed(shown, ty)?.text)
+    }
+
+    /// A written type. What a domain asks is not written down.
+    fn type_meant(&self, written: &ast::DataType) -> Result<PgType> {
+        let meant = self.binder.type_meant(written)?;
+        match meant.domain {
+            Some(_) => foreign("a domain"),
+            None => Ok(meant.ty),
+        }
     }
 
     /// Around a part that has brackets in the plain form.
@@ -283,7 +296,10 @@ impl Printer<'_, '_> {
         if datum.is_null() {
             return Ok(format!("NULL::{ty}"));
         }
-        let text = to_text(datum, ty, &Style::default(), self.binder.names.catalog())?;
+        let text = match datum {
+            Datum::Oid(oid) if self.by_oid && ty.ty == SqlType::Regclass && *oid >= FIRST_USER_OID => oid.to_string(),
+            _ => to_text(datum, ty, &Style::default(), self.binder.names.catalog())?,
+        };
         let bare = match ty.ty {
             SqlType::Bool => return Ok(if *datum == Datum::Bool(true) { "true" } else { "false" }.to_owned()),
             SqlType::Int4 => text.starts_with(|c: char| c.is_ascii_digit()),
@@ -325,7 +341,7 @@ impl Printer<'_, '_> {
                 _ => foreign("a parameter"),
             },
             Expr::TypedString(typed) => {
-                let ty = parse::type_of(&typed.data_type)?;
+                let ty = self.type_meant(&typed.data_type)?;
                 let value = self.show(&Expr::Value(typed.value.clone()))?;
                 self.cast(value, ty)
             }
@@ -334,7 +350,7 @@ impl Printer<'_, '_> {
                 _ => foreign("such an interval"),
             },
             Expr::Cast { expr: inner, data_type, .. } => {
-                let ty = parse::type_of(data_type)?;
+                let ty = self.type_meant(data_type)?;
                 if let (Expr::Array(array), Some(element)) = (expr::bare(inner), coerce::true_element(ty.ty)) {
                     let items = self.all(&array.elem)?;
                     let item_ty = PgType { ty: element, typmod: ty.typmod };

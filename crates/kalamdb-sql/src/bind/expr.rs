@@ -101,8 +101,9 @@ impl Binder<'_> {
                 format: None,
             } => {
                 let colons = *kind == ast::CastKind::DoubleColon;
-                let ty = parse::type_of(data_type).map_err(|error| error.at(self.cast_places(expr, colons).1))?;
-                self.written_cast(expr, ty, Some(colons))
+                let meant = self.type_meant(data_type).map_err(|error| error.at(self.cast_places(expr, colons).1))?;
+                let scalar = self.written_cast(expr, meant.ty, Some(colons))?;
+                self.within_domain(scalar, meant.domain)
             }
             Expr::Case { operand, conditions, else_result, .. } => {
                 self.case(operand.as_deref(), conditions, else_result.as_deref())

@@ -6,11 +6,11 @@ use super::bound::{
 use super::from::name_parts;
 use super::scope::{Clause, Item, Level, Visible};
 use super::target::Target;
-use super::{Binder, ColumnShape, Position, RelationKind, RelationShape, call, walk};
+use super::{Binder, ColumnShape, Position, RelationKind, RelationShape, ValueSource, call, walk};
 use crate::parse;
 use crate::statement::Name;
 use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState, SqlType};
-use sqlparser::ast::{self, Expr, SelectItem, SetExpr};
+use sqlparser::ast::{self, Expr, InsertOverriding, SelectItem, SetExpr};
 use std::collections::HashSet;
 use std::rc::Rc;
 
@@ -24,6 +24,10 @@ pub(super) fn refuse_system(shape: &RelationShape) -> Result<()> {
     if matches!(shape.kind, RelationKind::System) {
         let message = format!("permission denied: \"{}\" is a system catalog", shape.name);
         return Err(SqlError::new(SqlState::INSUFFICIENT_PRIVILEGE, message));
+    }
+    if matches!(shape.kind, RelationKind::Sequence) {
+        let message = format!("cannot change sequence \"{}\"", shape.name);
+        return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message));
     }
     Ok(())
 }
@@ -39,6 +43,12 @@ pub(super) fn no_column(name: &str, relation: &str) -> SqlError {
 }
 
 impl Binder<'_> {
+    /// An expression as a column's new value, which has to satisfy the column's domain.
+    pub(super) fn assign_to(&mut self, scalar: Scalar, column: &ColumnShape, position: Position) -> Result<Scalar> {
+        let scalar = self.assign_column(scalar, &column.name, column.ty, position)?;
+        self.within_domain(scalar, column.domain)
+    }
+
     /// An expression as a column's new value.
     pub(super) fn assign_column(
         &mut self,
@@ -82,12 +92,35 @@ impl Binder<'_> {
 
     /// What a column gets that no value is given for.
     pub(super) fn column_default(&mut self, column: &ColumnShape) -> Result<Scalar> {
-        match &column.default {
-            None => Ok(Scalar::Const(Datum::Null, column.ty)),
+        let domain = column.domain.and_then(|oid| self.names.catalog().domain(oid));
+        let default = column.default.clone().or(domain.and_then(|domain| domain.default));
+        let scalar = match &default {
+            None => Scalar::Const(Datum::Null, column.ty),
             Some(text) => {
                 let expr = parse::expression(text)?;
-                self.default_scalar(&expr, &column.name, column.ty)
+                self.default_scalar(&expr, &column.name, column.ty)?
             }
+        };
+        self.within_domain(scalar, column.domain)
+    }
+
+    /// Whether a value for a column is to be dropped for the column's own.
+    ///
+    /// # Errors
+    /// 428C9 for a value that the column does not take.
+    fn overridden(column: &ColumnShape, overriding: Option<InsertOverriding>) -> Result<bool> {
+        let refused = |detail: &str| {
+            let message = format!("cannot insert a non-DEFAULT value into column \"{}\"", column.name);
+            let detail = format!("Column \"{}\" {detail}.", column.name);
+            SqlError::new(SqlState::GENERATED_ALWAYS, message).with_detail(detail)
+        };
+        match (column.source, overriding) {
+            (ValueSource::Given, _) => Ok(false),
+            (ValueSource::Generated, _) => Err(refused("is a generated column")),
+            (_, Some(InsertOverriding::User)) => Ok(true),
+            (ValueSource::AlwaysIdentity, None) => Err(refused("is an identity column defined as GENERATED ALWAYS")
+                .with_hint("Use OVERRIDING SYSTEM VALUE to override.")),
+            _ => Ok(false),
         }
     }
 
@@ -118,7 +151,14 @@ impl Binder<'_> {
         let shape = self.relation(name.namespace.as_deref(), &name.name, name.position)?;
         refuse_system(&shape)?;
         let names: Vec<_> = columns.iter().map(|column| (column.clone(), None)).collect();
-        let targets = self.target_columns(&shape, &names)?;
+        let mut targets = self.target_columns(&shape, &names)?;
+        if names.is_empty() {
+            targets.retain(|column| column.source != ValueSource::Generated);
+        } else if let Some(column) = targets.iter().find(|column| column.source == ValueSource::Generated) {
+            let message = format!("column \"{}\" is a generated column", column.name);
+            return Err(SqlError::new(SqlState::INVALID_COLUMN_REFERENCE, message)
+                .with_detail("Generated columns cannot be used in COPY."));
+        }
         let need = self.need(&shape, Action::Insert);
         let mut defaults = Vec::new();
         for column in &shape.columns {
@@ -127,6 +167,11 @@ impl Binder<'_> {
             }
         }
         self.needs[need.0].columns = targets.iter().map(|column| column.id).collect();
+        let mut judged = Vec::new();
+        for column in targets.iter().filter(|column| column.domain.is_some()) {
+            let col = self.col(column.ty, true);
+            judged.push((column.id, col, self.within_domain(Scalar::Column(col), column.domain)?));
+        }
         let columns = targets.iter().map(|column| (column.id, column.ty)).collect();
         let condition = match condition {
             None => None,
@@ -152,7 +197,7 @@ impl Binder<'_> {
             }
         };
         let need = self.needs.remove(need.0);
-        Ok(BoundCopy { need, columns, defaults, condition })
+        Ok(BoundCopy { need, columns, defaults, condition, judged })
     }
 
     pub(super) fn insert(&mut self, insert: &ast::Insert) -> Result<(BoundKind, Vec<Output>)> {
@@ -163,7 +208,7 @@ impl Binder<'_> {
         let position = self.position(name);
         let (namespace, relation) = name_parts(name)?;
         let shape = self.relation(namespace.as_deref(), &relation, position)?;
-        refuse_system(&shape).map_err(|error| error.at(position))?;
+        refuse_system(&shape)?;
         super::view::refuse_view(&shape, "INSERT")?;
         let mut names = Vec::with_capacity(insert.columns.len());
         for column in &insert.columns {
@@ -180,7 +225,7 @@ impl Binder<'_> {
         self.needs[need.0].columns = targets.iter().map(|column| column.id).collect();
         let source = match &insert.source {
             None => self.default_row(&shape)?,
-            Some(query) => self.insert_source(query, &shape, &targets, &names)?,
+            Some(query) => self.insert_source(query, &shape, &targets, &names, insert.overriding)?,
         };
         let alias = insert.table_alias.as_ref().map(|alias| parse::fold(&alias.alias));
         let on_conflict = match &insert.on {
@@ -216,6 +261,7 @@ impl Binder<'_> {
         shape: &RelationShape,
         targets: &[ColumnShape],
         names: &[(String, Position)],
+        overriding: Option<InsertOverriding>,
     ) -> Result<(Rel, Vec<(ColumnId, Col)>)> {
         let plain = query.with.is_none()
             && query.order_by.is_none()
@@ -223,7 +269,7 @@ impl Binder<'_> {
             && query.fetch.is_none()
             && query.locks.is_empty();
         if let (SetExpr::Values(values), true) = (query.body.as_ref(), plain) {
-            return self.insert_values(values, shape, targets, names);
+            return self.insert_values(values, shape, targets, names, overriding);
         }
         // Its WITH is not the statement's own.
         self.levels.push(Level::new(Clause::Select));
@@ -238,6 +284,10 @@ impl Binder<'_> {
         let mut retyped: Vec<Col> = Vec::new();
         for column in &shape.columns {
             let given = targets.iter().position(|t| t.id == column.id).and_then(|i| derived.columns.get(i));
+            let given = match given {
+                Some(_) if Self::overridden(column, overriding)? => None,
+                given => given,
+            };
             let value = match given {
                 None => self.column_default(column)?,
                 Some(given) => {
@@ -248,7 +298,7 @@ impl Binder<'_> {
                         col.ty = column.ty.ty.into();
                         retyped.push(col);
                     }
-                    self.assign_column(Scalar::Column(col), &column.name, column.ty, position)?
+                    self.assign_to(Scalar::Column(col), column, position)?
                 }
             };
             let col = match value {
@@ -291,6 +341,7 @@ impl Binder<'_> {
         shape: &RelationShape,
         targets: &[ColumnShape],
         names: &[(String, Position)],
+        overriding: Option<InsertOverriding>,
     ) -> Result<(Rel, Vec<(ColumnId, Col)>)> {
         let single = values.rows.len() == 1;
         self.levels.push(Level::new(if single { Clause::InsertValues } else { Clause::Values }));
@@ -312,7 +363,10 @@ impl Binder<'_> {
                     continue;
                 }
                 let (scalar, position) = self.placed(cell)?;
-                given[index] = Some(self.assign_column(scalar, &target.name, target.ty, position)?);
+                let scalar = self.assign_to(scalar, target, position)?;
+                if !Self::overridden(target, overriding)? {
+                    given[index] = Some(scalar);
+                }
             }
             let mut complete = Vec::with_capacity(given.len());
             for (index, value) in given.into_iter().enumerate() {
@@ -460,9 +514,6 @@ fn refuse_foreign(insert: &ast::Insert) -> Result<()> {
         || insert.output.is_some();
     if foreign {
         return Err(SqlError::unsupported("such an INSERT"));
-    }
-    if insert.overriding.is_some() {
-        return Err(SqlError::unsupported("INSERT … OVERRIDING"));
     }
     Ok(())
 }

@@ -241,7 +241,7 @@ impl Binder<'_> {
             && items.iter().all(|item| !item.ty().ty.is_array())
             && !items.is_empty()
         {
-            return self.any_of_items(operator, left, items.clone(), all, position);
+            return self.any_of_items((operator, actual.args[1]), left, items.clone(), all, position);
         }
         let item = self.col(element.into(), true);
         let right = self.implicit(Scalar::Column(item), actual.args[1], position)?;
@@ -253,7 +253,7 @@ impl Binder<'_> {
     /// ANY over `ARRAY[a, b]`: the same as comparing with each.
     fn any_of_items(
         &mut self,
-        operator: &'static Operator,
+        (operator, ty): (&'static Operator, SqlType),
         left: Scalar,
         items: Vec<Scalar>,
         all: bool,
@@ -261,7 +261,7 @@ impl Binder<'_> {
     ) -> Result<Scalar> {
         let mut tests = Vec::with_capacity(items.len());
         for item in items {
-            let right = self.implicit(item, operator.right, position)?;
+            let right = self.implicit(item, ty, position)?;
             tests.push(self.perform(operator, Some(left.clone()), right, position)?);
         }
         Ok(if all { Scalar::And(tests) } else { gathered(tests) })

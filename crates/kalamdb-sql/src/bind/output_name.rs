@@ -88,6 +88,9 @@ fn type_name(ty: &sqlparser::ast::DataType) -> String {
             let name = ty.ty.facts().name;
             name.strip_prefix('_').unwrap_or(name).to_owned()
         }
-        Err(_) => "?column?".to_owned(),
+        Err(_) => match parse::user_type_name(ty) {
+            Some((mut parts, _)) => parts.pop().unwrap_or_default(),
+            None => "?column?".to_owned(),
+        },
     }
 }

@@ -4,9 +4,10 @@ use super::bound::{Col, ColId, Scalar};
 use super::deparse::{Printer, Purpose};
 use super::insert::SYSTEM_COLUMNS;
 use super::scope::{Level, Visible};
-use super::{Binder, Names, RelationShape, bound, walk};
+use super::{Binder, Names, RelationShape, ValueSource, bound, walk};
+use crate::function::CatalogNames;
 use crate::parse;
-use kalamdb_commons::{ColumnId, Datum, PgType, Result, SqlError, SqlState};
+use kalamdb_commons::{ColumnId, Datum, Oid, PgType, Result, SqlError, SqlState};
 use sqlparser::ast::Expr;
 use std::rc::Rc;
 
@@ -62,6 +63,42 @@ pub fn canonical_row(
     Printer::new(&mut binder, &called).print(&expr, Some(wanted))
 }
 
+/// Binds a generated column's expression, of the column's type.
+///
+/// # Errors
+/// As [`bind_row`]; 42P17 for one that reads a generated column, the row as a whole, or is not immutable.
+pub fn bind_generated(
+    text: &str,
+    column: &str,
+    ty: PgType,
+    shape: &RelationShape,
+    names: &dyn Names,
+) -> Result<RowExpression> {
+    let expr = parse::expression(text)?;
+    let mut binder = Binder::new(text, &[], names);
+    let mut bound = binder.row_expression(&expr, shape, Purpose::Generated)?;
+    let refused = |message: String| SqlError::new(SqlState::INVALID_OBJECT_DEFINITION, message);
+    let used = bound.used();
+    let is_used = |other: &&super::ColumnShape| used.contains(&other.id) && other.source == ValueSource::Generated;
+    if let Some(other) = shape.columns.iter().find(is_used) {
+        let message = format!("cannot use generated column \"{}\" in column generation expression", other.name);
+        return Err(refused(message).with_detail("A generated column cannot reference another generated column."));
+    }
+    if !walk::is_immutable(&bound.scalar) {
+        return Err(refused("generation expression is not immutable".to_owned()));
+    }
+    let given = bound.scalar.ty().ty;
+    bound.scalar = match binder.assign(bound.scalar, ty, None)? {
+        Some(scalar) => scalar,
+        None => {
+            let message = format!("column \"{column}\" is of type {} but default expression is of type {given}", ty.ty);
+            return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, message)
+                .with_hint("You will need to rewrite or cast the expression."));
+        }
+    };
+    Ok(bound)
+}
+
 /// The conditions that an AND is made of, each as PostgreSQL prints it.
 ///
 /// # Errors
@@ -115,7 +152,7 @@ pub fn expression_name(text: &str) -> Result<Option<String>> {
 pub fn bind_transform(
     using: Option<&str>,
     column: &str,
-    ty: PgType,
+    (ty, domain): (PgType, Option<Oid>),
     shape: &RelationShape,
     names: &dyn Names,
 ) -> Result<RowExpression> {
@@ -124,7 +161,7 @@ pub fn bind_transform(
     let mut binder = Binder::new("", &[], names);
     let RowExpression { scalar, columns } = binder.row_expression(&expr, shape, Purpose::Transform)?;
     if let Some(scalar) = binder.assign(scalar, ty, None)? {
-        return Ok(RowExpression { scalar, columns });
+        return Ok(RowExpression { scalar: binder.within_domain(scalar, domain)?, columns });
     }
     Err(match using {
         Some(_) => {
@@ -150,7 +187,8 @@ pub fn assigned(value: Datum, from: PgType, column: &str, to: PgType, names: &dy
     Binder::new("", &[], names).assign_column(Scalar::Const(value, from), column, to, None)
 }
 
-/// A DEFAULT's text as PostgreSQL prints it.
+/// A DEFAULT's text as PostgreSQL prints it, with the OIDs of relations where their names stand: see
+/// [`shown_default`].
 ///
 /// # Errors
 /// As `bind_default`; 0A000 for what cannot be written down.
@@ -160,7 +198,78 @@ pub fn canonical_default(text: &str, column: &str, ty: PgType, names: &dyn Names
     binder.default_scalar(&expr, column, ty)?;
     binder.no_parameters()?;
     binder.levels.push(Level::new(super::scope::Clause::Default));
-    Printer::new(&mut binder, &|_| None).print(&expr, Some(ty.ty))
+    Printer { by_oid: true, ..Printer::new(&mut binder, &|_| None) }.print(&expr, Some(ty.ty))
+}
+
+/// The places of `'oid'::regclass` in a stored text: of the digits, and what they say.
+fn regclass_places(text: &str) -> Vec<(std::ops::Range<usize>, Oid)> {
+    let mut places = Vec::new();
+    let mut at = 0;
+    while let Some(start) = text[at..].find(['\'', '"']).map(|found| at + found) {
+        let quote = &text[start..=start];
+        let inner = start + 1;
+        let Some(end) = text[inner..].find(quote).map(|found| inner + found) else { break };
+        // A doubled quote only ends this piece and begins the next.
+        let digits = &text[inner..end];
+        if quote == "'"
+            && text[end + 1..].starts_with("::regclass")
+            && !text[..start].ends_with('\'')
+            && let Ok(oid) = digits.parse()
+        {
+            places.push((inner..end, oid));
+        }
+        at = end + 1;
+    }
+    places
+}
+
+/// The relations that a stored default names.
+pub fn relations_named(text: &str) -> Vec<Oid> {
+    regclass_places(text).into_iter().map(|(_, oid)| oid).collect()
+}
+
+/// The places of `pg_catalog."OID"` in a text, and the OIDs.
+fn type_places(text: &str) -> Vec<(std::ops::Range<usize>, Oid)> {
+    const BEFORE: &str = "pg_catalog.\"";
+    let found = text.match_indices(BEFORE).filter_map(|(start, _)| {
+        let digits = start + BEFORE.len();
+        let end = digits + text[digits..].find('"')?;
+        Some((start..end + 1, text[digits..end].parse().ok()?))
+    });
+    found.collect()
+}
+
+/// The users' types that a stored text names.
+pub fn types_named(text: &str) -> Vec<Oid> {
+    type_places(text).into_iter().map(|(_, oid)| oid).collect()
+}
+
+/// A text with the names of users' types where their OIDs stand.
+pub(super) fn with_type_names(text: &str, names: &dyn CatalogNames) -> String {
+    let mut shown = text.to_owned();
+    for (place, oid) in type_places(text).into_iter().rev() {
+        if let Some(name) = names.type_name(oid) {
+            shown.replace_range(place, &name);
+        }
+    }
+    shown
+}
+
+/// A stored expression as people read it: with the names that its relations and types have now.
+pub fn shown_stored(text: &str, names: &dyn CatalogNames) -> String {
+    let mut shown = text.to_owned();
+    for (place, oid) in regclass_places(text).into_iter().rev() {
+        if let Some(name) = names.relation_name(oid) {
+            shown.replace_range(place, &name.replace('\'', "''"));
+        }
+    }
+    with_type_names(&shown, names)
+}
+
+/// A stored expression with another label of an enum in the place of one.
+pub fn relabelled(text: &str, oid: Oid, from: &str, to: &str) -> String {
+    let constant = |label: &str| format!("'{}'::pg_catalog.\"{oid}\"", label.replace('\'', "''"));
+    text.replace(&constant(from), &constant(to))
 }
 
 impl Binder<'_> {

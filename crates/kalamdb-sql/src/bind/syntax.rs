@@ -315,10 +315,11 @@ impl Binder<'_> {
 
     /// `DATE '2020-01-01'`.
     pub(super) fn typed_string(&mut self, ty: &ast::DataType, value: &ast::ValueWithSpan) -> Result<Scalar> {
-        let ty = parse::type_of(ty)?;
+        let meant = self.type_meant(ty)?;
         let scalar = self.value(value)?;
         let position = self.position(value);
-        self.cast(scalar, ty, position)
+        let scalar = self.cast(scalar, meant.ty, position)?;
+        self.within_domain(scalar, meant.domain)
     }
 
     /// `INTERVAL '1' YEAR`: the fields are the type's modifier, which the input function reads.

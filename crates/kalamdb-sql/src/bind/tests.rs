@@ -31,6 +31,8 @@ fn relation(oid: Oid, namespace: &str, name: &str, columns: &str, key: &[i16]) -
             ty: crate::parse::type_of(&data_type).expect("a type"),
             not_null: key.contains(&id.0),
             default,
+            source: ValueSource::Given,
+            domain: None,
         }
     });
     let system = namespace == "pg_catalog";

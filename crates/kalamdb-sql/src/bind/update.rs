@@ -5,7 +5,7 @@ use super::expr::{bare, row_items};
 use super::from::{cross, name_parts};
 use super::insert::{SYSTEM_COLUMNS, is_default, no_column, refuse_system};
 use super::scope::{Clause, Level, Visible};
-use super::{Binder, ColumnShape, RelationKind, RelationShape, walk};
+use super::{Binder, ColumnShape, RelationKind, RelationShape, ValueSource, walk};
 use crate::parse;
 use kalamdb_commons::{ColumnId, Result, SqlError, SqlState, SqlType, TableType};
 use sqlparser::ast::{self, AssignmentTarget, Expr, TableFactor, TableWithJoins};
@@ -17,6 +17,12 @@ fn cursor_of(selection: Option<&Expr>) -> Option<String> {
         Some(Expr::Identifier(ident)) if ident.quote_style == Some(parse::CURSOR_QUOTE) => Some(ident.value.clone()),
         _ => None,
     }
+}
+
+/// 428C9: a column that gives itself its values can only be told to do so again.
+fn only_default(column: &ColumnShape, detail: &str) -> SqlError {
+    let message = format!("column \"{}\" can only be updated to DEFAULT", column.name);
+    SqlError::new(SqlState::GENERATED_ALWAYS, message).with_detail(format!("Column \"{}\" {detail}.", column.name))
 }
 
 /// The target of UPDATE or DELETE in scope.
@@ -108,7 +114,7 @@ impl Binder<'_> {
         let position = self.position(name);
         let (namespace, relation) = name_parts(name)?;
         let shape = self.relation(namespace.as_deref(), &relation, position)?;
-        refuse_system(&shape).map_err(|error| error.at(position))?;
+        refuse_system(&shape)?;
         super::view::refuse_view(&shape, if action == Action::Update { "UPDATE" } else { "DELETE" })?;
         let (rel, mut item) = self.scan(&shape, action);
         let alias = alias.as_ref().map(|alias| parse::fold(&alias.name));
@@ -187,7 +193,14 @@ impl Binder<'_> {
             let scalars = self.row_subquery(query, names.len()).map_err(|_| mismatch().at(position))?;
             for (name, scalar) in names.iter().zip(scalars) {
                 let column = self.assigned_column(name, shape, set)?;
-                let scalar = self.assign_column(scalar, &column.name, column.ty, position)?;
+                match column.source {
+                    ValueSource::AlwaysIdentity => {
+                        return Err(only_default(&column, "is an identity column defined as GENERATED ALWAYS"));
+                    }
+                    ValueSource::Generated => return Err(only_default(&column, "is a generated column")),
+                    _ => {}
+                }
+                let scalar = self.assign_to(scalar, &column, position)?;
                 set.push((column.id, scalar));
             }
             return Ok(());
@@ -215,8 +228,16 @@ impl Binder<'_> {
         if is_default(value) {
             return self.column_default(column);
         }
+        let detail = match column.source {
+            ValueSource::AlwaysIdentity => "is an identity column defined as GENERATED ALWAYS",
+            ValueSource::Generated => "is a generated column",
+            _ => "",
+        };
+        if !detail.is_empty() {
+            return Err(only_default(column, detail));
+        }
         let (scalar, position) = self.placed(value)?;
-        self.assign_column(scalar, &column.name, column.ty, position)
+        self.assign_to(scalar, column, position)
     }
 
     fn assigned_column(
@@ -244,6 +265,8 @@ impl Binder<'_> {
                 ty: SqlType::Bool.into(),
                 not_null: true,
                 default: None,
+                source: Default::default(),
+                domain: None,
             }),
             other => shape.columns.iter().find(|column| column.name == other).cloned(),
         };

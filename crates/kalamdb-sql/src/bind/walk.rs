@@ -339,11 +339,16 @@ pub fn is_immutable(scalar: &Scalar) -> bool {
         use SqlType::{Date, Interval, Time, Timestamp, Timestamptz};
         matches!(ty.ty, Date | Time | Timestamp | Timestamptz | Interval)
             || (ty.ty.is_oid_like() && ty.ty != SqlType::Oid)
+            || ty.ty.user_type().is_some()
     };
     let mut steady = true;
     deep(scalar, &mut |inner| {
         steady &= match inner {
             Scalar::Session(..) | Scalar::Subquery(_) => false,
+            // `text || any` prints the other side: as steady as that is.
+            Scalar::Call { function, args, .. } if matches!(function.name, "textanycat" | "anytextcat") => {
+                args.iter().all(|arg| !unsteady(arg.ty()))
+            }
             Scalar::Call { function, .. } => function.volatility == Volatility::Immutable,
             Scalar::ThroughText(from, to) => !unsteady(from.ty()) && !unsteady(*to),
             _ => true,

@@ -210,6 +210,7 @@ impl Binder<'_> {
             let args = if syntax::is_star(call) { Vec::new() } else { binder.bound_arguments(call)? };
             Ok((args, binder.filter(call)?))
         })?;
+        let args = super::aggregate::labelled(name, args);
         let mut chosen = self.resolve_among(name, args, &fits, position)?;
         self.settle_json(chosen.function, &mut chosen.args)?;
         if filter.is_some() && matches!(chosen.function.kind, Kind::Window(_)) {

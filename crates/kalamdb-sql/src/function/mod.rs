@@ -13,6 +13,8 @@ mod compare;
 mod datetime;
 mod degrees;
 mod digest;
+mod domain;
+mod enumeration;
 mod field;
 mod identifier;
 pub mod in_range;
@@ -32,6 +34,7 @@ mod privilege;
 pub(crate) mod record;
 mod regular;
 mod rows;
+mod sequence;
 mod series;
 mod session;
 mod size;
@@ -46,8 +49,10 @@ mod vector;
 mod window;
 
 pub(crate) use aggregate::hypothetical::{is_hypothetical, order_word};
+pub use domain::DOMAIN_VIOLATION;
 pub use invoke::{AroundExtension, sql_error, to_udf, to_udf_around};
 pub use nowhere::Nowhere;
+pub use sequence::NEXTVAL;
 pub use table::{
     all, all_operators, bits_function, by_name, by_oid, cast, casts, comparison_type, length_cast, operators, sort_key,
 };
@@ -247,6 +252,30 @@ pub trait Surroundings: Send + Sync + std::fmt::Debug {
     fn listening_channels(&self) -> Vec<String>;
     /// `pg_cancel_backend` / `pg_terminate_backend`; whether such a session exists.
     fn signal_backend(&self, pid: i32, terminate: bool) -> Result<bool>;
+    /// `nextval`
+    fn next_value(&self, sequence: Oid) -> Result<i64> {
+        let _ = sequence;
+        nowhere::no_session()
+    }
+    /// `currval`
+    fn current_value(&self, sequence: Oid) -> Result<i64> {
+        let _ = sequence;
+        nowhere::no_session()
+    }
+    /// `lastval`
+    fn last_value(&self) -> Result<i64> {
+        nowhere::no_session()
+    }
+    /// `setval`
+    fn set_value(&self, sequence: Oid, value: i64, is_called: bool) -> Result<i64> {
+        let _ = (sequence, value, is_called);
+        nowhere::no_session()
+    }
+    /// `pg_sequence_last_value`: the number that was given last, if any was and the session may know.
+    fn given_value(&self, sequence: Oid) -> Result<Option<i64>> {
+        let _ = sequence;
+        nowhere::no_session()
+    }
     /// Advisory locks: the session-level or transaction-level lock `key`; `false` when `wait` is false and it is held.
     fn advisory_lock(&self, request: AdvisoryLock) -> Result<bool>;
     /// `pg_sleep`: waits, unless the statement is ended (57014).
@@ -295,7 +324,35 @@ pub trait CatalogNames: Send + Sync {
     fn namespace_by_name(&self, name: &str) -> Option<Oid>;
     /// The namespace's name.
     fn namespace_name(&self, oid: Oid) -> Option<String>;
-    /// The name of a type that is not built in (a table's row type), qualified unless visible.
+    /// The labels of an enum, in order, each with its rank; empty for another type.
+    fn enum_labels(&self, oid: Oid) -> Vec<(i64, String)> {
+        let _ = oid;
+        Vec::new()
+    }
+    /// The label that has a rank.
+    fn enum_label(&self, oid: Oid, rank: i64) -> Option<String> {
+        self.enum_labels(oid).into_iter().find(|(known, _)| *known == rank).map(|(_, label)| label)
+    }
+    /// The rank of a label.
+    fn enum_rank(&self, oid: Oid, label: &str) -> Option<i64> {
+        self.enum_labels(oid).into_iter().find(|(_, known)| known == label).map(|(rank, _)| rank)
+    }
+    /// 55P04 for a label that must not be used before the transaction that added it has committed.
+    fn check_label(&self, oid: Oid, rank: i64) -> Result<()> {
+        let _ = (oid, rank);
+        Ok(())
+    }
+    /// A user's type by its already split name on the search path.
+    fn user_type(&self, parts: &[String]) -> Option<UserType> {
+        let _ = parts;
+        None
+    }
+    /// A domain by its OID.
+    fn domain(&self, oid: Oid) -> Option<DomainFacts> {
+        let _ = oid;
+        None
+    }
+    /// The name of a type that is not built in, qualified unless visible.
     fn type_name(&self, oid: Oid) -> Option<String> {
         let _ = oid;
         None
@@ -332,6 +389,16 @@ pub trait CatalogNames: Send + Sync {
     fn constraint_definition(&self, oid: Oid, pretty: bool) -> Option<String>;
     /// `pg_get_viewdef(oid)`
     fn view_definition(&self, oid: Oid, pretty: bool) -> Option<String>;
+    /// A sequence's definition.
+    fn sequence(&self, oid: Oid) -> Option<SequenceFacts> {
+        let _ = oid;
+        None
+    }
+    /// `pg_get_serial_sequence`: the sequence that belongs to a table's column; `Err` when there is no such column.
+    fn serial_sequence(&self, table: TableId, column: &str) -> Result<Option<String>> {
+        let _ = (table, column);
+        Ok(None)
+    }
     /// `obj_description` / `col_description` (column 0 for the object itself)
     fn description(&self, oid: Oid, catalog: &str, column: i32) -> Option<String>;
     /// `pg_table_size` and kin: bytes.
@@ -340,6 +407,55 @@ pub trait CatalogNames: Send + Sync {
     fn has_privilege(&self, user: Oid, object: PrivilegeObject, privilege: &str) -> Result<Option<bool>>;
     /// `current_schemas(include_implicit)`
     fn search_path(&self, include_implicit: bool) -> Vec<String>;
+}
+
+/// A user's type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UserType {
+    /// Its OID.
+    pub oid: Oid,
+    /// The OID of the array over it.
+    pub array: Oid,
+    /// What values are: an enum, or what is below a domain.
+    pub ty: PgType,
+    /// Whether it is a domain.
+    pub is_domain: bool,
+}
+
+/// What a domain asks of its values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DomainFacts {
+    /// Its name as errors show it.
+    pub name: String,
+    /// Its own name and its namespace's, for the fields of errors.
+    pub place: (String, String),
+    /// The type below it.
+    pub base: PgType,
+    /// NOT NULL
+    pub not_null: bool,
+    /// DEFAULT, as SQL text.
+    pub default: Option<String>,
+    /// The conditions: names, and SQL text over `VALUE`.
+    pub checks: Vec<(String, String)>,
+}
+
+/// What a sequence is declared to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SequenceFacts {
+    /// smallint, integer or bigint.
+    pub ty: SqlType,
+    /// START
+    pub start: i64,
+    /// MINVALUE
+    pub min: i64,
+    /// MAXVALUE
+    pub max: i64,
+    /// INCREMENT
+    pub increment: i64,
+    /// CYCLE
+    pub cycle: bool,
+    /// CACHE
+    pub cache: i64,
 }
 
 /// The object of a privilege question.

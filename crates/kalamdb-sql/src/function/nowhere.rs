@@ -12,7 +12,7 @@ pub struct Nowhere;
 
 static DEFAULT_STYLE: LazyLock<Style> = LazyLock::new(Style::default);
 
-fn no_session<T>() -> Result<T> {
+pub(super) fn no_session<T>() -> Result<T> {
     Err(SqlError::internal("a function asks for a session where there is none"))
 }
 

@@ -3,7 +3,7 @@
 use super::privilege::role;
 use super::rows::{by_datum, f, fail, k, x};
 use super::{Call, Function, Kind, SessionValue, names};
-use crate::types::oid::{split_name, type_by_name};
+use crate::types::oid::{split_name, type_by_name, user_type_oid};
 use arrow_array::ArrayRef;
 use kalamdb_commons::{Datum, Numeric, Oid, PgType, Result, SqlError, SqlState, SqlType};
 
@@ -66,7 +66,6 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(6174 stable "pg_get_statisticsobjdef_columns" (_id: Oid) -> Text { Ok(None::<String>) }),
     f!(3352 stable "pg_get_partkeydef" (_id: Oid) -> Text { Ok(None::<String>) }),
     f!(3408 stable "pg_get_partition_constraintdef" (_id: Oid) -> Text { Ok(None::<String>) }),
-    f!(1665 stable "pg_get_serial_sequence" (_table: Text, _column: Text) -> Text { Ok(None::<String>) }),
     f!(6120 stable "pg_get_replica_identity_index" (_id: Regclass) -> Regclass { Ok(None::<u32>) }),
     f!(call; 1215 stable "obj_description" (id: Oid, catalog: Name) -> Text { Ok(call.around.catalog().description(id, catalog, 0)) }),
     f!(call; 1348 stable "obj_description" (id: Oid) -> Text { Ok(call.around.catalog().description(id, "pg_class", 0)) }),
@@ -86,7 +85,9 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(3758 stable "pg_ts_config_is_visible" (_id: Oid) -> Bool { Ok(None::<bool>) }),
     f!(3815 stable "pg_collation_is_visible" (id: Oid) -> Bool { Ok(matches!(id, 100 | 950 | 951).then_some(true)) }),
     f!(call; 3495 stable "to_regclass" (name: Text) -> Regclass { Ok(split_name(name).ok().and_then(|parts| call.around.catalog().relation_by_name(&parts)).map(|table| table.0)) }),
-    f!(3493 stable "to_regtype" (name: Text) -> Regtype { Ok(type_by_name(name).ok().map(|ty| ty.ty.oid())) }),
+    f!(call; 3493 stable "to_regtype" (name: Text) -> Regtype {
+        Ok(type_by_name(name).ok().map(|ty| ty.ty.oid()).or_else(|| user_type_oid(name, call.around.catalog())))
+    }),
     f!(call; 4086 stable "to_regnamespace" (name: Text) -> Regnamespace { Ok(only_name(name).and_then(|name| call.around.catalog().namespace_by_name(&name))) }),
     f!(call; 4093 stable "to_regrole" (name: Text) -> Regrole { Ok(only_name(name).and_then(|name| call.around.catalog().role_by_name(&name))) }),
     f!(3494 stable "to_regproc" (name: Text) -> Regproc { Ok(built_in(name).and_then(|name| match super::by_name(&name) { [one] => Some(one.oid), _ => None })) }),
@@ -129,11 +130,6 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(2943 stable "txid_current" () -> Int8 { Err::<i64, _>(SqlError::unsupported("txid_current")) }),
     f!(3348 stable "txid_current_if_assigned" () -> Int8 { Err::<i64, _>(SqlError::unsupported("txid_current_if_assigned")) }),
     f!(3163 stable "pg_trigger_depth" () -> Int4 { Ok(0) }),
-    f!(1574 volatile "nextval" (_sequence: Regclass) -> Int8 { Err::<i64, _>(SqlError::unsupported("nextval")) }),
-    f!(1575 volatile "currval" (_sequence: Regclass) -> Int8 { Err::<i64, _>(SqlError::unsupported("currval")) }),
-    f!(1576 volatile "setval" (_sequence: Regclass, _value: Int8) -> Int8 { Err::<i64, _>(SqlError::unsupported("setval")) }),
-    f!(1765 volatile "setval" (_sequence: Regclass, _value: Int8, _called: Bool) -> Int8 { Err::<i64, _>(SqlError::unsupported("setval")) }),
-    f!(2559 volatile "lastval" () -> Int8 { Err::<i64, _>(SqlError::unsupported("lastval")) }),
 
 
     k!(1686 stable columns(&[("word", SqlType::Text), ("catcode", SqlType::Char), ("barelabel", SqlType::Bool), ("catdesc", SqlType::Text), ("baredesc", SqlType::Text)]) "pg_get_keywords" () -> Record = Kind::Set(|_, _| Ok(Box::new(super::keyword::rows())))),

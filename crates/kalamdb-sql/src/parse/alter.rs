@@ -5,6 +5,7 @@
 
 use super::constraint::{self, TableConstraint, table_constraint};
 use super::cursor::Cursor;
+use super::generated;
 use super::table::{Column, column, options};
 use super::{Fault, Read, unsupported};
 use crate::statement::{AlterAction, AlterTable, Statement};
@@ -176,6 +177,9 @@ fn alter_column(cursor: &mut Cursor<'_>) -> Read<AlterAction> {
             false => None,
         };
         return Ok(AlterAction::SetType { name, ty, using });
+    }
+    if let Some(action) = generated::alter(cursor, &name)? {
+        return Ok(action);
     }
     const OTHERS: &[&str] = &["SET", "RESET", "ADD", "DROP", "RESTART"];
     match cursor.accept_one(OTHERS) {

@@ -163,9 +163,6 @@ fn is_change(body: &SetExpr) -> bool {
 }
 
 fn checked_insert(insert: ast::Insert) -> Read<Statement> {
-    if insert.overriding.is_some() {
-        return unsupported("INSERT … OVERRIDING");
-    }
     if insert.source.as_ref().is_some_and(|source| is_change(&source.body)) {
         return unsupported("a data-modifying statement in INSERT");
     }

@@ -3,10 +3,10 @@
 use super::constraint::{Of, TableConstraint, check, references, table_constraint, timing};
 use super::cursor::Cursor;
 use super::{Fault, Read, unsupported};
-use super::{index, query};
+use super::{generated, index, query};
 use crate::statement::{
-    ColumnSpec, ConstraintSpec, CreateTable, CreateTableAs, Included, Name, SourceQuery, Statement, TableLike,
-    UniqueSpec,
+    ColumnSpec, ConstraintSpec, CreateTable, CreateTableAs, IdentitySpec, Included, Name, SourceQuery, Statement,
+    TableLike, TypeName, UniqueSpec,
 };
 use kalamdb_commons::{SqlError, SqlState, TableType};
 use sqlparser::ast;
@@ -441,14 +441,27 @@ pub(super) struct Column {
 /// A column's definition, with its constraints.
 pub(super) fn column(cursor: &mut Cursor<'_>, table: &str) -> Read<Column> {
     let name = cursor.ident()?;
-    let ty = cursor.data_type()?;
-    let mut column = ColumnSpec::plain(name, ty);
+    let serial = generated::serial(cursor)?;
+    let ty = match serial {
+        Some(ty) => TypeName::BuiltIn(ty.into()),
+        None => cursor.type_name()?,
+    };
+    let mut column = ColumnSpec { not_null: serial.is_some(), serial: serial.is_some(), ..ColumnSpec::plain(name, ty) };
     let mut key = None;
     let mut uniques = Vec::new();
     let mut constraints = Vec::new();
     let mut nullable = false;
-    while let Some(constraint) = column_constraint(cursor, &column.name)? {
+    loop {
+        let before = cursor.clone();
+        let Some(constraint) = column_constraint(cursor, &column.name)? else { break };
+        generated::check(&before, &column, &constraint, table)?;
         match constraint {
+            Constraint::NotNull | Constraint::Identity(_) if nullable => {
+                return Err(generated::conflicting_null(&before, &column, table));
+            }
+            Constraint::Null if column.not_null => {
+                return Err(generated::conflicting_null(&before, &column, table));
+            }
             Constraint::NotNull => column.not_null = true,
             Constraint::Null => nullable = true,
             Constraint::Default(expr, text) => {
@@ -468,6 +481,11 @@ pub(super) fn column(cursor: &mut Cursor<'_>, table: &str) -> Read<Column> {
             }
             Constraint::Unique(unique) => uniques.push(unique),
             Constraint::Other(constraint) => constraints.push(constraint),
+            Constraint::Identity(identity) => {
+                column.identity = Some(identity);
+                column.not_null = true;
+            }
+            Constraint::Generated(text, place) => column.generated = Some((text, place)),
             Constraint::Nothing => {}
         }
     }
@@ -479,6 +497,7 @@ pub(super) fn column(cursor: &mut Cursor<'_>, table: &str) -> Read<Column> {
     Ok(Column { column, key, uniques, constraints })
 }
 
+/// A column's constraint.
 pub(super) enum Constraint {
     NotNull,
     Null,
@@ -486,6 +505,8 @@ pub(super) enum Constraint {
     Key(Option<String>),
     Unique(UniqueSpec),
     Other(ConstraintSpec),
+    Identity(IdentitySpec),
+    Generated(String, Option<usize>),
     Nothing,
 }
 
@@ -510,6 +531,9 @@ fn column_constraint(cursor: &mut Cursor<'_>, column: &str) -> Read<Option<Const
     if cursor.accept("UNIQUE") {
         return index::unique_column(cursor, name, column).map(|unique| Some(Constraint::Unique(unique)));
     }
+    if cursor.accept("GENERATED") {
+        return generated::constraint(cursor).map(Some);
+    }
     if cursor.accept("COLLATE") {
         return collation(cursor).map(Some);
     }
@@ -520,8 +544,7 @@ fn column_constraint(cursor: &mut Cursor<'_>, column: &str) -> Read<Option<Const
         let key = references(cursor, name, vec![column.to_owned()], Of::Column)?;
         return Ok(Some(Constraint::Other(ConstraintSpec::ForeignKey(Box::new(key)))));
     }
-    match cursor.accept_one(&["GENERATED", "STORAGE", "COMPRESSION"]) {
-        Some("GENERATED") => unsupported("a GENERATED or IDENTITY column"),
+    match cursor.accept_one(&["STORAGE", "COMPRESSION"]) {
         Some(what) => unsupported(format!("a column's {what}")),
         None if name.is_some() => Err(cursor.unexpected()),
         None => Ok(None),

@@ -115,7 +115,11 @@ fn tree(statement: &Statement) -> String {
 
 fn column(column: &crate::statement::ColumnSpec) -> String {
     let default = column.default.as_ref().map_or(String::new(), |(_, text)| format!(" DEFAULT {text}"));
-    format!("{} {}{}{default}", column.name, column.ty, if column.not_null { " NOT NULL" } else { "" })
+    let ty = match &column.ty {
+        crate::statement::TypeName::BuiltIn(ty) => ty.to_string(),
+        other => format!("{other:?}"),
+    };
+    format!("{} {ty}{}{default}", column.name, if column.not_null { " NOT NULL" } else { "" })
 }
 
 /// Places count from the statement's own text, over lines and characters of more than one byte.

@@ -58,6 +58,19 @@ pub fn type_of(ty: &DataType) -> Result<PgType> {
     })
 }
 
+/// The parts of a name that may be a user's type's, and whether the array over it is meant.
+pub fn user_type_name(ty: &DataType) -> Option<(Vec<String>, bool)> {
+    match ty {
+        DataType::Custom(name, modifiers) if modifiers.is_empty() => {
+            Some((name.0.iter().filter_map(|part| part.as_ident()).map(fold).collect(), false))
+        }
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::Qualified(element, _)) => {
+            user_type_name(element).map(|(parts, _)| (parts, true))
+        }
+        _ => None,
+    }
+}
+
 /// The subject of "… is not supported".
 pub(super) fn subject(ty: &DataType) -> String {
     match ty {
@@ -243,9 +256,9 @@ fn vector(modifiers: &[String]) -> Result<PgType> {
 /// PostgreSQL's types that are not there yet.
 #[rustfmt::skip]
 const ABSENT: &[&str] = &[
-    "bigserial", "bit", "box", "cidr", "circle", "datemultirange", "daterange", "gtsvector", "inet", "int4multirange",
+    "bit", "box", "cidr", "circle", "datemultirange", "daterange", "gtsvector", "inet", "int4multirange",
     "int4range", "int8multirange", "int8range", "jsonpath", "line", "lseg", "macaddr", "macaddr8", "money",
     "nummultirange", "numrange", "path", "pg_lsn", "pg_snapshot", "point", "polygon", "refcursor", "regconfig",
-    "regdictionary", "serial", "serial2", "serial4", "serial8", "smallserial", "timetz", "tsmultirange", "tsquery",
+    "regdictionary", "timetz", "tsmultirange", "tsquery",
     "tsrange", "tstzmultirange", "tstzrange", "tsvector", "txid_snapshot", "varbit", "xid8", "xml",
 ];

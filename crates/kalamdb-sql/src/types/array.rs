@@ -5,6 +5,7 @@ use crate::function::CatalogNames;
 use arrow_array::{Array, StructArray};
 use bytes::{BufMut, BytesMut};
 use kalamdb_commons::array::{Arrays, Brackets, DIMENSIONS_MAX, Dimension, ITEMS_MAX, Shape, dimensions_of};
+use kalamdb_commons::ids::FIRST_USER_OID;
 use kalamdb_commons::{ArrayDatum, Datum, PgType, Result, SqlError, SqlState, SqlType};
 
 /// Reads an array's or a vector's text.
@@ -311,7 +312,8 @@ pub(super) fn read_binary(bytes: &[u8], ty: PgType) -> Result<Datum> {
         return Err(malformed("invalid array flags".into()));
     }
     // Drivers send text for varchar and the like: what is one in Arrow is taken.
-    let sent = SqlType::from_oid(oid);
+    // A label of an enum is text.
+    let sent = SqlType::from_oid(oid).or((oid >= FIRST_USER_OID).then_some(SqlType::Text));
     if oid != element.ty.oid() && sent.is_none_or(|sent| sent.arrow() != element.ty.arrow()) {
         let name = sent.map_or_else(|| "???".to_owned(), |sent| PgType::new(sent).to_string());
         let message = format!(

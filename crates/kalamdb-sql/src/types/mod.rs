@@ -9,6 +9,7 @@ pub mod datetime;
 mod decimal;
 mod digits;
 pub mod json;
+pub mod labels;
 mod number;
 pub mod oid;
 mod record;
@@ -139,10 +140,11 @@ pub fn from_text(text: &str, ty: PgType, style: &Style, names: &dyn CatalogNames
         },
         Void => Ok(Datum::Null),
         Record => Err(record::no_input()),
-        Aclitem | PgNodeTree | Any | Anyelement | Anynonarray | Anycompatible | Anyarray | Anycompatiblearray
-        | Internal => {
+        Aclitem | PgNodeTree | Any | Anyelement | Anynonarray | Anyenum | Anycompatible | Anyarray
+        | Anycompatiblearray | Internal => {
             Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, format!("cannot accept a value of type {ty}")))
         }
+        Enum(oid) => labels::read(text, oid, names),
         list if list.is_array() => array::read(text, ty, style, names),
         oid if oid.is_oid_like() => oid::read(text, oid, names),
         _ => string::read(text, ty),
@@ -163,7 +165,7 @@ pub trait Encoder: Send {
 pub fn encoder(ty: PgType, format: Format, style: &Style, names: Arc<dyn CatalogNames>) -> Result<Box<dyn Encoder>> {
     match format {
         Format::Text => Ok(text_encoder(ty.ty, style, names)),
-        Format::Binary => binary_encoder(ty.ty),
+        Format::Binary => binary_encoder(ty.ty, names),
     }
 }
 
@@ -177,6 +179,10 @@ pub fn to_text(datum: &Datum, ty: PgType, style: &Style, names: &dyn CatalogName
         Datum::Text(text) if ty.ty == SqlType::Char => return Ok(string::shown_char(text)),
         Datum::Text(text) => return Ok(text.to_string()),
         Datum::Record(record) => return record::text(record, style, names),
+        _ if ty.ty.user_type().is_some() => {
+            let (datum, ty) = labels::as_text(datum, ty.ty, names);
+            return to_text(&datum, ty, style, names);
+        }
         Datum::Oid(oid) => {
             if let Some(name) = oid::shown(ty.ty, *oid, names) {
                 return Ok(name);
@@ -221,6 +227,7 @@ fn text_encoder(ty: SqlType, style: &Style, names: Arc<dyn CatalogNames>) -> Box
         Interval => Box::new(datetime::IntervalText(style.interval_style)),
         Uuid => Box::new(uuid::UuidText),
         Vector => Box::new(vector::VectorText),
+        Enum(oid) => Box::new(labels::LabelText { oid, names }),
         Void => Box::new(Nothing),
         Record => Box::new(record::RecordText { style: style.clone(), names }),
         Oid | Xid | Cid => Box::new(number::IntegerText::<UInt32Type>(PhantomData)),
@@ -229,11 +236,15 @@ fn text_encoder(ty: SqlType, style: &Style, names: Arc<dyn CatalogNames>) -> Box
     }
 }
 
-fn binary_encoder(ty: SqlType) -> Result<Box<dyn Encoder>> {
+fn binary_encoder(ty: SqlType, names: Arc<dyn CatalogNames>) -> Result<Box<dyn Encoder>> {
     use SqlType::*;
     if let Some(element) = ty.element() {
         let lower = i32::from(ty.facts().name.starts_with('_'));
-        return Ok(Box::new(array::ArrayBinary { element: binary_encoder(element)?, oid: element.oid(), lower }));
+        return Ok(Box::new(array::ArrayBinary {
+            element: binary_encoder(element, names)?,
+            oid: element.oid(),
+            lower,
+        }));
     }
     Ok(match ty {
         Bool => Box::new(number::BoolBinary),
@@ -253,9 +264,11 @@ fn binary_encoder(ty: SqlType) -> Result<Box<dyn Encoder>> {
         Vector => Box::new(vector::VectorBinary),
         Jsonb => Box::new(string::JsonbBinary),
         Tid => Box::new(string::TidBinary),
+        Enum(oid) => Box::new(labels::LabelText { oid, names }),
         Void => Box::new(Nothing),
         Record => Box::new(record::RecordBinary),
-        Aclitem | Any | Anyarray | Anyelement | Anynonarray | Anycompatible | Anycompatiblearray | Internal => {
+        Aclitem | Any | Anyarray | Anyelement | Anynonarray | Anyenum | Anycompatible | Anycompatiblearray
+        | Internal => {
             return Err(SqlError::new(
                 SqlState::UNDEFINED_FUNCTION,
                 format!("no binary output function available for type {ty}"),

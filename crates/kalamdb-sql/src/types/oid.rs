@@ -92,7 +92,13 @@ fn regtype(name: &str, names: &dyn CatalogNames) -> Result<u32> {
     if name.is_empty() {
         return Err(SqlError::new(SqlState::SYNTAX_ERROR, "invalid type name \"\""));
     }
-    type_by_name(name).map(|ty| ty.ty.oid()).map_err(|error| {
+    let found = type_by_name(name).map(|ty| ty.ty.oid());
+    if let (Err(error), Some(oid)) = (&found, user_type_oid(name, names))
+        && error.state() == SqlState::UNDEFINED_OBJECT
+    {
+        return Ok(oid);
+    }
+    found.map_err(|error| {
         if error.state() != SqlState::UNDEFINED_OBJECT {
             return error;
         }
@@ -279,6 +285,16 @@ pub fn type_by_name(text: &str) -> Result<PgType> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// The OID of a user's type, or of the array over it, by its name.
+pub fn user_type_oid(text: &str, names: &dyn CatalogNames) -> Option<u32> {
+    let (text, is_array) = match trim(text).strip_suffix("[]") {
+        Some(element) => (element, true),
+        None => (trim(text), false),
+    };
+    let found = names.user_type(&split_name(text).ok()?)?;
+    Some(if is_array { found.array } else { found.oid })
 }
 
 /// Puts an identifier in quotes when it needs them.

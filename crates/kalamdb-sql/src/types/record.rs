@@ -141,7 +141,7 @@ impl<'a> Reader<'a> {
             Bool => Datum::Bool(self.fixed::<1>()? != [0]),
             Int2 => Datum::Int2(i16::from_be_bytes(self.fixed()?)),
             Int4 => Datum::Int4(self.i32()?),
-            Int8 => Datum::Int8(self.i64()?),
+            Int8 | Enum(_) => Datum::Int8(self.i64()?),
             Float4 => Datum::Float4(f32::from_be_bytes(self.fixed()?)),
             Float8 => Datum::Float8(f64::from_be_bytes(self.fixed()?)),
             SqlType::Numeric => Datum::Numeric(self::Numeric::from_bytes(self.0)?),
@@ -169,7 +169,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<RecordDatum> {
     for _ in 0..count {
         let length = reader.count()?;
         let name = Arc::from(reader.text(length)?);
-        let ty = PgType { ty: SqlType::from_oid(reader.u32()?)?, typmod: reader.i32()? };
+        let ty = PgType { ty: SqlType::from_stored(reader.u32()?)?, typmod: reader.i32()? };
         fields.push(RecordField { name, ty, value: reader.item(ty.ty)? });
     }
     Some(RecordDatum { fields })

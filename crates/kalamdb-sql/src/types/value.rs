@@ -34,7 +34,7 @@ pub fn datum_at(array: &dyn Array, row: usize, ty: PgType) -> Datum {
         Bool => Datum::Bool(cell::<BooleanArray>(array).value(row)),
         Int2 => Datum::Int2(native::<Int16Type>(array, row)),
         Int4 => Datum::Int4(native::<Int32Type>(array, row)),
-        Int8 => Datum::Int8(native::<Int64Type>(array, row)),
+        Int8 | Enum(_) => Datum::Int8(native::<Int64Type>(array, row)),
         Float4 => Datum::Float4(native::<Float32Type>(array, row)),
         Float8 => Datum::Float8(native::<Float64Type>(array, row)),
         SqlType::Numeric => {
@@ -105,7 +105,7 @@ pub fn array_of(ty: PgType, items: &[Datum]) -> Result<ArrayRef> {
         }
         Int2 => Arc::new(primitive!(Int16Type, items, ty, Datum::Int2(v) => *v)),
         Int4 => Arc::new(primitive!(Int32Type, items, ty, Datum::Int4(v) => *v, Datum::Int2(v) => i32::from(*v))),
-        Int8 => Arc::new(
+        Int8 | Enum(_) => Arc::new(
             primitive!(Int64Type, items, ty, Datum::Int8(v) => *v, Datum::Int4(v) => i64::from(*v), Datum::Int2(v) => i64::from(*v)),
         ),
         Float4 => Arc::new(primitive!(Float32Type, items, ty, Datum::Float4(v) => *v)),

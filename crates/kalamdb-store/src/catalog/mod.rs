@@ -11,11 +11,14 @@ use imbl::{HashMap, HashSet, OrdMap};
 use kalamdb_commons::ids::{INFORMATION_SCHEMA, PG_CATALOG, PUBLIC, ROOT, SYSTEM};
 use kalamdb_commons::{NamespaceId, NamespaceName, Oid, TableId, TableName, UserId, UserName};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Every definition at one moment.
 #[derive(Clone, Default)]
 pub struct Catalog {
     version: u64,
+    /// Another number after each change of a type.
+    types_version: u64,
     namespaces: HashMap<NamespaceId, Arc<NamespaceDef>>,
     namespace_names: HashMap<NamespaceName, NamespaceId>,
     tables: HashMap<TableId, Arc<TableDef>>,
@@ -75,6 +78,9 @@ impl Named {
     }
 }
 
+/// The next number for [`Catalog::types_version`]: a transaction's own catalog and the published one never share one.
+static TYPES_VERSION: AtomicU64 = AtomicU64::new(1);
+
 /// The namespaces that are made by code, not by rows.
 const BUILT_IN: [(NamespaceId, &str, &str); 3] = [
     (PG_CATALOG, "pg_catalog", "system catalog schema"),
@@ -117,6 +123,11 @@ impl Catalog {
     /// Rises with each change. Within one server's life equal numbers of published catalogs mean equal content.
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// Equal numbers mean that the types are the same, in whatever transaction's catalog.
+    pub fn types_version(&self) -> u64 {
+        self.types_version
     }
 
     /// A namespace by its id.
@@ -321,6 +332,7 @@ impl Catalog {
                 }
             }
             Change::PutType(def) => {
+                self.types_version = TYPES_VERSION.fetch_add(1, Ordering::Relaxed);
                 self.forget_type(def.id);
                 self.array_types.insert(def.array, def.id);
                 self.type_names.entry(def.namespace).or_default().insert(def.name.clone(), def.id);
@@ -329,7 +341,10 @@ impl Catalog {
                 }
                 self.types.insert(def.id, Arc::new(def.clone()));
             }
-            Change::DropType(id) => self.forget_type(*id),
+            Change::DropType(id) => {
+                self.types_version = TYPES_VERSION.fetch_add(1, Ordering::Relaxed);
+                self.forget_type(*id);
+            }
             Change::Comment(about, Some(text)) => {
                 self.comments.insert(*about, text.as_str().into());
             }

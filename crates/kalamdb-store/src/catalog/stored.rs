@@ -174,6 +174,21 @@ pub fn history_prefix(table: TableId) -> Key {
     key(b'h', &[&table.0.to_be_bytes()])
 }
 
+/// What the places of all of a sequence's generations begin with.
+pub fn places_prefix(sequence: TableId) -> Key {
+    key(b'q', &[&sequence.0.to_be_bytes()])
+}
+/// The key of the place of a sequence's generation.
+pub fn place_key(sequence: TableId, generation: u64) -> Key {
+    key(b'q', &[&sequence.0.to_be_bytes(), &generation.to_be_bytes()])
+}
+/// Whether a key is that of the place where one of the catalog's sequences stands.
+pub fn is_place_of(key: &[u8], catalog: &Catalog) -> bool {
+    let id = key.get(1..5).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
+    let def = id.and_then(|id| catalog.sequence(TableId(id)));
+    def.is_some_and(|def| *place_key(def.id, def.generation) == *key)
+}
+
 /// The key of a comment.
 pub fn comment_key(about: Described) -> Key {
     key(b'k', &[&about.object.to_be_bytes(), &about.class.to_be_bytes(), &about.column.to_be_bytes()])

@@ -265,7 +265,7 @@ impl Cells {
             SqlType::Bool => Cells::Bool(BooleanBuilder::new()),
             SqlType::Int2 => Cells::Int2(PrimitiveBuilder::new()),
             SqlType::Int4 => Cells::Int4(PrimitiveBuilder::new()),
-            SqlType::Int8 => Cells::Int8(PrimitiveBuilder::new()),
+            SqlType::Int8 | SqlType::Enum(_) => Cells::Int8(PrimitiveBuilder::new()),
             SqlType::Float4 => Cells::Float4(PrimitiveBuilder::new()),
             SqlType::Float8 => Cells::Float8(PrimitiveBuilder::new()),
             SqlType::Numeric => Cells::Bytes(BinaryBuilder::new()),

@@ -137,8 +137,8 @@ pub fn split_tombstone(key: &[u8]) -> Option<(&[u8], Seq)> {
 pub fn check_type(ty: SqlType) -> Result<(), CodecError> {
     use SqlType::*;
     match ty {
-        Bool | Int2 | Int4 | Int8 | Float4 | Float8 | Numeric | Text | Varchar | Bpchar | Name | Char | Date | Time
-        | Timestamp | Timestamptz | Uuid => Ok(()),
+        Bool | Int2 | Int4 | Int8 | Enum(_) | Float4 | Float8 | Numeric | Text | Varchar | Bpchar | Name | Char
+        | Date | Time | Timestamp | Timestamptz | Uuid => Ok(()),
         ty if ty.is_bytes() => Ok(()),
         ty if ty.is_oid_like() => Ok(()),
         other => Err(CodecError::KeyType(other)),
@@ -164,7 +164,7 @@ fn put_datum(out: &mut Vec<u8>, ty: SqlType, datum: &Datum) -> Result<(), CodecE
         (SqlType::Bool, Datum::Bool(value)) => out.push(u8::from(*value)),
         (SqlType::Int2, Datum::Int2(value)) => put_i16(out, *value),
         (SqlType::Int4, Datum::Int4(value)) => put_i32(out, *value),
-        (SqlType::Int8, Datum::Int8(value)) => put_i64(out, *value),
+        (SqlType::Int8 | SqlType::Enum(_), Datum::Int8(value)) => put_i64(out, *value),
         (SqlType::Float4, Datum::Float4(value)) => put_f32(out, *value),
         (SqlType::Float8, Datum::Float8(value)) => put_f64(out, *value),
         (SqlType::Numeric, Datum::Numeric(value)) => put_bytes(out, Numeric::key(&value.to_bytes())),
@@ -290,7 +290,7 @@ impl<'a> KeyColumn<'a> {
             SqlType::Bool => array.as_boolean_opt().map(KeyColumn::Bool),
             SqlType::Int2 => array.as_primitive_opt().map(KeyColumn::Int2),
             SqlType::Int4 => array.as_primitive_opt().map(KeyColumn::Int4),
-            SqlType::Int8 => array.as_primitive_opt().map(KeyColumn::Int8),
+            SqlType::Int8 | SqlType::Enum(_) => array.as_primitive_opt().map(KeyColumn::Int8),
             SqlType::Float4 => array.as_primitive_opt().map(KeyColumn::Float4),
             SqlType::Float8 => array.as_primitive_opt().map(KeyColumn::Float8),
             SqlType::Numeric => array.as_binary_opt().map(KeyColumn::Numeric),

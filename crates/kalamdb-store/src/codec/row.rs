@@ -148,7 +148,7 @@ fn put_datum(out: &mut Vec<u8>, ty: SqlType, datum: &Datum) -> Result<(), CodecE
         (SqlType::Bool, Datum::Bool(value)) => out.push(u8::from(*value)),
         (SqlType::Int2, Datum::Int2(value)) => out.extend_from_slice(&value.to_le_bytes()),
         (SqlType::Int4, Datum::Int4(value)) => out.extend_from_slice(&value.to_le_bytes()),
-        (SqlType::Int8, Datum::Int8(value)) => out.extend_from_slice(&value.to_le_bytes()),
+        (SqlType::Int8 | SqlType::Enum(_), Datum::Int8(value)) => out.extend_from_slice(&value.to_le_bytes()),
         (SqlType::Float4, Datum::Float4(value)) => out.extend_from_slice(&value.to_le_bytes()),
         (SqlType::Float8, Datum::Float8(value)) => out.extend_from_slice(&value.to_le_bytes()),
         (SqlType::Numeric, Datum::Numeric(value)) => out.extend_from_slice(&value.to_bytes()),
@@ -216,6 +216,7 @@ pub fn is_storable(ty: SqlType) -> bool {
             Bool | Int2
                 | Int4
                 | Int8
+                | Enum(_)
                 | Float4
                 | Float8
                 | Numeric
@@ -531,7 +532,7 @@ pub fn datum_of(ty: SqlType, bytes: &[u8]) -> Result<Datum, CodecError> {
         SqlType::Bool => Datum::Bool(fixed_bytes::<1>(bytes)? != [0]),
         SqlType::Int2 => Datum::Int2(i16::from_le_bytes(fixed_bytes(bytes)?)),
         SqlType::Int4 => Datum::Int4(i32::from_le_bytes(fixed_bytes(bytes)?)),
-        SqlType::Int8 => Datum::Int8(i64::from_le_bytes(fixed_bytes(bytes)?)),
+        SqlType::Int8 | SqlType::Enum(_) => Datum::Int8(i64::from_le_bytes(fixed_bytes(bytes)?)),
         SqlType::Float4 => Datum::Float4(f32::from_le_bytes(fixed_bytes(bytes)?)),
         SqlType::Float8 => Datum::Float8(f64::from_le_bytes(fixed_bytes(bytes)?)),
         SqlType::Numeric => {

@@ -41,12 +41,42 @@ pub enum TypeKind {
 /// A label of an enum.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EnumLabel {
-    /// Its OID: what rows hold.
+    /// Its OID.
     pub id: Oid,
     /// What people read; a rename changes it.
     pub label: String,
-    /// Where it stands among the others (`pg_enum.enumsortorder`).
-    pub sort_order: f32,
+    /// Where it stands among the others: what rows hold. It never changes; there is room for others between two.
+    pub rank: i64,
+    /// Whether it came later than its type.
+    pub is_added: bool,
+}
+
+/// How far apart the ranks of labels are that were declared one after the other.
+const RANK_STEP: i64 = 1 << 32;
+
+impl EnumLabel {
+    /// The rank of a type's label by its place in the declaration.
+    pub fn first_rank(at: usize) -> i64 {
+        i64::try_from(at + 1).unwrap_or(i64::MAX >> 33).saturating_mul(RANK_STEP)
+    }
+
+    /// `pg_enum.enumsortorder`
+    pub fn sort_order(&self) -> f32 {
+        (self.rank as f64 / RANK_STEP as f64) as f32
+    }
+
+    /// A rank between two neighbours; `None` when there is none left.
+    pub fn rank_between(below: Option<i64>, above: Option<i64>) -> Option<i64> {
+        match (below, above) {
+            (None, None) => Some(RANK_STEP),
+            (Some(below), None) => below.checked_add(RANK_STEP),
+            (None, Some(above)) => above.checked_sub(RANK_STEP),
+            (Some(below), Some(above)) => {
+                let middle = below + (above - below) / 2;
+                (middle != below && middle != above).then_some(middle)
+            }
+        }
+    }
 }
 
 /// A condition of a domain.

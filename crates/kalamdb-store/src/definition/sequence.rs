@@ -32,8 +32,10 @@ pub struct SequenceDef {
     pub owned_by: Option<(TableId, ColumnId)>,
     /// Whether it is an IDENTITY column's own.
     pub identity: bool,
-    /// Raised when RESTART or ALTER gives it another place to stand: numbers of an older one are not given any more.
-    pub generation: u32,
+    /// Another number, never given before, when RESTART gives it another place to stand.
+    pub generation: u64,
+    /// Where this generation begins: a number, and whether it was given already.
+    pub begins: (i64, bool),
 }
 
 /// GENERATED … AS IDENTITY

@@ -10,7 +10,7 @@ use crate::definition::Change;
 use crate::error::StoreError;
 use crate::kv::memory::MemoryBackend;
 use crate::kv::rocksdb::RocksDbBackend;
-use crate::kv::{Batch, Family, StorageBackend};
+use crate::kv::{Batch, Family, StorageBackend, pairs};
 use crate::segment::Segments;
 use crate::txn::committer::Start;
 use crate::txn::snapshot::Manifest;
@@ -156,6 +156,12 @@ fn load(backend: &dyn StorageBackend) -> Result<(Format, Start, Given), StoreErr
         }
     };
     first.epoch = format.epoch;
+    // Places of generations that were never committed, or are gone.
+    for (key, _) in pairs(&*snapshot, Family::Meta, b"q")? {
+        if !stored::is_place_of(&key, &catalog) {
+            first.delete(Family::Meta, key);
+        }
+    }
     first.put(Family::Meta, stored::FORMAT_KEY, stored::encode(&format));
     let mut last: Last = stored::get(&*snapshot, "the last commit", stored::LAST_KEY)?.unwrap_or_default();
     // A number above the last durable one may have been seen, by a client whose commit did not wait for the disk.

@@ -13,6 +13,7 @@ use super::index::{self, entry_owner};
 use super::lock::Held;
 use super::note::{ChangeNote, FlushCommit};
 use super::read_view::Place;
+use super::sequence::Sequences;
 use super::snapshot::{Manifest, Published, SegmentEntry, Watchers};
 use super::validate::{self, Refusal};
 use super::write_set::{EXPIRY_LEN, Entry, EntryVersion, TableWrites, WriteSet, split_key};
@@ -114,6 +115,7 @@ pub(super) struct Shared {
     pub notes: Notes,
     pub counters: Arc<Counters>,
     pub failing: watch::Sender<Option<KvError>>,
+    pub sequences: Arc<Sequences>,
 }
 
 /// What the next published state will be.
@@ -489,7 +491,9 @@ impl Committer {
         self.takes_writes()?;
         self.sync();
         let exact = stored::encode(&Seq(self.now.seq));
-        self.apply_marks(vec![Op::Put(Family::Meta, stored::RESERVED_KEY.into(), exact)], Durability::Synced)
+        let mut ops = vec![Op::Put(Family::Meta, stored::RESERVED_KEY.into(), exact)];
+        ops.extend(self.shared.sequences.settle());
+        self.apply_marks(ops, Durability::Synced)
     }
 }
 
@@ -654,6 +658,16 @@ impl Group<'_> {
                 for gone in old.indexes.iter().filter(|index| def.index(index.id).is_none()) {
                     self.batch.delete_prefix(Family::Indexes, &index::prefix(def.id, gone.id));
                 }
+            }
+            match change {
+                Change::DropSequence(id) => self.batch.delete_prefix(Family::Meta, &stored::places_prefix(*id)),
+                Change::PutSequence(def) => {
+                    let old = catalog.sequence(def.id).filter(|old| old.generation != def.generation);
+                    if let Some(old) = old {
+                        self.batch.delete(Family::Meta, stored::place_key(old.id, old.generation));
+                    }
+                }
+                _ => {}
             }
             for about in catalog.comments_going_with(change) {
                 self.batch.delete(Family::Catalog, stored::comment_key(about));

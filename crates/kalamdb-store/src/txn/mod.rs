@@ -11,6 +11,7 @@ pub mod lock;
 pub mod note;
 pub mod read_view;
 mod reference;
+pub mod sequence;
 pub mod snapshot;
 pub mod transaction;
 mod validate;
@@ -31,6 +32,7 @@ use note::{ChangeNote, FlushCommit};
 use parking_lot::Mutex;
 use read_view::ReadView;
 use rustc_hash::FxHashSet;
+use sequence::Sequences;
 use snapshot::{Published, Watchers};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
@@ -71,6 +73,7 @@ pub struct Engine {
     writes: Arc<Writes>,
     deletes: Mutex<LruCache<SegmentId, (u64, Arc<Deletes>)>>,
     counters: Arc<Counters>,
+    sequences: Arc<Sequences>,
     /// Indexes that are being filled.
     building: Mutex<FxHashSet<Oid>>,
     failed: watch::Receiver<Option<KvError>>,
@@ -148,6 +151,7 @@ impl Engine {
             Arc::new(Numbers { oid: AtomicU32::new(parts.given.oid), segment: AtomicU64::new(parts.given.segment) });
         let (notes, counters) = (Notes::default(), Arc::new(Counters::default()));
         let (failing, failed) = watch::channel(None);
+        let sequences = Arc::new(Sequences::default());
         let (requests, inbox) = crossbeam_channel::unbounded();
         let shared = committer::Shared {
             backend: parts.backend.clone(),
@@ -157,6 +161,7 @@ impl Engine {
             notes: notes.clone(),
             counters: counters.clone(),
             failing,
+            sequences: sequences.clone(),
         };
         let (committer, published) = Committer::new(shared, parts.start)?;
         let thread = std::thread::Builder::new().name("committer".into()).spawn(move || committer.run(&inbox));
@@ -174,6 +179,7 @@ impl Engine {
             writes: Arc::new(Writes { bytes: AtomicU64::new(0), bytes_max: parts.write_set_bytes_max }),
             deletes: Mutex::new(LruCache::new(DELETES_KEPT)),
             counters,
+            sequences,
             building: Mutex::default(),
             failed,
             backend: parts.backend,
@@ -211,6 +217,13 @@ impl Engine {
     /// The next OID.
     pub fn allocate_oid(&self) -> Oid {
         self.numbers.oid.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// The next OIDs of a type and of the array over it: the type's is even, its array's the one behind it.
+    pub fn allocate_type_oids(&self) -> (Oid, Oid) {
+        let first = self.numbers.oid.fetch_add(3, Ordering::SeqCst);
+        let id = first + first % 2;
+        (id, id + 1)
     }
 
     /// The next segment's id. It is used by way of [`Engine::intend`].

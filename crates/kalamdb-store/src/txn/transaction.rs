@@ -198,12 +198,18 @@ impl Transaction {
         self.engine.published()
     }
 
-    /// Whether the statement sees a table's definition as it is now: under its lock only REPEATABLE READ may not.
+    /// Whether the statement sees a relation's definition as it is now: under its lock only REPEATABLE READ may not.
     /// What stands on an older one must not be written back.
-    pub fn sees_newest(&self, table: TableId) -> bool {
-        let newest = self.engine.published();
-        let (known, newest) = (&self.published.catalog, &newest.catalog);
-        known.table(table) == newest.table(table) && known.view(table) == newest.view(table)
+    pub fn sees_newest(&self, relation: TableId) -> bool {
+        let (seen, newest) = (&self.published.catalog, &self.engine.published().catalog);
+        seen.table(relation) == newest.table(relation)
+            && seen.view(relation) == newest.view(relation)
+            && seen.sequence(relation) == newest.sequence(relation)
+    }
+
+    /// As [`Transaction::sees_newest`], of a type.
+    pub fn sees_newest_type(&self, id: kalamdb_commons::Oid) -> bool {
+        self.published.catalog.data_type(id) == self.engine.published().catalog.data_type(id)
     }
 
     /// Whether a relation's name that was locked is taken: in the transaction's own definitions, or by somebody whose commit its
