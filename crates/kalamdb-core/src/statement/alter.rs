@@ -111,11 +111,12 @@ pub(super) async fn drop_fallen(standing: &mut Standing, table: TableId, column:
         return Ok(());
     };
     not_in_use(standing, &table, "ALTER TABLE")?;
-    let mut table = (*table).clone();
-    table.schema_version += 1;
-    table.updated_at = clock::now_us();
+    let table = (*table).clone();
     let mut work = Work { table, must_hold: Vec::new(), with_columns: Vec::new(), to_validate: Vec::new() };
     work.drop_column(standing, &name, true, true).await?;
+    // Rows under another key are written against the version that others know.
+    work.table.schema_version += 1;
+    work.table.updated_at = clock::now_us();
     standing.transaction().define(Change::PutTable(work.table))?;
     Ok(())
 }
