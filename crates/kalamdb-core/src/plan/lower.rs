@@ -146,14 +146,17 @@ impl Lowering<'_> {
             let lifted = row.iter().map(|scalar| self.lift(scalar, &mut plan)).collect::<Result<Vec<_>>>()?;
             exprs.push(lifted);
         }
-        // A row each of one row: whatever stands in it, subqueries and volatile functions too.
-        let mut inputs = Vec::with_capacity(exprs.len());
-        for row in &exprs {
-            let made: Vec<(Col, Scalar)> = columns.iter().copied().zip(row.iter().cloned()).collect();
-            let row = self.extend(plan.clone(), &made)?;
-            inputs.push(project(row, columns.iter().map(|col| column(col.id)).collect())?);
-        }
-        union(inputs, columns)
+        let made = match exprs.as_slice() {
+            [row] => {
+                let made: Vec<(Col, Scalar)> = columns.iter().copied().zip(row.iter().cloned()).collect();
+                self.extend(plan, &made)?
+            }
+            rows => {
+                let exprs = rows.iter().flatten().map(|scalar| self.statement.expr(scalar)).collect::<Result<_>>()?;
+                super::values::plan(plan, columns, exprs)?
+            }
+        };
+        project(made, columns.iter().map(|col| column(col.id)).collect())
     }
 
     fn known(&self, scalar: Option<&Scalar>) -> Result<kalamdb_commons::Datum> {

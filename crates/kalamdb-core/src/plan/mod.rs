@@ -27,6 +27,7 @@ mod running;
 #[cfg(test)]
 mod tests;
 mod unary;
+mod values;
 
 pub use access::{IndexShape, IndexedKey};
 pub use engine::{Engine, EngineOptions, STACK_BYTES};

@@ -13,6 +13,7 @@ use super::lock_rows::{LockRows, LockingRows};
 use super::padded::KeepPadded;
 use super::project_set::{Making, ProjectSet};
 use super::unary::Unary;
+use super::values::{Listing, ValuesRows};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::error::Result;
@@ -122,6 +123,9 @@ impl ExtensionPlanner for OwnNodes {
         let any = node.as_any();
         if let Some(apply) = any.downcast_ref::<Apply>() {
             return Ok(Some(Arc::new(Unary::new(Applying { work: apply.work.clone(), args: exprs }, input))));
+        }
+        if let Some(values) = any.downcast_ref::<ValuesRows>() {
+            return Ok(Some(Arc::new(Unary::new(Listing { rows: values.work.clone(), exprs }, input))));
         }
         if let Some(set) = any.downcast_ref::<ProjectSet>() {
             return Ok(Some(Arc::new(Unary::new(Making { calls: set.work.clone(), args: exprs }, input))));

@@ -56,6 +56,11 @@ pub(super) trait Operator: fmt::Debug + Clone + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// About how many rows go out of so many.
+    fn count(&self, input: Precision<usize>) -> Precision<usize> {
+        if Self::KEEPS_COUNT { input.to_inexact() } else { Precision::Absent }
+    }
+
     /// The order in which the rows must come.
     fn order(&self) -> Option<LexRequirement> {
         None
@@ -162,15 +167,13 @@ impl<O: Operator> ExecutionPlan for Unary<O> {
     }
 
     fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        vec![if O::KEEPS_COUNT { ChildStats::At(partition) } else { ChildStats::Skip }]
+        let counts = self.operator.count(Precision::Exact(1)) != Precision::Absent;
+        vec![if counts { ChildStats::At(partition) } else { ChildStats::Skip }]
     }
 
     fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], _: &StatisticsArgs) -> EngineResult<Arc<Statistics>> {
         let mut statistics = Statistics::new_unknown(&self.schema());
-        statistics.num_rows = match inputs.first() {
-            Some(input) if O::KEEPS_COUNT => input.num_rows.to_inexact(),
-            _ => Precision::Absent,
-        };
+        statistics.num_rows = inputs.first().map_or(Precision::Absent, |input| self.operator.count(input.num_rows));
         Ok(Arc::new(statistics))
     }
 }

@@ -8,6 +8,7 @@ use super::super::padded::PaddedExec;
 use super::super::plan_once::OnceSubquery;
 use super::super::project_set::ProjectSetExec;
 use super::super::provider::{KeySpan, Keys, ScanExec};
+use super::super::values::ValuesExec;
 use super::expression::{quoted, span_condition};
 use super::print::{Fact, Node};
 use super::{ExplainOptions, Inners, place};
@@ -145,6 +146,9 @@ impl<'a> Walk<'a> {
         }
         if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
             return self.aggregate(aggregate);
+        }
+        if plan.downcast_ref::<ValuesExec>().is_some() {
+            return Node::new("Values Scan on \"*VALUES*\"");
         }
         if let Some(set) = plan.downcast_ref::<ProjectSetExec>() {
             return self.project_set(set, plan);
