@@ -150,6 +150,13 @@ enum Answer {
     Broken(String),
 }
 
+/// Words of the query engine, which an error of ours has not.
+fn is_the_engines(text: &str) -> bool {
+    ["Unsupported CAST", "not implemented", "Struct(", "List(", "DataFusion", "Arrow"]
+        .iter()
+        .any(|it| text.contains(it))
+}
+
 /// Parse, Bind with binary results, Describe, Execute, Sync.
 fn in_binary(sql: &str) -> Vec<u8> {
     let bind = message('B', &[0, 0, 0, 0, 0, 0, 0, 1, 0, 1]);
@@ -165,7 +172,7 @@ fn ask(peer: &mut Peer, bytes: &[u8]) -> Answer {
             Ok(told) if told.tag == 'E' => {
                 let field = |name| told.field(name).unwrap_or_default();
                 let (state, text) = (field('C'), field('M'));
-                answer = if state.starts_with("XX") || field('S') == "FATAL" {
+                answer = if state.starts_with("XX") || field('S') == "FATAL" || is_the_engines(&text) {
                     Answer::Broken(format!("{state} {text}"))
                 } else {
                     Answer::Error(state, text)

@@ -5,5 +5,6 @@
 mod deferred;
 mod extended;
 mod login;
+mod malformed;
 mod rights;
 mod types;

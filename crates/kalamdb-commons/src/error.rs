@@ -76,6 +76,25 @@ impl SqlError {
         Self::new(SqlState::INTERNAL_ERROR, what.to_string())
     }
 
+    /// 22021: these bytes are no text in UTF-8, or have a zero byte, which no text has. The first that are wrong are shown:
+    /// as many as their first promises.
+    pub fn not_utf8(bytes: &[u8]) -> Self {
+        let valid = match std::str::from_utf8(bytes) {
+            Ok(_) => bytes.len(),
+            Err(error) => error.valid_up_to(),
+        };
+        let first = bytes[..valid].iter().position(|byte| *byte == 0).unwrap_or(valid);
+        let promised = match bytes.get(first) {
+            Some(0xc0..=0xdf) => 2,
+            Some(0xe0..=0xef) => 3,
+            Some(0xf0..=0xf7) => 4,
+            _ => 1,
+        };
+        let shown: Vec<String> = bytes[first..].iter().take(promised).map(|byte| format!("0x{byte:02x}")).collect();
+        let message = format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" "));
+        Self::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, message)
+    }
+
     /// The SQLSTATE.
     pub fn state(&self) -> SqlState {
         self.fields.state

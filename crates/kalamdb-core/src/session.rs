@@ -332,10 +332,8 @@ impl Session {
                 (Some(bytes), Format::Binary) => types::labels::from_binary(bytes, ty, &names)
                     .map_err(|error| error.with_context(format!("portal parameter ${}", at + 1)))?,
                 (Some(bytes), Format::Text) => {
-                    let text = std::str::from_utf8(bytes).map_err(|_| not_utf8())?;
-                    if text.contains('\0') {
-                        return Err(not_utf8());
-                    }
+                    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+                    let text = text.ok_or_else(|| SqlError::not_utf8(bytes))?;
                     types::from_text(text, ty, &style, &names)?
                 }
             });
@@ -514,10 +512,6 @@ fn format(code: i16) -> Result<Format> {
         1 => Ok(Format::Binary),
         _ => Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, format!("unsupported format code: {code}"))),
     }
-}
-
-fn not_utf8() -> SqlError {
-    SqlError::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, "invalid byte sequence for encoding \"UTF8\"")
 }
 
 /// Positions inside a script count from its start.

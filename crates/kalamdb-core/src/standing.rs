@@ -900,15 +900,25 @@ impl Standing {
         Ok(())
     }
 
-    /// A portal or cursor.
+    /// A portal, as the protocol calls it.
     ///
     /// # Errors
     /// 34000
     pub fn portal(&mut self, name: &str) -> Result<&mut Portal> {
-        self.portals.get_mut(name).ok_or_else(|| {
-            let word = if name.is_empty() { "portal" } else { "cursor" };
-            SqlError::new(SqlState::UNDEFINED_CURSOR, format!("{word} \"{name}\" does not exist"))
-        })
+        self.called(name, "portal")
+    }
+
+    /// The same, as SQL calls it.
+    ///
+    /// # Errors
+    /// 34000
+    pub fn cursor(&mut self, name: &str) -> Result<&mut Portal> {
+        self.called(name, "cursor")
+    }
+
+    fn called(&mut self, name: &str, word: &str) -> Result<&mut Portal> {
+        let missing = || SqlError::new(SqlState::UNDEFINED_CURSOR, format!("{word} \"{name}\" does not exist"));
+        self.portals.get_mut(name).ok_or_else(missing)
     }
 
     /// 25P02 in a failed block.

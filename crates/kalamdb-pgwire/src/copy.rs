@@ -5,7 +5,7 @@
 //! ends with an error and nothing else; what the client still sends of it is ignored.
 
 use crate::connection::{Connection, Fault, shutting_down, unless};
-use crate::frame::{Frame, session_gate, utf8, violation};
+use crate::frame::{Body, Frame, session_gate, violation};
 use crate::respond::{self, Bare};
 use crate::wire::{AtEof, End, UNSENT_BYTES_MAX};
 use bytes::{Bytes, BytesMut};
@@ -47,20 +47,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
 
     async fn copy_input(&mut self) -> Result<Input, Fault> {
         loop {
+            self.wire.at_least(1).await?;
+            let kind = self.wire.input()[0];
+            if !matches!(kind, b'd' | b'c' | b'f' | b'H' | b'S' | b'X') {
+                return Err(self.lose_sync(kind).into());
+            }
             let Frame { kind, body } = self.wire.frame(session_gate).await?;
             match kind {
                 b'd' => return Ok(Input::Data(self.gather_data(body)?)),
                 b'c' => return Ok(Input::Done),
-                b'f' => return Ok(Input::Failed(utf8(body.strip_suffix(&[0]).unwrap_or(&body))?.to_string())),
+                b'f' => return Ok(Input::Failed(Body(body).text()?)),
                 // PostgreSQL manual 55.2.6: Flush and Sync are ignored here.
                 b'H' | b'S' => {}
-                b'X' => return Err(End::Gone.into()),
-                kind => {
-                    let message = format!("unexpected message type 0x{kind:02X} during COPY from stdin");
-                    return Err(violation(message).into());
-                }
+                _ => return Err(End::Gone.into()),
             }
         }
+    }
+
+    /// A message that has no place in COPY: its sender is elsewhere in the protocol, and is told so twice, as by
+    /// PostgreSQL.
+    fn lose_sync(&mut self, kind: u8) -> End {
+        self.report(&violation(format!("unexpected message type 0x{kind:02X} during COPY from stdin")));
+        End::Fatal(violation("terminating connection because protocol synchronization was lost"))
     }
 
     /// Adds the CopyData messages that have arrived already.

@@ -21,7 +21,7 @@ impl RowEncoder {
     /// Chooses the encoders; one format for each column.
     ///
     /// # Errors
-    /// 42883 when a type has no such form.
+    /// 42883 when a type has no such form, 22023 for a format that there is not.
     pub(crate) fn new(
         columns: &[OutputColumn],
         formats: &[i16],
@@ -29,7 +29,14 @@ impl RowEncoder {
         names: &Arc<dyn CatalogNames>,
     ) -> Result<Self> {
         let encoder = |(column, format): (&OutputColumn, &i16)| {
-            let format = if *format == 1 { Format::Binary } else { Format::Text };
+            let format = match format {
+                0 => Format::Text,
+                1 => Format::Binary,
+                code => {
+                    let message = format!("unsupported format code: {code}");
+                    return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message));
+                }
+            };
             types::encoder(column.ty, format, style, names.clone())
         };
         Ok(RowEncoder { columns: columns.iter().zip(formats).map(encoder).collect::<Result<_>>()? })

@@ -154,12 +154,12 @@ impl Message {
             b'Q' => Message::Query(body.text()?),
             b'P' => body.parse()?,
             b'B' => Message::Bind(body.bind()?),
-            b'D' => body.target().map(|(target, name)| Message::Describe(target, name))?,
+            b'D' => body.target("DESCRIBE").map(|(target, name)| Message::Describe(target, name))?,
             b'E' => Message::Execute { portal: body.text()?, rows_max: u64::try_from(body.i32()?).unwrap_or(0) },
-            b'C' => body.target().map(|(target, name)| Message::Close(target, name))?,
+            b'C' => body.target("CLOSE").map(|(target, name)| Message::Close(target, name))?,
             b'H' => Message::Flush,
             b'S' => Message::Sync,
-            b'X' => Message::Terminate,
+            b'X' => return Ok(Message::Terminate),
             b'd' => return Ok(Message::CopyData(body.0)),
             b'c' => Message::CopyDone,
             b'f' => Message::CopyFail(body.text()?),
@@ -242,7 +242,8 @@ impl Body {
             });
         }
         let result_formats = self.formats()?;
-        for code in formats.iter().chain(&result_formats) {
+        // The result's are looked at when there is a result.
+        for code in &formats {
             if !matches!(code, 0 | 1) {
                 let message = format!("unsupported format code: {code}");
                 return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message));
@@ -251,13 +252,17 @@ impl Body {
         Ok(Bind { portal, statement, formats, values, result_formats })
     }
 
-    fn target(&mut self) -> Result<(Target, String)> {
-        let kind = self.bytes(1)?[0];
+    fn target(&mut self, message: &str) -> Result<(Target, String)> {
+        let Some(kind) = self.0.first().copied() else { return Err(violation("no data left in message")) };
+        self.0.advance(1);
         let name = self.text()?;
         match kind {
             b'S' => Ok((Target::Statement, name)),
             b'P' => Ok((Target::Portal, name)),
-            _ => Err(violation(format!("invalid DESCRIBE or CLOSE message subtype {kind}"))),
+            _ => {
+                self.end()?;
+                Err(violation(format!("invalid {message} message subtype {kind}")))
+            }
         }
     }
 }
@@ -267,21 +272,7 @@ impl Body {
 /// # Errors
 /// 22021 with the offending bytes, as PostgreSQL prints them.
 pub(crate) fn utf8(bytes: &[u8]) -> Result<&str> {
-    std::str::from_utf8(bytes).map_err(|error| {
-        let rest = &bytes[error.valid_up_to()..];
-        // The bytes that the lead byte promises, as far as they are there.
-        let promised = match rest.first() {
-            Some(0xc0..=0xdf) => 2,
-            Some(0xe0..=0xef) => 3,
-            Some(0xf0..=0xf7) => 4,
-            _ => 1,
-        };
-        let shown: Vec<String> = rest.iter().take(promised).map(|byte| format!("0x{byte:02x}")).collect();
-        SqlError::new(
-            SqlState::CHARACTER_NOT_IN_REPERTOIRE,
-            format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" ")),
-        )
-    })
+    std::str::from_utf8(bytes).map_err(|_| SqlError::not_utf8(bytes))
 }
 
 #[cfg(test)]

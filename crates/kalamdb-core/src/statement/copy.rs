@@ -409,7 +409,7 @@ impl CopyIn {
                 if !more.map_err(|error| self.at_line(error, None))? {
                     return Ok(None);
                 }
-                for (at, (_, ty)) in self.columns.iter().enumerate() {
+                for (at, (_, ty)) in self.columns.iter().enumerate().take(line.len()) {
                     row.push(match line.field(at) {
                         None => Datum::Null,
                         Some(text) => {
@@ -418,6 +418,9 @@ impl CopyIn {
                                 .map_err(|error| self.at_line(error, Some((at, Some(text)))))?
                         }
                     });
+                }
+                if let Reader::Text(reader) = &self.reader {
+                    reader.check_complete(line).map_err(|error| self.at_line(error, None))?;
                 }
             }
             Reader::Binary(reader) => {

@@ -231,7 +231,7 @@ fn place_row(rel: &mut Rel, need: NeedId, step: usize, found: &mut Vec<(ColumnId
 /// # Errors
 /// 34000; 55000 for backward movement of a NO SCROLL cursor.
 pub(super) fn fetch(standing: &mut Standing, name: &str, direction: FetchDirection, moving: bool) -> Result<Outcome> {
-    let portal = standing.portal(name)?;
+    let portal = standing.cursor(name)?;
     let columns = portal.prepared.columns.clone();
     let Some(cursor) = &mut portal.cursor else {
         return Err(SqlError::new(SqlState::UNDEFINED_CURSOR, format!("cursor \"{name}\" does not exist")));
@@ -249,7 +249,7 @@ pub(super) fn fetch(standing: &mut Standing, name: &str, direction: FetchDirecti
 /// # Errors
 /// 34000
 pub(crate) fn execute(standing: &mut Standing, name: &str, rows_max: u64) -> Result<Rows> {
-    let portal = standing.portal(name)?;
+    let portal = standing.cursor(name)?;
     let columns = portal.prepared.columns.clone();
     let cursor = portal.cursor.as_mut().ok_or_else(|| SqlError::internal("a portal that is no cursor"))?;
     let wanted = match rows_max {
@@ -351,7 +351,7 @@ pub(super) fn close(standing: &mut Standing, name: Option<&str>) -> Result<Outco
     match name {
         None => standing.portals.retain(|_, portal| portal.cursor.is_none()),
         Some(name) => {
-            standing.portal(name)?;
+            standing.cursor(name)?;
             standing.portals.remove(name);
         }
     }

@@ -429,13 +429,7 @@ fn convert_from(bytes: &[u8], name: &str) -> Result<String> {
     }
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.contains('\0') => Ok(text.to_owned()),
-        other => {
-            let at =
-                other.err().map_or_else(|| bytes.iter().position(|byte| *byte == 0).unwrap_or(0), |e| e.valid_up_to());
-            let shown: Vec<String> = bytes[at..].iter().take(1).map(|byte| format!("0x{byte:02x}")).collect();
-            let message = format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" "));
-            fail(SqlState::CHARACTER_NOT_IN_REPERTOIRE, message)
-        }
+        _ => Err(SqlError::not_utf8(bytes)),
     }
 }
 

@@ -44,6 +44,7 @@ pub(crate) fn lex(sql: &str) -> Result<Vec<Lexeme>> {
     }
     join_taxicabs(&mut lexemes);
     mark_expansions(&mut lexemes);
+    mark_names(&mut lexemes);
     mark_offsets(&mut lexemes);
     mark_exclusions(&mut lexemes);
     if let Some(lexeme) = lexemes.iter().find(|lexeme| is_nameless(&lexeme.token)) {
@@ -88,17 +89,45 @@ fn signs_apart(lexeme: Lexeme, lexemes: &mut Vec<Lexeme>) {
 
 /// The library knows no operator that begins with `<+`: `<+>`, the taxicab distance of vectors, is three tokens to it.
 fn join_taxicabs(lexemes: &mut Vec<Lexeme>) {
-    let mut place = 0;
-    while let Some([left, plus, right, ..]) = lexemes.get(place..) {
-        let is_one = left.token == Token::Lt && plus.token == Token::Plus && right.token == Token::Gt;
-        if is_one && left.end == plus.start && plus.end == right.start {
-            let (end, to) = (right.end, right.span.end);
-            let joined = &mut lexemes[place];
-            joined.token = Token::CustomBinaryOperator("<+>".to_owned());
-            (joined.end, joined.span.end) = (end, to);
-            lexemes.drain(place + 1..place + 3);
+    let mut joined: Vec<Lexeme> = Vec::with_capacity(lexemes.len());
+    for lexeme in lexemes.drain(..) {
+        if lexeme.token == Token::Gt
+            && let [.., left, plus] = joined.as_slice()
+            && left.token == Token::Lt
+            && plus.token == Token::Plus
+            && left.end == plus.start
+            && plus.end == lexeme.start
+        {
+            joined.pop();
+            if let Some(left) = joined.last_mut() {
+                left.token = Token::CustomBinaryOperator("<+>".to_owned());
+                (left.end, left.span.end) = (lexeme.end, lexeme.span.end);
+            }
+            continue;
         }
-        place += 1;
+        joined.push(lexeme);
+    }
+    *lexemes = joined;
+}
+
+/// Words that the library takes for functions without parentheses, wherever they stand.
+#[rustfmt::skip]
+const BARE_FUNCTIONS: &[&str] = &[
+    "current_user", "session_user", "user", "current_role", "current_catalog", "current_schema", "current_date",
+    "current_time", "current_timestamp", "localtime", "localtimestamp",
+];
+
+/// Behind a qualifier every word is a name: `pg_catalog.current_user()` calls a function as others are called.
+fn mark_names(lexemes: &mut [Lexeme]) {
+    for place in 1..lexemes.len().saturating_sub(1) {
+        let around = (&lexemes[place - 1].token, &lexemes[place + 1].token);
+        let Token::Word(word) = &lexemes[place].token else { continue };
+        if around == (&Token::Period, &Token::LParen) && word.quote_style.is_none() {
+            let name = word.value.to_ascii_lowercase();
+            if BARE_FUNCTIONS.contains(&name.as_str()) {
+                lexemes[place].token = Token::make_word(&name, Some('"'));
+            }
+        }
     }
 }
 
@@ -369,16 +398,7 @@ fn foreign_bytes(body: &str) -> Option<SqlError> {
             out.push(digits.iter().fold(0, |value, digit| value * base + digit) as u8);
         }
     }
-    let first = std::str::from_utf8(&out).err()?.valid_up_to();
-    let length = match out[first] {
-        0xC0..=0xDF => 2,
-        0xE0..=0xEF => 3,
-        0xF0..=0xF7 => 4,
-        _ => 1,
-    };
-    let shown: Vec<String> = out[first..].iter().take(length).map(|byte| format!("0x{byte:02x}")).collect();
-    let message = format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" "));
-    Some(SqlError::new(SqlState::CHARACTER_NOT_IN_REPERTOIRE, message))
+    std::str::from_utf8(&out).err().map(|_| SqlError::not_utf8(&out))
 }
 
 fn is_escape_string(sql: &str, quote: usize) -> bool {

@@ -207,6 +207,15 @@ impl CopyReader {
         if row.len() > self.columns.len() {
             return Err(bad("extra data after last expected column"));
         }
+        Ok(())
+    }
+
+    /// Whether a row has a field for every column: asked when those that it has were read, as PostgreSQL goes on from
+    /// column to column.
+    ///
+    /// # Errors
+    /// 22P04
+    pub fn check_complete(&self, row: &CopyRow) -> Result<()> {
         match self.columns.get(row.len()) {
             Some(column) => Err(bad(format!("missing data for column \"{column}\""))),
             None => Ok(()),

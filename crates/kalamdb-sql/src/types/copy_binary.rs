@@ -14,6 +14,8 @@ const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 const WITH_OIDS: u32 = 1 << 16;
 /// The longest tuple: PostgreSQL's limit of a value, once more for its neighbours.
 const TUPLE_BYTES_MAX: usize = 1 << 30;
+/// A field is shorter: PostgreSQL's limit of an allocation.
+const FIELD_BYTES_MAX: usize = (1 << 30) - 1;
 
 fn bad(message: impl Into<String>) -> SqlError {
     SqlError::new(SqlState::BAD_COPY_FILE_FORMAT, message)
@@ -30,6 +32,8 @@ pub type BinaryRow = Vec<Option<Vec<u8>>>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Header,
+    /// Of the header's extension so many bytes are to come, which mean nothing to us.
+    Extension(usize),
     Tuples,
     /// The trailer was read.
     Finished,
@@ -71,6 +75,15 @@ impl BinaryReader {
         if self.state == State::Header && !self.header()? {
             return Ok(None);
         }
+        if let State::Extension(left) = self.state {
+            let here = left.min(self.buffer.len());
+            self.buffer.advance(here);
+            if here < left {
+                self.state = State::Extension(left - here);
+                return if self.ended { Err(bad("invalid COPY file header (wrong length)")) } else { Ok(None) };
+            }
+            self.state = State::Tuples;
+        }
         if self.state == State::Finished {
             return match self.buffer.is_empty() {
                 true => Ok(None),
@@ -111,6 +124,10 @@ impl BinaryReader {
                 continue;
             }
             let size = usize::try_from(size).map_err(|_| bad("invalid field size"))?;
+            if size >= FIELD_BYTES_MAX {
+                let detail = format!("Cannot enlarge string buffer containing 0 bytes by {size} more bytes.");
+                return Err(SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "out of memory").with_detail(detail));
+            }
             let Some(field) = self.buffer.get(at..at + size) else { return self.incomplete() };
             row.push(Some(field.to_vec()));
             at += size;
@@ -152,12 +169,8 @@ impl BinaryReader {
         let Some(length) = i32::try_from(length).ok().and_then(|length| usize::try_from(length).ok()) else {
             return Err(bad("invalid COPY file header (missing length)"));
         };
-        let whole = SIGNATURE.len() + 8 + length;
-        if self.buffer.len() < whole {
-            return missing("wrong length");
-        }
-        self.buffer.advance(whole);
-        self.state = State::Tuples;
+        self.buffer.advance(SIGNATURE.len() + 8);
+        self.state = State::Extension(length);
         Ok(true)
     }
 
@@ -165,7 +178,7 @@ impl BinaryReader {
     /// header has none.
     pub fn context(&self, table: &str, column: Option<usize>) -> Option<String> {
         let line = self.line;
-        if self.state == State::Header {
+        if matches!(self.state, State::Header | State::Extension(_)) {
             return None;
         }
         Some(match column.or(self.column).and_then(|place| self.columns.get(place)) {

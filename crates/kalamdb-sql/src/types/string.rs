@@ -11,10 +11,7 @@ const NAME_BYTES_MAX: usize = 63;
 /// Reads a text-like value: lengths are checked, names cut, char(n) padded.
 pub(super) fn read(text: &str, ty: PgType) -> Result<Datum> {
     if text.contains('\0') {
-        return Err(SqlError::new(
-            SqlState::CHARACTER_NOT_IN_REPERTOIRE,
-            "invalid byte sequence for encoding \"UTF8\": 0x00",
-        ));
+        return Err(SqlError::not_utf8(text.as_bytes()));
     }
     Ok(match ty.ty {
         SqlType::Varchar | SqlType::Bpchar => Datum::text(fit(text, ty, false)?.as_ref()),
@@ -94,22 +91,10 @@ pub fn shown_char(value: &str) -> String {
 /// # Errors
 /// 22021
 pub(super) fn utf8(bytes: &[u8]) -> Result<&str> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let at = error.valid_up_to();
-        let bad = &bytes[at..(at + error.error_len().unwrap_or(1)).min(bytes.len())];
-        let shown: Vec<String> = bad.iter().map(|byte| format!("0x{byte:02x}")).collect();
-        SqlError::new(
-            SqlState::CHARACTER_NOT_IN_REPERTOIRE,
-            format!("invalid byte sequence for encoding \"UTF8\": {}", shown.join(" ")),
-        )
-    })?;
-    if text.contains('\0') {
-        return Err(SqlError::new(
-            SqlState::CHARACTER_NOT_IN_REPERTOIRE,
-            "invalid byte sequence for encoding \"UTF8\": 0x00",
-        ));
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.contains('\0') => Ok(text),
+        _ => Err(SqlError::not_utf8(bytes)),
     }
-    Ok(text)
 }
 
 /// The text at a place, whichever of the engine's two text arrays it is.

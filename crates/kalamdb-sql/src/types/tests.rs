@@ -182,6 +182,7 @@ fn read_copy(options: &CopyOptions, columns: &[&str], data: &str) -> std::result
         let mut rows = String::new();
         let mut drain = |reader: &mut CopyReader| {
             while reader.next_row(&mut row).map_err(|error| error.message().to_owned())? {
+                reader.check_complete(&row).map_err(|error| error.message().to_owned())?;
                 let fields =
                     (0..row.len()).map(|place| row.field(place).map_or("NULL".into(), |text| format!("{text:?}")));
                 rows += &(fields.collect::<Vec<_>>().join("|") + "\n");

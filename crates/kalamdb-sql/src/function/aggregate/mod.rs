@@ -230,6 +230,10 @@ fn array_of(types: &[PgType]) -> Arc<AggregateUDF> {
         if columns[0].is_empty() {
             return ScalarValue::try_from(&array_type(types).arrow()).map_err(super::sql_error);
         }
+        // An array type whose arrays have one dimension, which gathered arrays have not.
+        if matches!(types[0].ty, SqlType::Int2vector | SqlType::Oidvector) {
+            return fail(SqlState::DATATYPE_MISMATCH, format!("array is not a valid {}", types[0]));
+        }
         let array = crate::lower::gathered(&columns[0], types[0])?;
         ScalarValue::try_from_array(&array, 0).map_err(super::sql_error)
     })
