@@ -4,6 +4,7 @@
 
 mod deferred;
 mod extended;
+mod limits;
 mod login;
 mod malformed;
 mod rights;

@@ -1,6 +1,6 @@
 //! The door itself: accepts connections, and brings each from its first byte to its end.
 //!
-//! A connection that has not logged in holds little memory, has a minute, and is one of a bounded number. What goes
+//! A connection that has not logged in holds little memory, has little time, and is one of a bounded number. What goes
 //! wrong in one connection, a panic included, ends that connection and no other.
 
 use crate::connection::{Connection, shutting_down};
@@ -22,8 +22,6 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long a client has from its connect to the end of its login; PostgreSQL's authentication_timeout.
-const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// How many connections may be logging in at once. Beyond it new ones are closed: a flood must not eat the memory.
 const LOGINS_MAX: usize = 1_000;
 /// How long the last words of a connection may take to leave.
@@ -59,6 +57,7 @@ struct House {
     database: Database,
     tls: Option<Tls>,
     logins: Semaphore,
+    login_timeout: Duration,
     stop: Stop,
     tasks: TaskTracker,
 }
@@ -112,11 +111,12 @@ impl Port {
 }
 
 impl Listener {
-    /// Accepts connections until the stop, then waits for the last one to end.
-    pub async fn serve(self, database: Database, tls: Option<Tls>, stop: Stop) {
+    /// Accepts connections until the stop, then waits for the last one to end. A client has `login_timeout` from its
+    /// connect to the end of its login (PostgreSQL's authentication_timeout).
+    pub async fn serve(self, database: Database, tls: Option<Tls>, login_timeout: Duration, stop: Stop) {
         let Listener { listener } = self;
         let logins = Semaphore::new(LOGINS_MAX);
-        let house = Arc::new(House { database, tls, logins, stop, tasks: TaskTracker::new() });
+        let house = Arc::new(House { database, tls, logins, login_timeout, stop, tasks: TaskTracker::new() });
         loop {
             let accepted = tokio::select! {
                 () = house.stop.gentle.cancelled() => break,
@@ -150,7 +150,7 @@ async fn receive(house: Arc<House>, stream: TcpStream, peer: SocketAddr) {
     let entered = tokio::select! {
         biased;
         () = house.stop.gentle.cancelled() => None,
-        entered = tokio::time::timeout(LOGIN_TIMEOUT, enter(&house, stream, peer)) => entered.ok().flatten(),
+        entered = tokio::time::timeout(house.login_timeout, enter(&house, stream, peer)) => entered.ok().flatten(),
     };
     drop(login);
     if let Some((wire, session)) = entered {

@@ -19,6 +19,9 @@ const DEFAULT_LOG: &str = "info";
 const DEFAULT_CONNECTIONS_MAX: usize = 1000;
 /// Memory for queries when the machine does not say how much it has.
 const FALLBACK_MEMORY_BYTES: usize = 1 << 30;
+/// How long a login may take: PostgreSQL's default, and its bound.
+const DEFAULT_AUTHENTICATION_TIMEOUT_SECONDS: u64 = 60;
+const AUTHENTICATION_TIMEOUT_SECONDS_MAX: u64 = 600;
 /// Long enough for the statements of an application, short enough for a service manager.
 const DEFAULT_GRACE_SECONDS: u64 = 30;
 /// What CREATE USER calls the JWT issuer when nothing else was said.
@@ -27,7 +30,7 @@ const DEFAULT_PROVIDER: &str = "jwt";
 const JWT_SECRET_VARIABLE: &str = "KALAMDB_JWT_SECRET";
 /// The file's keys, for the message about one that is not among them.
 const FILE_KEYS: &str = "data_dir, listen, tls_cert, tls_key, system_login_from, log, max_connections, \
-     memory_limit, shutdown_grace_seconds, accept_log_damage, [auth.jwt] provider, issuer, audience, secret, secret_file";
+     memory_limit, authentication_timeout_seconds, shutdown_grace_seconds, accept_log_damage, [auth.jwt] provider, issuer, audience, secret, secret_file";
 
 /// A realtime SQL database that speaks the PostgreSQL protocol.
 ///
@@ -98,6 +101,9 @@ pub(crate) struct Flags {
     /// Memory for queries, "512MiB" or "4GiB"; beyond it they spill to disk or fail [default: half of the machine's]
     #[arg(long, env = "KALAMDB_MEMORY_LIMIT", value_name = "SIZE")]
     memory_limit: Option<String>,
+    /// How long a connection may take to log in [default: 60]
+    #[arg(long, env = "KALAMDB_AUTHENTICATION_TIMEOUT_SECONDS", value_name = "SECONDS")]
+    authentication_timeout_seconds: Option<u64>,
     /// How long running transactions may take to finish when the server stops [default: 30]
     #[arg(long, env = "KALAMDB_SHUTDOWN_GRACE_SECONDS", value_name = "SECONDS")]
     shutdown_grace_seconds: Option<u64>,
@@ -119,6 +125,7 @@ struct File {
     log: Option<String>,
     max_connections: Option<usize>,
     memory_limit: Option<String>,
+    authentication_timeout_seconds: Option<u64>,
     shutdown_grace_seconds: Option<u64>,
     accept_log_damage: Option<bool>,
     #[serde(default)]
@@ -161,6 +168,8 @@ pub(crate) struct Configuration {
     pub(crate) connections_max: usize,
     /// Memory for queries, in bytes.
     pub(crate) memory_limit_bytes: usize,
+    /// How long a login may take.
+    pub(crate) authentication_timeout: std::time::Duration,
     /// How long a stop waits.
     pub(crate) grace: std::time::Duration,
     /// Start although the log is damaged.
@@ -248,6 +257,17 @@ fn merge(flags: Flags, file: File, secret: Option<String>) -> Result<Configurati
             expected: "at least 1",
         });
     }
+    let authentication_timeout_seconds = flags
+        .authentication_timeout_seconds
+        .or(file.authentication_timeout_seconds)
+        .unwrap_or(DEFAULT_AUTHENTICATION_TIMEOUT_SECONDS);
+    if !(1..=AUTHENTICATION_TIMEOUT_SECONDS_MAX).contains(&authentication_timeout_seconds) {
+        return Err(ConfigurationError::Value {
+            option: "authentication_timeout_seconds",
+            value: authentication_timeout_seconds.to_string(),
+            expected: "between 1 and 600",
+        });
+    }
     Ok(Configuration {
         data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| DEFAULT_DATA_DIR.into()),
         listen: flags.listen.or(file.listen).map_or(Ok(DEFAULT_LISTEN), |text| listen_address(&text))?,
@@ -260,6 +280,7 @@ fn merge(flags: Flags, file: File, secret: Option<String>) -> Result<Configurati
             .memory_limit
             .or(file.memory_limit)
             .map_or_else(|| Ok(default_memory()), |text| size(&text))?,
+        authentication_timeout: std::time::Duration::from_secs(authentication_timeout_seconds),
         grace: std::time::Duration::from_secs(
             flags.shutdown_grace_seconds.or(file.shutdown_grace_seconds).unwrap_or(DEFAULT_GRACE_SECONDS),
         ),

@@ -71,7 +71,8 @@ async fn run(configuration: Configuration) -> Result<(), String> {
     let (mut terminate, mut interrupt) = signals()?;
     let stop = Stop::default();
     let listener = port.listen().map_err(|error| format!("cannot listen on {listen}: {error}"))?;
-    let mut serving = tokio::spawn(listener.serve(database.clone(), tls, stop.clone()));
+    let mut serving =
+        tokio::spawn(listener.serve(database.clone(), tls, configuration.authentication_timeout, stop.clone()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening on {address}");
     announce(&first_start::psql_command(address, &configuration.data_dir));
 

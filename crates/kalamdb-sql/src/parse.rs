@@ -252,7 +252,11 @@ fn weight(token: &Token) -> usize {
 }
 
 fn joins(word: &sqlparser::tokenizer::Word) -> bool {
-    const WORDS: &[&str] = &["AND", "OR", "NOT", "IS", "IN", "LIKE", "ILIKE", "UNION", "EXCEPT", "INTERSECT", "JOIN"];
+    #[rustfmt::skip]
+    const WORDS: &[&str] = &[
+        "AND", "OR", "NOT", "IS", "ISNULL", "NOTNULL", "IN", "LIKE", "ILIKE", "SIMILAR", "BETWEEN", "AT", "COLLATE",
+        "UNION", "EXCEPT", "INTERSECT", "JOIN",
+    ];
     word.quote_style.is_none() && WORDS.iter().any(|joining| word.value.eq_ignore_ascii_case(joining))
 }
 

@@ -242,6 +242,7 @@ fn array_of(types: &[PgType]) -> Arc<AggregateUDF> {
 fn array_type(types: &[PgType]) -> SqlType {
     match types.first() {
         Some(ty) if ty.ty.facts().name.starts_with('_') => ty.ty,
+        Some(PgType { ty: vector @ (SqlType::Int2vector | SqlType::Oidvector), .. }) => *vector,
         ty => ty.and_then(|ty| ty.ty.array()).unwrap_or(SqlType::TextArray),
     }
 }
