@@ -14,7 +14,6 @@ use super::table::{
 use super::{Outcome, constraint, foreign_key, generated, index, query, references, rewrite, sequence};
 use crate::depend::{Object, dependents};
 use crate::error;
-use crate::resolve::permit;
 use crate::standing::Standing;
 use kalamdb_auth::authorize::AdminAction;
 use kalamdb_commons::{
@@ -496,17 +495,10 @@ impl Work {
         Ok(())
     }
 
-    /// OWNER TO: to oneself, or by who manages users.
+    /// OWNER TO
     fn set_owner(&mut self, standing: &Standing, to: Option<&str>) -> Result<()> {
-        let owner = match to {
-            Some(to) => super::user::find(&standing.catalog(), to)?.id,
-            None => standing.identity.user,
-        };
-        if owner != self.table.owner {
-            let action = AdminAction::AlterTable { is_owner: owner == standing.identity.user };
-            permit(&standing.identity, action, &format!("table {}", self.table.name))?;
-            self.table.owner = owner;
-        }
+        let what = format!("table {}", self.table.name);
+        self.table.owner = super::table::new_owner(standing, to, self.table.owner, &what)?;
         Ok(())
     }
 
@@ -938,15 +930,7 @@ impl Work {
 
     /// Locks a relation's new name, which must be free: of tables and of the keys' indexes.
     async fn claim_name(&self, standing: &mut Standing, name: &str) -> Result<()> {
-        let wait = query::lock_wait(standing);
-        let namespace = self.table.namespace;
-        standing.transaction().name_lock(namespace, name, wait).await?;
-        standing.begin_statement()?;
-        if standing.transaction().is_name_taken(namespace, name) {
-            let message = format!("relation \"{name}\" already exists");
-            return Err(SqlError::new(SqlState::DUPLICATE_TABLE, message));
-        }
-        Ok(())
+        super::name::require(standing, self.table.namespace, name).await
     }
 
     fn set_options(&mut self, given: &[(String, String)]) -> Result<()> {

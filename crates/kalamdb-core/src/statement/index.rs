@@ -9,7 +9,7 @@ use super::prepared::{BindingNames, shape_of};
 use super::query::lock_wait;
 use super::table::{lock_with, not_in_use, owned, shown};
 use super::write::key_column;
-use super::{Outcome, alter, constraint, foreign_key};
+use super::{Outcome, alter, constraint, foreign_key, name};
 use crate::error;
 use crate::index::sorted_as;
 use crate::resolve;
@@ -19,11 +19,12 @@ use crate::system::operator_class::{self, OperatorClass, default_for, method_nam
 use arrow_array::Array;
 use futures::StreamExt;
 use kalamdb_auth::authorize::AdminAction;
-use kalamdb_commons::{ColumnId, NamespaceId, Oid, PgType, Result, SqlError, SqlState, SqlType, TableType, clock};
+use kalamdb_commons::{ColumnId, Oid, PgType, Result, SqlError, SqlState, SqlType, TableType, clock};
 use kalamdb_sql::bind::{self, Purpose, walk};
 use kalamdb_sql::function::CatalogNames;
 use kalamdb_sql::statement::{
-    AlterAction, AlterIndexAction, AlterTable, CreateIndex, IndexElement, IndexedValue, Name, Reindexed, UniqueSpec,
+    AlterAction, AlterIndexAction, AlterTable, AlterViewAction, CreateIndex, IndexElement, IndexedValue, Name,
+    Reindexed, UniqueSpec,
 };
 use kalamdb_store::catalog::Named;
 use kalamdb_store::{Change, IndexDef, IndexKey, IndexKeyPart, IndexMethod, IndexState, TableDef, TableLockMode};
@@ -75,9 +76,9 @@ pub(super) async fn create(standing: &mut Standing, create: &CreateIndex, single
     };
     owned(standing, &table, |is_owner| AdminAction::AlterTable { is_owner })?;
     if let Some(name) = &create.name
-        && !claim_name(standing, table.namespace, name).await?
+        && !name::claim(standing, table.namespace, name).await?
     {
-        let message = format!("relation \"{name}\" already exists");
+        let message = name::taken(name).message().to_string();
         if create.if_not_exists {
             standing.notice(format!("{message}, skipping"));
             return done("CREATE INDEX");
@@ -354,14 +355,6 @@ fn set_option(options: &mut Vec<String>, name: &str, value: &str) -> Result<()> 
     Ok(())
 }
 
-/// Locks a name; whether it is free.
-async fn claim_name(standing: &mut Standing, namespace: NamespaceId, name: &str) -> Result<bool> {
-    let wait = lock_wait(standing);
-    standing.transaction().name_lock(namespace, name, wait).await?;
-    standing.begin_statement()?;
-    Ok(!standing.transaction().is_name_taken(namespace, name))
-}
-
 /// A name as PostgreSQL makes it: `table_columns_label`, the longer part cut first, with a number if it is taken.
 pub(super) async fn choose_name(
     standing: &mut Standing,
@@ -376,7 +369,7 @@ pub(super) async fn choose_name(
         number += 1;
         let is_ours = name == table.name.as_str() || table.index_names().any(|(known, _)| known == name);
         if !is_ours
-            && claim_name(standing, table.namespace, &name).await?
+            && name::claim(standing, table.namespace, &name).await?
             && !constraint::names(table).any(|known| known == name)
         {
             return Ok(name);
@@ -529,10 +522,10 @@ pub(super) async fn add_unique(
     }
     if let Some(name) = &unique.name {
         let is_ours = name == table.name.as_str() || table.index_names().any(|(known, _)| known == name);
-        if is_ours || !claim_name(standing, table.namespace, name).await? {
-            let message = format!("relation \"{name}\" already exists");
-            return Err(SqlError::new(SqlState::DUPLICATE_TABLE, message));
+        if is_ours {
+            return Err(name::taken(name));
         }
+        name::require(standing, table.namespace, name).await?;
         constraint::check_name(table, name)?;
     }
     let index = define(standing, table, &declared, unique.name.as_deref()).await?;
@@ -598,9 +591,7 @@ fn usable(standing: &Standing, table: &TableDef, name: &str) -> Result<usize> {
 /// The name that an index gets as a constraint's.
 async fn constraint_name(standing: &mut Standing, table: &TableDef, name: Option<&str>, index: &str) -> Result<String> {
     let Some(name) = name.filter(|name| *name != index) else { return Ok(index.to_string()) };
-    if !claim_name(standing, table.namespace, name).await? {
-        return Err(SqlError::new(SqlState::DUPLICATE_TABLE, format!("relation \"{name}\" already exists")));
-    }
+    name::require(standing, table.namespace, name).await?;
     standing.notice(format!("ALTER TABLE / ADD CONSTRAINT USING INDEX will rename index \"{index}\" to \"{name}\""));
     Ok(name.to_string())
 }
@@ -755,7 +746,7 @@ pub(super) async fn drop(
     for name in names {
         let Some((table, index)) = lock_index(standing, name).await? else {
             if let Some(other) = find(standing, name) {
-                return Err(not_an_index(other, &name.name, "DROP"));
+                return Err(super::drop::wrong_kind(other, &name.name, "an index"));
             }
             if if_exists {
                 standing.notice(format!("index \"{}\" does not exist, skipping", name.name));
@@ -795,18 +786,6 @@ fn changed(standing: &mut Standing, mut table: TableDef) -> Result<()> {
     Ok(standing.transaction().define(Change::PutTable(table))?)
 }
 
-fn not_an_index(named: Named, name: &str, verb: &str) -> SqlError {
-    let error = SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{name}\" is not an index"));
-    let remove = match named {
-        Named::Table(_) => "a table",
-        Named::View(_) => "a view",
-        Named::Sequence(_) => "a sequence",
-        Named::Index(..) => return error,
-    };
-    let word = remove.trim_start_matches("a ").to_ascii_uppercase();
-    error.with_hint(format!("Use {verb} {word} to remove {remove}."))
-}
-
 /// ALTER INDEX
 ///
 /// # Errors
@@ -827,9 +806,13 @@ pub(super) async fn alter(
                 Box::pin(alter::run(standing, &alter)).await?;
                 done("ALTER INDEX")
             }
-            (Some(other), _) => {
-                let error = not_an_index(other, &name.name, "ALTER");
-                Err(SqlError::new(error.state(), error.message().to_string()))
+            (Some(Named::View(_)), AlterIndexAction::Rename(to)) => {
+                super::view::alter(standing, name, if_exists, &AlterViewAction::Rename(to.clone())).await?;
+                done("ALTER INDEX")
+            }
+            (Some(_), _) => {
+                let message = format!("\"{}\" is not an index", name.name);
+                Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message))
             }
             (None, _) if if_exists => {
                 standing.notice(format!("relation \"{}\" does not exist, skipping", name.name));
@@ -842,9 +825,7 @@ pub(super) async fn alter(
     let mut table = (*table).clone();
     match action {
         AlterIndexAction::Rename(to) => {
-            if !claim_name(standing, table.namespace, to).await? {
-                return Err(SqlError::new(SqlState::DUPLICATE_TABLE, format!("relation \"{to}\" already exists")));
-            }
+            name::require(standing, table.namespace, to).await?;
             rename(&mut table, index, to);
         }
         AlterIndexAction::Set(options) => {

@@ -28,6 +28,7 @@ mod insert;
 mod key_match;
 mod like;
 mod listing;
+mod name;
 mod namespace;
 mod prepared;
 mod query;

@@ -10,7 +10,7 @@ use crate::system;
 use kalamdb_auth::authorize::AdminAction;
 use kalamdb_commons::{
     AccessLevel, ColumnId, ColumnName, Datum, NamespaceId, PgType, Result, SqlError, SqlState, StorageId, TableId,
-    TableName, TableType, clock,
+    TableName, TableType, UserId, clock,
 };
 use kalamdb_sql::bind;
 use kalamdb_sql::bind::bound::{Action, Need, Scalar};
@@ -35,19 +35,14 @@ const RELOPTIONS: &[&str] = &["fillfactor", "toast_tuple_target", "parallel_work
 pub(super) async fn create(standing: &mut Standing, create: &CreateTable) -> Result<Outcome> {
     standing.writable("CREATE TABLE")?;
     let namespace = creation_namespace(standing, &create.name)?;
-    let is_granted = namespace.owner == standing.identity.user && namespace.id != kalamdb_commons::ids::PUBLIC;
-    let action = AdminAction::CreateTable { is_granted };
-    permit(&standing.identity, action, &format!("schema {}", namespace.name))?;
-    let wait = lock_wait(standing);
-    standing.transaction().name_lock(namespace.id, &create.name.name, wait).await?;
-    standing.begin_statement()?;
-    if standing.transaction().is_name_taken(namespace.id, &create.name.name) {
-        let message = format!("relation \"{}\" already exists", create.name.name);
+    may_create_in(standing, &namespace)?;
+    if !super::name::claim(standing, namespace.id, &create.name.name).await? {
+        let taken = super::name::taken(&create.name.name);
         if create.if_not_exists {
-            standing.notice(format!("{message}, skipping"));
+            standing.notice(format!("{}, skipping", taken.message()));
             return done("CREATE TABLE");
         }
-        return Err(SqlError::new(SqlState::DUPLICATE_TABLE, message));
+        return Err(taken);
     }
     let mut table = definition(standing, create, &namespace)?;
     let likes = super::like::sources(standing, create).await?;
@@ -110,6 +105,16 @@ pub(super) fn creation_namespace(standing: &Standing, name: &Name) -> Result<Arc
     Ok(namespace.clone())
 }
 
+/// What an own namespace's maker and dbas may.
+///
+/// # Errors
+/// 42501
+pub(super) fn may_create_in(standing: &Standing, namespace: &NamespaceDef) -> Result<()> {
+    let is_granted = namespace.owner == standing.identity.user && namespace.id != kalamdb_commons::ids::PUBLIC;
+    let action = AdminAction::CreateTable { is_granted };
+    permit(&standing.identity, action, &format!("schema {}", namespace.name)).map(|_| ())
+}
+
 fn definition(standing: &mut Standing, create: &CreateTable, namespace: &NamespaceDef) -> Result<TableDef> {
     check_column_count(create.columns.len())?;
     let (kind, access, storage, options) = options_of(create.kind, &create.options)?;
@@ -150,13 +155,10 @@ fn definition(standing: &mut Standing, create: &CreateTable, namespace: &Namespa
 /// # Errors
 /// 42P07
 async fn claim_index_name(standing: &mut Standing, table: &TableDef, name: &str) -> Result<()> {
-    let wait = lock_wait(standing);
-    standing.transaction().name_lock(table.namespace, name, wait).await?;
-    standing.begin_statement()?;
-    if name == table.name.as_str() || standing.transaction().is_name_taken(table.namespace, name) {
-        return Err(SqlError::new(SqlState::DUPLICATE_TABLE, format!("relation \"{name}\" already exists")));
+    if name == table.name.as_str() {
+        return Err(super::name::taken(name));
     }
-    Ok(())
+    super::name::require(standing, table.namespace, name).await
 }
 
 /// 54011 for more columns than a table may have.
@@ -525,20 +527,44 @@ pub(super) fn owned(standing: &Standing, table: &TableDef, action: fn(bool) -> A
 /// # Errors
 /// 55006
 pub(super) fn not_in_use(standing: &Standing, table: &TableDef, command: &str) -> Result<()> {
-    let reads = |portal: &Portal| portal.is_open() && portal.needs().iter().any(|need| need.table == table.id);
     if standing.referential.waits_on(table.id) {
         return Err(SqlError::new(
             SqlState::OBJECT_IN_USE,
             format!("cannot {command} \"{}\" because it has pending trigger events", table.name),
         ));
     }
+    not_read(standing, table.id, &table.name, command)
+}
+
+/// The same for any relation that is read.
+///
+/// # Errors
+/// 55006
+pub(super) fn not_read(standing: &Standing, relation: TableId, name: &TableName, command: &str) -> Result<()> {
+    let reads = |portal: &Portal| portal.is_open() && portal.needs().iter().any(|need| need.table == relation);
     if standing.portals.values().any(reads) {
         return Err(SqlError::new(
             SqlState::OBJECT_IN_USE,
-            format!("cannot {command} \"{}\" because it is being used by active queries in this session", table.name),
+            format!("cannot {command} \"{name}\" because it is being used by active queries in this session"),
         ));
     }
     Ok(())
+}
+
+/// OWNER TO: who is to own a relation. To oneself, or by who manages tables: a view reads by its owner's rights.
+///
+/// # Errors
+/// 42501, 42704
+pub(super) fn new_owner(standing: &Standing, to: Option<&str>, owner: UserId, what: &str) -> Result<UserId> {
+    let to = match to {
+        Some(to) => super::user::find(&standing.catalog(), to)?.id,
+        None => standing.identity.user,
+    };
+    if to != owner {
+        let action = AdminAction::AlterTable { is_owner: to == standing.identity.user };
+        permit(&standing.identity, action, what)?;
+    }
+    Ok(to)
 }
 
 /// DROP TABLE

@@ -5,13 +5,16 @@
 
 use super::Outcome;
 use super::drop::{self, done};
+use super::name;
 use super::prepared::BindingNames;
 use super::query::lock_wait;
-use super::table::{check_column_count, creation_namespace, missing_to_drop, shown};
+use super::table::{
+    check_column_count, creation_namespace, may_create_in, missing_to_drop, new_owner, not_read, shown,
+};
 use crate::depend::Object;
 use crate::error;
 use crate::resolve::permit;
-use crate::standing::{Portal, Standing};
+use crate::standing::Standing;
 use kalamdb_auth::authorize::AdminAction;
 use kalamdb_commons::{
     AccessLevel, ColumnName, NamespaceId, PgType, Result, SqlError, SqlState, SqlType, TableId, TableName, clock,
@@ -19,7 +22,7 @@ use kalamdb_commons::{
 use kalamdb_sql::bind::{QueryToStore, bind_view};
 use kalamdb_sql::statement::{AlterViewAction, CreateView, Name};
 use kalamdb_store::catalog::Named;
-use kalamdb_store::{Change, NamespaceDef, SeenName, StoreError, TableLockMode, Use, ViewColumn, ViewDef};
+use kalamdb_store::{Change, SeenName, StoreError, TableLockMode, Use, ViewColumn, ViewDef};
 use std::sync::Arc;
 
 /// How often the query is read again because what it names has changed meanwhile.
@@ -35,16 +38,11 @@ pub(super) async fn create(standing: &mut Standing, create: &CreateView, text: &
     let columns = columns_of(create, &query)?;
     let namespace = creation_namespace(standing, &create.name)?;
     may_create_in(standing, &namespace)?;
-    let wait = lock_wait(standing);
-    standing.transaction().name_lock(namespace.id, &create.name.name, wait).await?;
-    standing.begin_statement()?;
+    let is_free = name::claim(standing, namespace.id, &create.name.name).await?;
     let replaced = match standing.catalog().relation_by_name(namespace.id, &create.name.name) {
         Some(named) if create.or_replace => Some(replaceable(standing, named, &create.name, &columns).await?),
-        None if !standing.transaction().is_name_taken(namespace.id, &create.name.name) => None,
-        _ => {
-            let message = format!("relation \"{}\" already exists", create.name.name);
-            return Err(SqlError::new(SqlState::DUPLICATE_TABLE, message));
-        }
+        None if is_free => None,
+        _ => return Err(name::taken(&create.name.name)),
     };
     let setting = |name: &str| standing.settings.lock().get(name).unwrap_or_default();
     let settings = [setting("TimeZone"), setting("DateStyle"), setting("IntervalStyle")];
@@ -92,13 +90,6 @@ async fn read(standing: &mut Standing, create: &CreateView, text: &str) -> Resul
         }
     }
     Err(SqlError::new(SqlState::T_R_SERIALIZATION_FAILURE, "could not bind to relations that keep changing"))
-}
-
-/// What an own namespace's maker and dbas may.
-fn may_create_in(standing: &Standing, namespace: &NamespaceDef) -> Result<()> {
-    let is_granted = namespace.owner == standing.identity.user && namespace.id != kalamdb_commons::ids::PUBLIC;
-    let action = AdminAction::CreateTable { is_granted };
-    permit(&standing.identity, action, &format!("schema {}", namespace.name)).map(|_| ())
 }
 
 /// The view's columns: the query's, the first of them named by the statement.
@@ -168,7 +159,7 @@ async fn replaceable(
     };
     let old = locked(standing, id).await?.ok_or_else(|| error::no_relation(shown(name)))?;
     owned(standing, &old)?;
-    not_in_use(standing, &old, "CREATE OR REPLACE VIEW")?;
+    not_read(standing, old.id, &old.name, "CREATE OR REPLACE VIEW")?;
     let wrong = |message: String| SqlError::new(SqlState::INVALID_TABLE_DEFINITION, message);
     if columns.len() < old.columns.len() {
         return Err(wrong("cannot drop columns from view".to_string()));
@@ -257,18 +248,6 @@ fn owned(standing: &Standing, view: &ViewDef) -> Result<()> {
     permit(&standing.identity, action, &format!("view {}", view.name)).map(|_| ())
 }
 
-/// 55006: a cursor of this very session still reads the view.
-fn not_in_use(standing: &Standing, view: &ViewDef, command: &str) -> Result<()> {
-    let reads = |portal: &Portal| portal.is_open() && portal.needs().iter().any(|need| need.table == view.id);
-    if standing.portals.values().any(reads) {
-        return Err(SqlError::new(
-            SqlState::OBJECT_IN_USE,
-            format!("cannot {command} \"{}\" because it is being used by active queries in this session", view.name),
-        ));
-    }
-    Ok(())
-}
-
 /// DROP VIEW
 ///
 /// # Errors
@@ -280,7 +259,7 @@ pub(super) async fn drop(standing: &mut Standing, names: &[Name], if_exists: boo
         match lock_for_change(standing, name).await? {
             Some(view) => {
                 owned(standing, &view)?;
-                not_in_use(standing, &view, "DROP VIEW")?;
+                not_read(standing, view.id, &view.name, "DROP VIEW")?;
                 if !roots.contains(&Object::View(view.id)) {
                     roots.push(Object::View(view.id));
                 }
@@ -318,11 +297,11 @@ pub(super) async fn alter(
         return Err(error::no_relation(shown(name)));
     };
     owned(standing, &view)?;
-    not_in_use(standing, &view, "ALTER VIEW")?;
+    not_read(standing, view.id, &view.name, "ALTER VIEW")?;
     let mut changed = ViewDef { schema_version: view.schema_version + 1, ..(*view).clone() };
     match action {
         AlterViewAction::Rename(to) => {
-            claim_name(standing, view.namespace, to).await?;
+            name::require(standing, view.namespace, to).await?;
             changed.name = TableName::new(to.as_str());
         }
         AlterViewAction::RenameColumn { column, to } => rename_column(&mut changed, column, to)?,
@@ -332,17 +311,8 @@ pub(super) async fn alter(
             }
         }
         AlterViewAction::Reset(names) => names.iter().for_each(|name| reset_option(&mut changed, name)),
-        AlterViewAction::Owner(owner) => {
-            let owner = match owner {
-                Some(owner) => super::user::find(&standing.catalog(), owner)?.id,
-                None => standing.identity.user,
-            };
-            // To oneself, or by who manages tables: the view reads by its owner's rights.
-            if owner != view.owner {
-                let action = AdminAction::AlterTable { is_owner: owner == standing.identity.user };
-                permit(&standing.identity, action, &format!("view {}", view.name))?;
-            }
-            changed.owner = owner;
+        AlterViewAction::Owner(to) => {
+            changed.owner = new_owner(standing, to.as_deref(), view.owner, &format!("view {}", view.name))?;
         }
         AlterViewAction::SetSchema(to) => {
             changed.namespace = move_to(standing, view.namespace, to, view.name.as_str()).await?;
@@ -365,21 +335,6 @@ fn rename_column(view: &mut ViewDef, column: &str, to: &str) -> Result<()> {
     Ok(())
 }
 
-/// Locks a relation's new name, which must be free.
-///
-/// # Errors
-/// 42P07
-pub(super) async fn claim_name(standing: &mut Standing, namespace: NamespaceId, name: &str) -> Result<()> {
-    let wait = lock_wait(standing);
-    standing.transaction().name_lock(namespace, name, wait).await?;
-    standing.begin_statement()?;
-    if standing.transaction().is_name_taken(namespace, name) {
-        let message = format!("relation \"{name}\" already exists");
-        return Err(SqlError::new(SqlState::DUPLICATE_TABLE, message));
-    }
-    Ok(())
-}
-
 /// SET SCHEMA: the namespace that a relation of this name goes to, where the name is locked and free.
 ///
 /// # Errors
@@ -398,10 +353,7 @@ pub(super) async fn move_to(
     if namespace.id == from {
         return Ok(from);
     }
-    let wait = lock_wait(standing);
-    standing.transaction().name_lock(namespace.id, relation, wait).await?;
-    standing.begin_statement()?;
-    if standing.transaction().is_name_taken(namespace.id, relation) {
+    if !name::claim(standing, namespace.id, relation).await? {
         let message = format!("relation \"{relation}\" already exists in schema \"{to}\"");
         return Err(SqlError::new(SqlState::DUPLICATE_TABLE, message));
     }
