@@ -134,6 +134,20 @@ pub enum SqlType {
     RegcollationArray = 4192,
     Anycompatible = 5077,
     Anycompatiblearray = 5078,
+    Timetz = 1266,
+    TimetzArray = 1270,
+    Inet = 869,
+    InetArray = 1041,
+    Cidr = 650,
+    CidrArray = 651,
+    Macaddr = 829,
+    MacaddrArray = 1040,
+    Macaddr8 = 774,
+    Macaddr8Array = 775,
+    Xid8 = 5069,
+    Xid8Array = 271,
+    PgLsn = 3220,
+    PgLsnArray = 3221,
     // Not in PostgreSQL, where an extension brings it. Numbers below 10000 that PostgreSQL leaves to others.
     Vector = 9600,
     VectorArray = 9601,
@@ -242,6 +256,20 @@ pub static TYPES: &[TypeFacts] = &[
     TypeFacts { ty: SqlType::RegcollationArray, oid: 4192, name: "_regcollation", sql_name: "regcollation[]", len: -1, by_value: false, category: 'A', preferred: false, align: 'i', storage: 'x', kind: 'b', array: None, element: Some(SqlType::Regcollation) },
     TypeFacts { ty: SqlType::Anycompatible, oid: 5077, name: "anycompatible", sql_name: "anycompatible", len: 4, by_value: true, category: 'P', preferred: false, align: 'i', storage: 'p', kind: 'p', array: None, element: None },
     TypeFacts { ty: SqlType::Anycompatiblearray, oid: 5078, name: "anycompatiblearray", sql_name: "anycompatiblearray", len: -1, by_value: false, category: 'P', preferred: false, align: 'd', storage: 'x', kind: 'p', array: None, element: None },
+    TypeFacts { ty: SqlType::Timetz, oid: 1266, name: "timetz", sql_name: "time with time zone", len: 12, by_value: false, category: 'D', preferred: false, align: 'd', storage: 'p', kind: 'b', array: Some(SqlType::TimetzArray), element: None },
+    TypeFacts { ty: SqlType::TimetzArray, oid: 1270, name: "_timetz", sql_name: "time with time zone[]", len: -1, by_value: false, category: 'A', preferred: false, align: 'd', storage: 'x', kind: 'b', array: None, element: Some(SqlType::Timetz) },
+    TypeFacts { ty: SqlType::Inet, oid: 869, name: "inet", sql_name: "inet", len: -1, by_value: false, category: 'I', preferred: true, align: 'i', storage: 'm', kind: 'b', array: Some(SqlType::InetArray), element: None },
+    TypeFacts { ty: SqlType::InetArray, oid: 1041, name: "_inet", sql_name: "inet[]", len: -1, by_value: false, category: 'A', preferred: false, align: 'i', storage: 'x', kind: 'b', array: None, element: Some(SqlType::Inet) },
+    TypeFacts { ty: SqlType::Cidr, oid: 650, name: "cidr", sql_name: "cidr", len: -1, by_value: false, category: 'I', preferred: false, align: 'i', storage: 'm', kind: 'b', array: Some(SqlType::CidrArray), element: None },
+    TypeFacts { ty: SqlType::CidrArray, oid: 651, name: "_cidr", sql_name: "cidr[]", len: -1, by_value: false, category: 'A', preferred: false, align: 'i', storage: 'x', kind: 'b', array: None, element: Some(SqlType::Cidr) },
+    TypeFacts { ty: SqlType::Macaddr, oid: 829, name: "macaddr", sql_name: "macaddr", len: 6, by_value: false, category: 'U', preferred: false, align: 'i', storage: 'p', kind: 'b', array: Some(SqlType::MacaddrArray), element: None },
+    TypeFacts { ty: SqlType::MacaddrArray, oid: 1040, name: "_macaddr", sql_name: "macaddr[]", len: -1, by_value: false, category: 'A', preferred: false, align: 'i', storage: 'x', kind: 'b', array: None, element: Some(SqlType::Macaddr) },
+    TypeFacts { ty: SqlType::Macaddr8, oid: 774, name: "macaddr8", sql_name: "macaddr8", len: 8, by_value: false, category: 'U', preferred: false, align: 'i', storage: 'p', kind: 'b', array: Some(SqlType::Macaddr8Array), element: None },
+    TypeFacts { ty: SqlType::Macaddr8Array, oid: 775, name: "_macaddr8", sql_name: "macaddr8[]", len: -1, by_value: false, category: 'A', preferred: false, align: 'i', storage: 'x', kind: 'b', array: None, element: Some(SqlType::Macaddr8) },
+    TypeFacts { ty: SqlType::Xid8, oid: 5069, name: "xid8", sql_name: "xid8", len: 8, by_value: true, category: 'U', preferred: false, align: 'd', storage: 'p', kind: 'b', array: Some(SqlType::Xid8Array), element: None },
+    TypeFacts { ty: SqlType::Xid8Array, oid: 271, name: "_xid8", sql_name: "xid8[]", len: -1, by_value: false, category: 'A', preferred: false, align: 'd', storage: 'x', kind: 'b', array: None, element: Some(SqlType::Xid8) },
+    TypeFacts { ty: SqlType::PgLsn, oid: 3220, name: "pg_lsn", sql_name: "pg_lsn", len: 8, by_value: true, category: 'U', preferred: false, align: 'd', storage: 'p', kind: 'b', array: Some(SqlType::PgLsnArray), element: None },
+    TypeFacts { ty: SqlType::PgLsnArray, oid: 3221, name: "_pg_lsn", sql_name: "pg_lsn[]", len: -1, by_value: false, category: 'A', preferred: false, align: 'd', storage: 'x', kind: 'b', array: None, element: Some(SqlType::PgLsn) },
     TypeFacts { ty: SqlType::Vector, oid: 9600, name: "vector", sql_name: "vector", len: -1, by_value: false, category: 'U', preferred: false, align: 'i', storage: 'e', kind: 'b', array: Some(SqlType::VectorArray), element: None },
     TypeFacts { ty: SqlType::VectorArray, oid: 9601, name: "_vector", sql_name: "vector[]", len: -1, by_value: false, category: 'A', preferred: false, align: 'i', storage: 'x', kind: 'b', array: None, element: Some(SqlType::Vector) },
 ];
@@ -355,7 +383,8 @@ impl SqlType {
     /// Types whose bytes are in the order of their values and equal only for equal ones; bytea is not among them
     /// although it is so.
     pub fn is_ordered_bytes(self) -> bool {
-        false
+        use SqlType::*;
+        matches!(self, Timetz | Inet | Cidr | Macaddr | Macaddr8 | Xid8 | PgLsn)
     }
 
     /// The Arrow type of a column of this type.
@@ -425,7 +454,7 @@ pub struct PgType {
     /// The type.
     pub ty: SqlType,
     /// `atttypmod`: -1 for none. varchar(n), char(n): n + 4. numeric(p,s): ((p << 16) | s) + 4.
-    /// timestamp(n), time(n), vector(n): n. interval: [`IntervalFields`].
+    /// timestamp(n), time(n), timetz(n), vector(n): n. interval: [`IntervalFields`].
     pub typmod: i32,
 }
 
@@ -553,7 +582,7 @@ impl fmt::Display for PgType {
         match (scalar, scalar_type.char_length(), scalar_type.precision_scale()) {
             (_, Some(length), _) => write!(f, "{scalar}({length}){brackets}"),
             (_, _, Some((precision, scale))) => write!(f, "numeric({precision},{scale}){brackets}"),
-            (SqlType::Timestamp | SqlType::Timestamptz | SqlType::Time, ..) if self.typmod >= 0 => {
+            (SqlType::Timestamp | SqlType::Timestamptz | SqlType::Time | SqlType::Timetz, ..) if self.typmod >= 0 => {
                 let (name, zone) = scalar.facts().sql_name.split_once(' ').unwrap_or((scalar.facts().sql_name, ""));
                 write!(f, "{name}({}) {zone}{brackets}", self.typmod)
             }

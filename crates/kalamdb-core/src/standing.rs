@@ -21,7 +21,7 @@ use kalamdb_live::{LiveId, Outbox};
 use kalamdb_sql::bind::bound::{Bound, Need};
 use kalamdb_sql::parse::Parsed;
 use kalamdb_sql::statement::{IsolationLevel, TransactionModes};
-use kalamdb_store::{Catalog, Durability, Isolation, Mark, ReadView, Transaction, UserDef};
+use kalamdb_store::{Catalog, Durability, Isolation, Mark, ReadView, Transaction, TxnId, UserDef};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -368,6 +368,11 @@ impl Standing {
             registered.set_transaction(transaction.id());
             transaction
         })
+    }
+
+    /// The running transaction's number.
+    pub fn transaction_id(&self) -> Option<TxnId> {
+        self.transaction.as_ref().map(Transaction::id)
     }
 
     /// Makes sure that a transaction is running in which effects can wait for COMMIT.

@@ -69,6 +69,9 @@ impl Surroundings for Session {
     fn blocking_backends(&self, _: i32) -> Vec<i32> {
         Vec::new()
     }
+    fn transaction_number(&self) -> Result<u64> {
+        Ok(1)
+    }
     fn query_text(&self) -> &str {
         ""
     }

@@ -129,6 +129,7 @@ fn is_moment(value: SessionValue) -> bool {
         SessionValue::Now
             | SessionValue::StatementTimestamp
             | SessionValue::CurrentDate
+            | SessionValue::CurrentTime
             | SessionValue::LocalTime
             | SessionValue::LocalTimestamp
     )

@@ -45,6 +45,7 @@ pub(crate) struct Around {
     local_address: Option<std::net::SocketAddr>,
     transaction_start: i64,
     statement_start: i64,
+    transaction: Option<u64>,
 }
 
 impl Around {
@@ -104,6 +105,7 @@ impl Around {
             local_address: standing.local_address,
             transaction_start,
             statement_start,
+            transaction: standing.transaction_id().map(|id| id.0),
         })
     }
 }
@@ -130,6 +132,10 @@ impl crate::plan::SessionValues for Around {
             SessionValue::Now => Datum::Timestamptz(self.transaction_start),
             SessionValue::StatementTimestamp => Datum::Timestamptz(self.statement_start),
             SessionValue::CurrentDate => Datum::Date(local(self.transaction_start).div_euclid(DAY_US) as i32),
+            SessionValue::CurrentTime => {
+                let now = types::datetime::Timetz::at(self.transaction_start, &self.derived.style.time_zone);
+                Datum::Bytes(now.to_bytes().into())
+            }
             SessionValue::LocalTime => Datum::Time(local(self.transaction_start).rem_euclid(DAY_US)),
             SessionValue::LocalTimestamp => Datum::Timestamp(local(self.transaction_start)),
             SessionValue::CurrentUser | SessionValue::SessionUser => Datum::text(self.identity.name.as_str()),
@@ -149,7 +155,7 @@ impl crate::plan::SessionValues for Around {
 }
 
 fn ip(address: Option<std::net::SocketAddr>) -> Datum {
-    address.map_or(Datum::Null, |address| Datum::text(address.ip().to_canonical().to_string()))
+    address.map_or(Datum::Null, |address| types::inet_of(address.ip()))
 }
 
 fn port(address: Option<std::net::SocketAddr>) -> Datum {
@@ -302,6 +308,10 @@ impl Surroundings for Around {
 
     fn blocking_backends(&self, pid: i32) -> Vec<i32> {
         deadlock::blockers(&self.hall, pid)
+    }
+
+    fn transaction_number(&self) -> Result<u64> {
+        self.transaction.ok_or_else(|| SqlError::internal("no transaction is running"))
     }
 
     fn query_text(&self) -> &str {

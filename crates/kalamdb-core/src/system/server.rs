@@ -138,7 +138,10 @@ fn activity(facts: &Facts, rows: &mut Rows) {
         rows.push(cells![
             datid: DATABASE_OID, datname: DATABASE_NAME, pid: session.pid, usesysid: session.user.0,
             usename: session.user_name.as_str(), application_name: session.application.as_str(),
-            client_addr: session.address.filter(|_| may_see).map(|address| address.ip().to_string()),
+            client_addr: session
+                .address
+                .filter(|_| may_see)
+                .map_or(Datum::Null, |address| kalamdb_sql::types::inet_of(address.ip())),
             client_port: session.address.filter(|_| may_see).map(|address| i32::from(address.port())),
             backend_start: at(session.started_at), xact_start: at_maybe(session.transaction_started_at),
             query_start: at_maybe(session.query_started_at), state_change: at(session.state_changed_at),

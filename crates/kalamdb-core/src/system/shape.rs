@@ -180,7 +180,7 @@ pub static SHAPES: &[Shape] = &[
     Shape { namespace: "pg_catalog", name: "pg_stat_activity", oid: 12222, kind: 'v', columns: &[
         ("datid", Oid, false), ("datname", Name, false), ("pid", Int4, false), ("leader_pid", Int4, false),
         ("usesysid", Oid, false), ("usename", Name, false), ("application_name", Text, false),
-        ("client_addr", Text, false), ("client_hostname", Text, false), ("client_port", Int4, false),
+        ("client_addr", Inet, false), ("client_hostname", Text, false), ("client_port", Int4, false),
         ("backend_start", Timestamptz, false), ("xact_start", Timestamptz, false),
         ("query_start", Timestamptz, false), ("state_change", Timestamptz, false), ("wait_event_type", Text, false),
         ("wait_event", Text, false), ("state", Text, false), ("backend_xid", Xid, false),
@@ -449,7 +449,7 @@ pub static SHAPES: &[Shape] = &[
     ] },
     Shape { namespace: "pg_catalog", name: "pg_stat_replication", oid: 12227, kind: 'v', columns: &[
         ("pid", Int4, false), ("usesysid", Oid, false), ("usename", Name, false), ("application_name", Text, false),
-        ("client_addr", Text, false), ("client_hostname", Text, false), ("client_port", Int4, false),
+        ("client_addr", Inet, false), ("client_hostname", Text, false), ("client_port", Int4, false),
         ("backend_start", Timestamptz, false), ("backend_xmin", Xid, false), ("state", Text, false),
         ("sent_lsn", Text, false), ("write_lsn", Text, false), ("flush_lsn", Text, false),
         ("replay_lsn", Text, false), ("write_lag", Interval, false), ("flush_lag", Interval, false),

@@ -448,7 +448,7 @@ impl Printer<'_, '_> {
 
     fn identifier(&mut self, ident: &ast::Ident) -> Result<Shown> {
         if ident.quote_style.is_none()
-            && let Some(scalar) = self.binder.bare_function(&ident.value, None)?
+            && let Some(scalar) = self.binder.bare_function(&ident.value)?
         {
             return Ok(Shown::new(ident.value.to_ascii_uppercase(), scalar.ty()));
         }
@@ -808,7 +808,7 @@ impl Printer<'_, '_> {
             return foreign("such a call");
         }
         if let (true, ast::FunctionArguments::None) = (plain, &call.args) {
-            return match self.binder.bare_function(&name, None)? {
+            return match self.binder.bare_function(&name)? {
                 Some(scalar) => Ok(Shown::new(name.to_ascii_uppercase(), scalar.ty())),
                 None => foreign("such a call"),
             };
@@ -839,7 +839,7 @@ impl Printer<'_, '_> {
                     let text = format!("ROW({})", joined(items.collect::<Result<Vec<_>>>()?, ", "));
                     return Ok(Shown::new(text, SqlType::Record));
                 }
-                "current_timestamp" | "localtimestamp" | "localtime" => {
+                "current_timestamp" | "current_time" | "localtimestamp" | "localtime" => {
                     let ty = self.binder.function(call)?.ty();
                     let digits = given.first().map(|digits| format!("({})", digits.text)).unwrap_or_default();
                     return Ok(Shown::new(format!("{}{digits}", name.to_ascii_uppercase()), ty));

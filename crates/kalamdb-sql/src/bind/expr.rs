@@ -132,7 +132,7 @@ impl Binder<'_> {
                 let message = "DEFAULT is not allowed in this context";
                 return Err(SqlError::new(SqlState::SYNTAX_ERROR, message).at(position));
             }
-            if let Some(scalar) = self.bare_function(&ident.value, position)? {
+            if let Some(scalar) = self.bare_function(&ident.value)? {
                 return Ok(scalar);
             }
         }

@@ -159,7 +159,7 @@ impl Binder<'_> {
             && let [part] = name.0.as_slice()
             && let Some(ident) = part.as_ident().filter(|ident| ident.quote_style.is_none())
             && KEYWORD_ITEMS.contains(&relation.as_str())
-            && let Some(value) = self.bare_function(&ident.value, position)?
+            && let Some(value) = self.bare_function(&ident.value)?
         {
             return self.one_row_item(&relation, value, false, alias);
         }

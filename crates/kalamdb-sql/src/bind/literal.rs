@@ -113,7 +113,7 @@ impl Binder<'_> {
 
     /// 'now', 'today' and their kin mean the moment of execution, not of binding.
     fn moment(&mut self, text: &str, ty: SqlType) -> Result<Option<Scalar>> {
-        if !matches!(ty, SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz) {
+        if !matches!(ty, SqlType::Date | SqlType::Time | SqlType::Timetz | SqlType::Timestamp | SqlType::Timestamptz) {
             return Ok(None);
         }
         let word = text.trim().to_ascii_lowercase();
@@ -121,6 +121,7 @@ impl Binder<'_> {
         let scalar = match (word.as_str(), ty) {
             ("now", SqlType::Timestamptz) => Scalar::Session(SessionValue::Now, ty.into()),
             ("now", SqlType::Timestamp) => Scalar::Session(SessionValue::LocalTimestamp, ty.into()),
+            ("now", SqlType::Timetz) => Scalar::Session(SessionValue::CurrentTime, ty.into()),
             ("now", SqlType::Time) => Scalar::Session(SessionValue::LocalTime, ty.into()),
             ("now" | "today", _) => today,
             ("tomorrow" | "yesterday", SqlType::Date | SqlType::Timestamp | SqlType::Timestamptz) => {

@@ -566,7 +566,7 @@ impl<'p, 'a> Printer<'p, 'a> {
     fn plain_column(&mut self, expr: &Expr) -> Result<Option<Col>> {
         Ok(match expr::bare(expr) {
             Expr::Identifier(ident) => {
-                if ident.quote_style.is_none() && self.binder.bare_function(&ident.value, None)?.is_some() {
+                if ident.quote_style.is_none() && self.binder.bare_function(&ident.value)?.is_some() {
                     return Ok(None);
                 }
                 self.binder.find_column(&parse::fold(ident), None)?.map(|found| found.col)
@@ -1216,7 +1216,7 @@ fn nested(body: &SetExpr) -> Option<&SetExpr> {
 }
 
 fn is_worded(call: &ast::Function) -> bool {
-    ["coalesce", "nullif", "greatest", "least", "row", "current_timestamp", "localtimestamp", "localtime"]
+    ["coalesce", "nullif", "greatest", "least", "row", "current_timestamp", "current_time", "localtimestamp", "localtime"]
         .iter()
         .any(|name| syntax::is_plain(call, name))
 }

@@ -46,7 +46,7 @@ pub(super) fn is_star(function: &ast::Function) -> bool {
 
 impl Binder<'_> {
     /// The keyword functions that stand without brackets.
-    pub(super) fn bare_function(&mut self, name: &str, position: Position) -> Result<Option<Scalar>> {
+    pub(super) fn bare_function(&mut self, name: &str) -> Result<Option<Scalar>> {
         let name = name.to_ascii_lowercase();
         let session = |value: SessionValue, ty: SqlType| Ok(Some(Scalar::Session(value, ty.into())));
         match name.as_str() {
@@ -54,7 +54,7 @@ impl Binder<'_> {
             "localtimestamp" => session(SessionValue::LocalTimestamp, SqlType::Timestamp),
             "current_date" => session(SessionValue::CurrentDate, SqlType::Date),
             "localtime" => session(SessionValue::LocalTime, SqlType::Time),
-            "current_time" => Err(SqlError::unsupported("type time with time zone").at(position)),
+            "current_time" => session(SessionValue::CurrentTime, SqlType::Timetz),
             "current_user" | "user" | "current_role" => session(SessionValue::CurrentUser, SqlType::Name),
             "session_user" => session(SessionValue::SessionUser, SqlType::Name),
             "current_catalog" => session(SessionValue::CurrentDatabase, SqlType::Name),
@@ -224,7 +224,7 @@ impl Binder<'_> {
             return self.call(name, vec![(arg, position)], position).map(Some);
         }
         if matches!(call.args, FunctionArguments::None) {
-            return self.bare_function(name, position);
+            return self.bare_function(name);
         }
         Ok(Some(match name {
             "coalesce" => self.coalesce_call(call, position)?,
@@ -241,8 +241,8 @@ impl Binder<'_> {
                 }
                 _ => return Ok(None),
             },
-            "current_timestamp" | "localtimestamp" | "localtime" => {
-                let scalar = self.bare_function(name, position)?;
+            "current_timestamp" | "current_time" | "localtimestamp" | "localtime" => {
+                let scalar = self.bare_function(name)?;
                 let Some(scalar) = scalar else { return Ok(None) };
                 let digits = match arguments(call)?.as_slice() {
                     [Expr::Value(value)] => match &value.value {

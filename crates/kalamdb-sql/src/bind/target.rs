@@ -115,7 +115,7 @@ impl Binder<'_> {
         let found = match bare(expr) {
             Expr::Identifier(ident) => {
                 let position = self.ident_position(ident);
-                let keyword = ident.quote_style.is_none() && self.bare_function(&ident.value, position)?.is_some();
+                let keyword = ident.quote_style.is_none() && self.bare_function(&ident.value)?.is_some();
                 if keyword { None } else { self.find_column(&parse::fold(ident), position)? }
             }
             Expr::CompoundIdentifier(parts) => Some(self.compound(parts)?),

@@ -336,8 +336,8 @@ pub fn is_volatile_call(scalar: &Scalar) -> bool {
 pub fn is_immutable(scalar: &Scalar) -> bool {
     // The text forms of these depend on settings or on the catalog.
     let unsteady = |ty: PgType| {
-        use SqlType::{Date, Interval, Time, Timestamp, Timestamptz};
-        matches!(ty.ty, Date | Time | Timestamp | Timestamptz | Interval)
+        use SqlType::{Date, Interval, Time, Timestamp, Timestamptz, Timetz};
+        matches!(ty.ty, Date | Time | Timetz | Timestamp | Timestamptz | Interval)
             || (ty.ty.is_oid_like() && ty.ty != SqlType::Oid)
             || ty.ty.user_type().is_some()
     };

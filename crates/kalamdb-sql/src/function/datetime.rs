@@ -591,7 +591,7 @@ pub(super) fn zone_named(name: &str) -> Result<TimeZone> {
         .ok_or_else(|| SqlError::new(SqlState::INVALID_PARAMETER_VALUE, format!("time zone \"{name}\" not recognized")))
 }
 
-fn zone_of(interval: Interval, call: &Call<'_>) -> Result<TimeZone> {
+pub(super) fn zone_of(interval: Interval, call: &Call<'_>) -> Result<TimeZone> {
     if interval.months != 0 || interval.days != 0 {
         let shown = text_of(&Datum::Interval(interval), SqlType::Interval.into(), call)?;
         let message = format!("interval time zone \"{shown}\" must not include months or days");

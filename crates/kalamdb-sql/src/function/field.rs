@@ -6,6 +6,7 @@ use super::datetime::{
     offset_at, to_local, to_utc, utc_of, zone_named,
 };
 use super::rows::{f, interval_native};
+use crate::types::datetime::Timetz;
 use kalamdb_commons::numeric::arithmetic::Op;
 use kalamdb_commons::{Interval, Numeric, Result, SqlError, SqlState, SqlType};
 
@@ -16,6 +17,8 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(6202 "extract" (field: Text, a: Timestamp) -> Numeric { timestamp_field(field, a, None)?.map(Field::numeric).transpose() }),
     f!(call; 6203 stable "extract" (field: Text, a: Timestamptz) -> Numeric { timestamp_field(field, a, Some(&call.around.style().time_zone))?.map(Field::numeric).transpose() }),
     f!(6204 "extract" (field: Text, a: Interval) -> Numeric { Some(Field::numeric(interval_field(field, a)?)).transpose() }),
+    f!(6201 "extract" (field: Text, a: Timetz) -> Numeric { Some(Field::numeric(timetz_field(field, a)?)).transpose() }),
+    f!(1273 "date_part" (field: Text, a: Timetz) -> Float8 { timetz_field(field, a)?.float() }),
     f!(1384 "date_part" (field: Text, a: Date) -> Float8 { timestamp_field(field, date_to_timestamp(a)?, None)?.map(Field::float).transpose() }),
     f!(1385 "date_part" (field: Text, a: Time) -> Float8 { time_field(field, a)?.float() }),
     f!(2021 "date_part" (field: Text, a: Timestamp) -> Float8 { timestamp_field(field, a, None)?.map(Field::float).transpose() }),
@@ -95,7 +98,7 @@ impl Unit {
         Unit::named(name).ok_or_else(|| {
             // Words for moments are known, and have no field.
             let words = ["now", "today", "tomorrow", "yesterday", "infinity", "-infinity", "allballs"];
-            if ty != SqlType::Time && words.contains(&name.to_ascii_lowercase().as_str()) {
+            if !matches!(ty, SqlType::Time | SqlType::Timetz) && words.contains(&name.to_ascii_lowercase().as_str()) {
                 return not_supported(name, ty);
             }
             let message = format!("unit \"{}\" not recognized for type {ty}", name.to_ascii_lowercase());
@@ -249,6 +252,17 @@ fn time_field(name: &str, us: i64) -> Result<Field> {
         Unit::Epoch => Ok(Field::Decimal(us, 6)),
         unit => clock_field(unit, us).ok_or_else(|| not_supported(name, SqlType::Time)),
     }
+}
+
+fn timetz_field(name: &str, value: Timetz) -> Result<Field> {
+    let east = -i64::from(value.west);
+    Ok(match Unit::of(name, SqlType::Timetz)? {
+        Unit::Timezone => Field::Whole(east),
+        Unit::TimezoneHour => Field::Whole(east / 3600),
+        Unit::TimezoneMinute => Field::Whole(east / 60 % 60),
+        Unit::Epoch => Field::Decimal(value.utc(), 6),
+        unit => clock_field(unit, value.us).ok_or_else(|| not_supported(name, SqlType::Timetz))?,
+    })
 }
 
 fn timestamp_field(name: &str, timestamp: i64, zone: Option<&crate::types::TimeZone>) -> Result<Option<Field>> {

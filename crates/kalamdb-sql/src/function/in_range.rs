@@ -3,6 +3,7 @@
 
 use super::datetime;
 use crate::types::Style;
+use crate::types::datetime::{PLACE_STEP, Timetz};
 use kalamdb_commons::numeric::arithmetic::Op;
 use kalamdb_commons::{Datum, Interval, Numeric, Result, SqlError, SqlState, SqlType};
 use std::cmp::Ordering;
@@ -13,7 +14,7 @@ pub fn offset_type(ordered: SqlType) -> Option<SqlType> {
         SqlType::Int2 | SqlType::Int4 | SqlType::Int8 => SqlType::Int8,
         SqlType::Float4 | SqlType::Float8 => SqlType::Float8,
         SqlType::Numeric => SqlType::Numeric,
-        SqlType::Date | SqlType::Time | SqlType::Timestamp | SqlType::Timestamptz | SqlType::Interval => {
+        SqlType::Date | SqlType::Time | SqlType::Timetz | SqlType::Timestamp | SqlType::Timestamptz | SqlType::Interval => {
             SqlType::Interval
         }
         _ => return None,
@@ -51,6 +52,8 @@ impl Place {
             Datum::Int8(value) | Datum::Time(value) | Datum::Timestamp(value) | Datum::Timestamptz(value) => {
                 Place::Whole((*value).into())
             }
+            // Times with zones are the only bytes that frames can have an offset from.
+            Datum::Bytes(bytes) => Place::Whole(Timetz::from_bytes(bytes).place().into()),
             Datum::Date(days) => Place::Whole(midnight(*days).into()),
             Datum::Interval(value) => Place::Whole(span(*value)),
             Datum::Float4(value) => Place::Real((*value).into()),
@@ -86,7 +89,7 @@ pub fn check_offset(ordered: SqlType, offset: &Datum) -> Result<()> {
         Datum::Float8(offset) => offset.is_nan() || *offset < 0.0,
         Datum::Numeric(offset) => offset.sign() < 0 || matches!(offset, Numeric::NaN),
         // A time of day moves by the offset's time alone.
-        Datum::Interval(offset) if ordered == SqlType::Time => offset.us < 0,
+        Datum::Interval(offset) if matches!(ordered, SqlType::Time | SqlType::Timetz) => offset.us < 0,
         Datum::Interval(offset) => span(*offset) < 0,
         _ => false,
     };
@@ -128,6 +131,10 @@ fn moved(value: &Datum, place: i128, offset: Interval, down: bool, style: &Style
     let way = |offset: Interval| if down { datetime::negative(offset) } else { Ok(offset) };
     Ok(match value {
         Datum::Time(_) => place + if down { -i128::from(offset.us) } else { i128::from(offset.us) },
+        Datum::Bytes(_) => {
+            let offset = i128::from(offset.us) * i128::from(PLACE_STEP);
+            place + if down { -offset } else { offset }
+        }
         Datum::Interval(_) => place + if down { -span(offset) } else { span(offset) },
         Datum::Timestamptz(value) => datetime::plus_zoned(*value, way(offset)?, &style.time_zone)?.into(),
         Datum::Timestamp(value) => datetime::plus(*value, way(offset)?)?.into(),

@@ -25,6 +25,7 @@ mod keyword;
 mod like;
 mod math;
 mod names;
+mod network;
 mod normal;
 pub mod nowhere;
 mod operators;
@@ -42,9 +43,11 @@ mod string;
 mod system;
 mod table;
 mod template;
+mod timetz;
 #[cfg(test)]
 mod tests;
 mod transcendental;
+mod unsigned;
 mod vector;
 mod window;
 
@@ -139,7 +142,9 @@ pub enum SessionValue {
     StatementTimestamp,
     /// CURRENT_DATE in the session's time zone.
     CurrentDate,
-    /// CURRENT_TIME / LOCALTIME in the session's time zone, as time.
+    /// CURRENT_TIME
+    CurrentTime,
+    /// LOCALTIME: in the session's time zone.
     LocalTime,
     /// LOCALTIMESTAMP
     LocalTimestamp,
@@ -157,11 +162,11 @@ pub enum SessionValue {
     BackendPid,
     /// `version()`
     Version,
-    /// `inet_client_addr()` as text, NULL for none
+    /// `inet_client_addr()`, NULL for none
     ClientAddress,
     /// `inet_client_port()`, NULL for none
     ClientPort,
-    /// `inet_server_addr()` as text, NULL for none
+    /// `inet_server_addr()`, NULL for none
     ServerAddress,
     /// `inet_server_port()`, NULL for none
     ServerPort,
@@ -284,6 +289,8 @@ pub trait Surroundings: Send + Sync + std::fmt::Debug {
     fn warn(&self, state: SqlState, message: &str);
     /// `pg_blocking_pids`: the sessions that keep this one waiting.
     fn blocking_backends(&self, pid: i32) -> Vec<i32>;
+    /// The number of the transaction: a later one's is larger, and no two are the same, whatever becomes of the server.
+    fn transaction_number(&self) -> Result<u64>;
     /// `current_query()`: the text that the client sent.
     fn query_text(&self) -> &str;
 }

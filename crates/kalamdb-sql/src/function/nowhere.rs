@@ -60,6 +60,9 @@ impl Surroundings for Nowhere {
     fn blocking_backends(&self, _: i32) -> Vec<i32> {
         Vec::new()
     }
+    fn transaction_number(&self) -> Result<u64> {
+        no_session()
+    }
     fn query_text(&self) -> &str {
         ""
     }

@@ -25,7 +25,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     x!(2044 lax "overlaps" (Timestamp, Interval, Timestamp, Timestamp) -> Bool = overlaps),
 ];
 
-fn overlaps(args: &[arrow_array::ArrayRef], call: &Call<'_>) -> Result<arrow_array::ArrayRef> {
+pub(super) fn overlaps(args: &[arrow_array::ArrayRef], call: &Call<'_>) -> Result<arrow_array::ArrayRef> {
     by_datum(args, call, |row| {
         let first = (moment(&row[0]), end(&row[0], &row[1], call)?);
         let second = (moment(&row[2]), end(&row[2], &row[3], call)?);
@@ -36,6 +36,8 @@ fn overlaps(args: &[arrow_array::ArrayRef], call: &Call<'_>) -> Result<arrow_arr
 fn moment(datum: &Datum) -> Option<i64> {
     match datum {
         Datum::Timestamp(us) | Datum::Timestamptz(us) | Datum::Time(us) => Some(*us),
+        // The only bytes that come here are those of times with zones.
+        Datum::Bytes(bytes) => Some(crate::types::datetime::Timetz::from_bytes(bytes).place()),
         _ => None,
     }
 }

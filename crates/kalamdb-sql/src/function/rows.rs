@@ -294,6 +294,7 @@ pub(super) type Json = Text;
 pub(super) type Jsonb = Text;
 pub(super) type PgNodeTree = Text;
 pub(super) type Regclass = Oid;
+pub(super) type Xid = Oid;
 pub(super) type Regtype = Oid;
 pub(super) type Regproc = Oid;
 pub(super) type Regnamespace = Oid;
@@ -379,6 +380,54 @@ impl Builder for Gather<BinaryBuilder> {
         Arc::new(self.0.finish())
     }
 }
+
+macro_rules! decoded {
+    ($($(#[$doc:meta])* $name:ident, $ty:ty;)*) => { $(
+        $(#[$doc])*
+        pub(super) struct $name;
+
+        impl Read for $name {
+            type Array = BinaryArray;
+            type Item<'a> = $ty;
+            fn item(array: &BinaryArray, row: usize) -> $ty {
+                <$ty>::from_bytes(array.value(row))
+            }
+        }
+
+        impl Write for $name {
+            type Builder = Gather<BinaryBuilder>;
+            fn builder(rows: usize) -> Self::Builder {
+                Gather(BinaryBuilder::with_capacity(rows, rows * 12))
+            }
+        }
+
+        impl Push<$ty> for Gather<BinaryBuilder> {
+            fn push(&mut self, value: $ty) {
+                self.0.append_value(value.to_bytes());
+            }
+        }
+
+        impl Push<Option<$ty>> for Gather<BinaryBuilder> {
+            fn push(&mut self, value: Option<$ty>) {
+                self.0.append_option(value.map(|value| value.to_bytes()));
+            }
+        }
+    )* };
+}
+
+decoded! {
+    /// timetz
+    Timetz, types::datetime::Timetz;
+    /// xid8
+    Xid8, types::unsigned::Unsigned;
+    /// inet
+    Inet, types::network::Network;
+}
+
+pub(super) type PgLsn = Xid8;
+pub(super) type Cidr = Inet;
+pub(super) type Macaddr = Bytea;
+pub(super) type Macaddr8 = Bytea;
 
 /// numeric, decoded. The four operations read the bytes instead ([`super::arithmetic`]).
 pub(super) struct Numeric;

@@ -33,7 +33,15 @@ fn size(datum: &Datum, ty: SqlType) -> usize {
             SqlType::Jsonb => Json::parse(text).map_or(HEADER + text.len(), |value| HEADER + json(&value)),
             _ => HEADER + text.len(),
         },
-        Datum::Bytes(bytes) => HEADER + bytes.len(),
+        Datum::Bytes(bytes) => match ty {
+            SqlType::Timetz => 12,
+            // Family and mask before the octets.
+            SqlType::Inet | SqlType::Cidr => HEADER + bytes.len() / 2 + 1,
+            fixed if fixed.facts().len > 0 => bytes.len(),
+            // The number of elements, and what is unused.
+            SqlType::Vector => HEADER + 4 + bytes.len(),
+            _ => HEADER + bytes.len(),
+        },
         Datum::Array(array) if array.items.is_empty() => 16,
         Datum::Array(array) => {
             let has_nulls = array.items.iter().any(Datum::is_null);
@@ -65,7 +73,8 @@ fn size(datum: &Datum, ty: SqlType) -> usize {
 
 fn is_varying(datum: &Datum, ty: SqlType) -> bool {
     match datum {
-        Datum::Numeric(_) | Datum::Bytes(_) => true,
+        Datum::Numeric(_) => true,
+        Datum::Bytes(_) => ty.facts().len < 0,
         Datum::Text(_) => !matches!(ty, SqlType::Name | SqlType::Char | SqlType::Unknown),
         _ => false,
     }
@@ -77,6 +86,7 @@ fn alignment(datum: &Datum, ty: SqlType) -> usize {
         Datum::Text(_) if matches!(ty, SqlType::Name | SqlType::Char) => 1,
         Datum::Int2(_) => 2,
         Datum::Int8(_) | Datum::Float8(_) | Datum::Time(_) | Datum::Timestamp(_) | Datum::Timestamptz(_) => 8,
+        Datum::Bytes(_) if ty.facts().align == 'd' => 8,
         Datum::Interval(_) | Datum::Array(_) | Datum::Record(_) => 8,
         _ => 4,
     }

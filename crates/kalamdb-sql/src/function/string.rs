@@ -484,6 +484,10 @@ fn cat_any(args: &[ArrayRef], call: &Call<'_>) -> Result<ArrayRef> {
 fn shown(datum: &Datum, ty: PgType, call: &Call<'_>) -> Result<String> {
     match datum {
         Datum::Bool(value) if ty.ty == SqlType::Bool => Ok(if *value { "true" } else { "false" }.to_owned()),
+        // Their casts show the mask in any case.
+        Datum::Bytes(bytes) if matches!(ty.ty, SqlType::Inet | SqlType::Cidr) => {
+            Ok(crate::types::network::Network::from_bytes(bytes).full_text())
+        }
         _ => text_of(datum, ty, call),
     }
 }

@@ -18,9 +18,9 @@ pub(super) static FUNCTIONS: &[Function] = &[
     k!(1402 stable "current_schema" () -> Name = Kind::Session(SessionValue::CurrentSchema)),
     k!(2026 stable "pg_backend_pid" () -> Int4 = Kind::Session(SessionValue::BackendPid)),
     k!(89 stable "version" () -> Text = Kind::Session(SessionValue::Version)),
-    k!(2196 stable lax "inet_client_addr" () -> Text = Kind::Session(SessionValue::ClientAddress)),
+    k!(2196 stable lax "inet_client_addr" () -> Inet = Kind::Session(SessionValue::ClientAddress)),
     k!(9100 stable "current_user_id" () -> Oid = Kind::Session(SessionValue::CurrentUserId)),
-    k!(2198 stable lax "inet_server_addr" () -> Text = Kind::Session(SessionValue::ServerAddress)),
+    k!(2198 stable lax "inet_server_addr" () -> Inet = Kind::Session(SessionValue::ServerAddress)),
     k!(2197 stable lax "inet_client_port" () -> Int4 = Kind::Session(SessionValue::ClientPort)),
     k!(2199 stable lax "inet_server_port" () -> Int4 = Kind::Session(SessionValue::ServerPort)),
 
@@ -127,7 +127,6 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(315 volatile "pg_jit_available" () -> Bool { Ok(false) }),
 
     f!(2621 volatile "pg_reload_conf" () -> Bool { Ok(true) }),
-    f!(2943 stable "txid_current" () -> Int8 { Err::<i64, _>(SqlError::unsupported("txid_current")) }),
     f!(3348 stable "txid_current_if_assigned" () -> Int8 { Err::<i64, _>(SqlError::unsupported("txid_current_if_assigned")) }),
     f!(3163 stable "pg_trigger_depth" () -> Int4 { Ok(0) }),
 

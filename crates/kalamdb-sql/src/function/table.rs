@@ -43,12 +43,15 @@ static FUNCTIONS: &[&[Function]] = &[
     super::session::FUNCTIONS,
     super::string::FUNCTIONS,
     super::system::FUNCTIONS,
+    super::network::FUNCTIONS,
     super::template::FUNCTIONS,
+    super::timetz::FUNCTIONS,
+    super::unsigned::FUNCTIONS,
     super::vector::FUNCTIONS,
     super::window::FUNCTIONS,
 ];
-static OPERATORS: &[&[Operator]] = &[super::operators::OPERATORS, super::vector::OPERATORS];
-static CASTS: &[&[Cast]] = &[super::casts::CASTS, super::vector::CASTS];
+static OPERATORS: &[&[Operator]] = &[super::operators::OPERATORS, super::network::OPERATORS, super::timetz::OPERATORS, super::unsigned::OPERATORS, super::vector::OPERATORS];
+static CASTS: &[&[Cast]] = &[super::casts::CASTS, super::network::CASTS, super::timetz::CASTS, super::unsigned::CASTS, super::vector::CASTS];
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let mut functions: Vec<&'static Function> = FUNCTIONS.iter().flat_map(|chapter| chapter.iter()).collect();
@@ -120,6 +123,7 @@ pub fn length_cast(ty: SqlType, explicit: bool) -> Option<&'static Function> {
         (SqlType::Timestamptz, _) => 9016,
         (SqlType::Time, _) => 9017,
         (SqlType::Interval, _) => 9018,
+        (SqlType::Timetz, _) => 9019,
         (SqlType::Vector, _) => 9641,
         _ => return None,
     };

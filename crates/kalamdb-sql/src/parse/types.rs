@@ -42,6 +42,7 @@ pub fn type_of(ty: &DataType) -> Result<PgType> {
         D::Regclass => SqlType::Regclass.into(),
         D::Date => SqlType::Date.into(),
         D::Time(precision, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => fraction(SqlType::Time, *precision),
+        D::Time(precision, _) => fraction(SqlType::Timetz, *precision),
         D::Timestamp(precision, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
             fraction(SqlType::Timestamp, *precision)
         }
@@ -74,7 +75,6 @@ pub fn user_type_name(ty: &DataType) -> Option<(Vec<String>, bool)> {
 /// The subject of "… is not supported".
 pub(super) fn subject(ty: &DataType) -> String {
     match ty {
-        DataType::Time(..) => "type time with time zone".to_owned(),
         DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => subject(element),
         other => format!("type {}", other.to_string().to_lowercase()),
     }
@@ -223,7 +223,7 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<PgType> {
         (Some(SqlType::Numeric), Some(precision)) => numeric_of(precision, number(1).unwrap_or(0)),
         (Some(SqlType::Varchar), Some(n)) => character_of(SqlType::Varchar, "varchar", u64::try_from(n).unwrap_or(0)),
         (Some(SqlType::Bpchar), Some(n)) => character_of(SqlType::Bpchar, "char", u64::try_from(n).unwrap_or(0)),
-        (Some(ty @ (SqlType::Timestamp | SqlType::Timestamptz | SqlType::Time)), digits) => {
+        (Some(ty @ (SqlType::Timestamp | SqlType::Timestamptz | SqlType::Time | SqlType::Timetz)), digits) => {
             Ok(fraction(ty, digits.and_then(|digits| u64::try_from(digits).ok())))
         }
         (Some(SqlType::Vector), _) if !modifiers.is_empty() => vector(modifiers),
@@ -256,9 +256,9 @@ fn vector(modifiers: &[String]) -> Result<PgType> {
 /// PostgreSQL's types that are not there yet.
 #[rustfmt::skip]
 const ABSENT: &[&str] = &[
-    "bit", "box", "cidr", "circle", "datemultirange", "daterange", "gtsvector", "inet", "int4multirange",
-    "int4range", "int8multirange", "int8range", "jsonpath", "line", "lseg", "macaddr", "macaddr8", "money",
-    "nummultirange", "numrange", "path", "pg_lsn", "pg_snapshot", "point", "polygon", "refcursor", "regconfig",
-    "regdictionary", "timetz", "tsmultirange", "tsquery",
-    "tsrange", "tstzmultirange", "tstzrange", "tsvector", "txid_snapshot", "varbit", "xid8", "xml",
+    "bit", "box", "circle", "datemultirange", "daterange", "gtsvector", "int4multirange",
+    "int4range", "int8multirange", "int8range", "jsonpath", "line", "lseg", "money",
+    "nummultirange", "numrange", "path", "pg_snapshot", "point", "polygon", "refcursor", "regconfig",
+    "regdictionary", "tsmultirange", "tsquery",
+    "tsrange", "tstzmultirange", "tstzrange", "tsvector", "txid_snapshot", "varbit", "xml",
 ];

@@ -42,6 +42,14 @@ pub fn from_binary(bytes: &[u8], ty: PgType) -> Result<Datum> {
         SqlType::Interval => interval(exact(bytes)?)?,
         Uuid => Datum::Uuid(exact(bytes)?),
         Vector => super::vector::read_binary(bytes, ty.typmod)?,
+        Timetz => super::datetime::read_timetz(bytes, ty.typmod)?,
+        Inet | Cidr => super::network::read_binary(bytes, ty.ty)?,
+        Macaddr => Datum::Bytes(exact::<6>(bytes)?.into()),
+        Macaddr8 if bytes.len() == 6 => {
+            let [a, b, c, d, e, f] = exact(bytes)?;
+            Datum::Bytes([a, b, c, 0xff, 0xfe, d, e, f].into())
+        }
+        Macaddr8 | Xid8 | PgLsn => Datum::Bytes(exact::<8>(bytes)?.into()),
         Jsonb => match bytes.split_first() {
             None => return Err(insufficient()),
             Some((1, text)) => json::read_jsonb(string::utf8(text)?)?,

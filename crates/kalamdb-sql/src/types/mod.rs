@@ -10,18 +10,21 @@ mod decimal;
 mod digits;
 pub mod json;
 pub mod labels;
+pub(crate) mod network;
 mod number;
 pub mod oid;
 mod record;
 pub mod string;
 #[cfg(test)]
 mod tests;
+pub(crate) mod unsigned;
 mod uuid;
 mod value;
 pub(crate) mod vector;
 
 pub use array::{checked as check_dimensions, too_many_dimensions};
 pub use binary::from_binary;
+pub use network::inet_of;
 pub use value::{array_of, datum_at, month_day_nano, scalar_value};
 
 use crate::function::CatalogNames;
@@ -129,7 +132,12 @@ pub fn from_text(text: &str, ty: PgType, style: &Style, names: &dyn CatalogNames
         Float4 | Float8 => number::read_float(text, ty.ty),
         Numeric => decimal::read(text, ty),
         Bytea => bytea::read(text),
-        Date | Time | Timestamp | Timestamptz | Interval => datetime::read(text, ty, style),
+        Date | Time | Timetz | Timestamp | Timestamptz | Interval => datetime::read(text, ty, style),
+        Xid8 => Ok(unsigned::read_xid8(text)),
+        PgLsn => unsigned::read_lsn(text),
+        Inet | Cidr => network::read(text, ty.ty),
+        Macaddr => network::read_mac(text),
+        Macaddr8 => network::read_mac8(text),
         Uuid => uuid::read(text),
         Vector => vector::read(text, ty.typmod),
         Json => json::read_json(text),
@@ -220,6 +228,7 @@ fn text_encoder(ty: SqlType, style: &Style, names: Arc<dyn CatalogNames>) -> Box
         Char => Box::new(string::CharText),
         Date => Box::new(datetime::DateText(style.date_style)),
         Time => Box::new(datetime::TimeText),
+        Timetz => Box::new(datetime::TimetzText),
         Timestamp => Box::new(datetime::TimestampText { style: style.date_style, zone: None }),
         Timestamptz => {
             Box::new(datetime::TimestampText { style: style.date_style, zone: Some(style.time_zone.clone()) })
@@ -228,6 +237,10 @@ fn text_encoder(ty: SqlType, style: &Style, names: Arc<dyn CatalogNames>) -> Box
         Uuid => Box::new(uuid::UuidText),
         Vector => Box::new(vector::VectorText),
         Enum(oid) => Box::new(labels::LabelText { oid, names }),
+        Xid8 => Box::new(unsigned::Xid8Text),
+        PgLsn => Box::new(unsigned::LsnText),
+        Inet | Cidr => Box::new(network::NetworkText { is_cidr: ty == Cidr }),
+        Macaddr | Macaddr8 => Box::new(network::MacText),
         Void => Box::new(Nothing),
         Record => Box::new(record::RecordText { style: style.clone(), names }),
         Oid | Xid | Cid => Box::new(number::IntegerText::<UInt32Type>(PhantomData)),
@@ -262,6 +275,9 @@ fn binary_encoder(ty: SqlType, names: Arc<dyn CatalogNames>) -> Result<Box<dyn E
         Interval => Box::new(datetime::IntervalBinary),
         Uuid => Box::new(uuid::UuidBinary),
         Vector => Box::new(vector::VectorBinary),
+        Timetz => Box::new(datetime::TimetzBinary),
+        Inet | Cidr => Box::new(network::NetworkBinary { is_cidr: ty == Cidr }),
+        Macaddr | Macaddr8 | Xid8 | PgLsn => Box::new(bytea::Raw),
         Jsonb => Box::new(string::JsonbBinary),
         Tid => Box::new(string::TidBinary),
         Enum(oid) => Box::new(labels::LabelText { oid, names }),

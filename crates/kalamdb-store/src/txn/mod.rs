@@ -43,7 +43,10 @@ use tokio::sync::{oneshot, watch};
 /// Sets of positional deletes that are kept decoded.
 const DELETES_KEPT: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
-/// A transaction's number within this server's life: a later one is larger.
+/// Transactions' numbers of one opening of the store are below those of the next.
+const EPOCH_SHIFT: u32 = 40;
+
+/// A transaction's number: a later one's is larger.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TxnId(pub u64);
 
@@ -163,6 +166,7 @@ impl Engine {
             failing,
             sequences: sequences.clone(),
         };
+        let start_epoch = parts.start.epoch;
         let (committer, published) = Committer::new(shared, parts.start)?;
         let thread = std::thread::Builder::new().name("committer".into()).spawn(move || committer.run(&inbox));
         let thread = thread.map_err(|error| StoreError::io(std::path::Path::new("committer"), error))?;
@@ -171,7 +175,7 @@ impl Engine {
             locks: LockTable::new(),
             ring,
             requests,
-            next_txn: AtomicU64::new(1),
+            next_txn: AtomicU64::new((start_epoch << EPOCH_SHIFT) + 1),
             numbers,
             segments: parts.segments,
             watchers,

@@ -7,9 +7,13 @@
 pub mod interval;
 mod parse;
 mod print;
+mod timetz;
 pub mod zone;
 
 pub(super) use print::{DateText, IntervalBinary, IntervalText, Since2000, TimeText, TimestampText, interval_at};
+
+pub use timetz::{PLACE_STEP, Timetz};
+pub(super) use timetz::{TimetzBinary, TimetzText, read_binary as read_timetz};
 
 use super::{DateOrder, Style};
 use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType, clock};
@@ -65,6 +69,9 @@ pub fn days_in_month(year: i64, month: u32) -> u32 {
 pub(super) fn read(text: &str, ty: PgType, style: &Style) -> Result<Datum> {
     if ty.ty == SqlType::Interval {
         return interval::read(text, style.interval_style, ty.typmod).map(Datum::Interval);
+    }
+    if ty.ty == SqlType::Timetz {
+        return timetz::read(text, ty, style);
     }
     let report = |fault| report(fault, text, ty.ty);
     let written = parse::read(text, style.date_style.order, ty.ty == SqlType::Time).map_err(report)?;

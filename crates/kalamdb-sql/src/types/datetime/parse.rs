@@ -161,7 +161,7 @@ fn worded(rest: &[u8]) -> (Kind, usize) {
         Some(b'-' | b'/' | b'.') => true,
         Some(b'+' | b'0'..=b'9') => {
             let word = std::str::from_utf8(&rest[..letters]).unwrap_or_default();
-            !matches!(word, "t" | "j" | "jd" | "julian" | "h" | "d" | "m" | "s" | "y" | "p") && month(word).is_none()
+            !matches!(word, "am" | "pm" | "ad" | "bc" | "allballs" | "now" | "today" | "t" | "j" | "jd" | "julian" | "h" | "d" | "m" | "s" | "y" | "p") && month(word).is_none()
         }
         _ => false,
     };
@@ -220,6 +220,8 @@ fn is_weekday(word: &str) -> bool {
 struct Reader {
     order: Option<DateOrder>,
     time_only: bool,
+    /// Whether a field with marks is a date, of a text that is a time.
+    takes_date: bool,
     year: Option<i64>,
     month: Option<u32>,
     day: Option<u32>,
@@ -248,7 +250,12 @@ pub(super) fn read(text: &str, order: DateOrder, time_only: bool) -> Result<Writ
     if found.is_empty() {
         return Err(Fault::Format);
     }
-    for (kind, field) in &found {
+    // A time may stand behind a date only in these forms (PostgreSQL's DecodeTimeOnly).
+    let dates = [found.last(), found.get(1)];
+    reader.takes_date = found.len() >= 2
+        && (matches!(dates[0], Some((Kind::Date, _))) || matches!(dates[1], Some((Kind::Time, _))));
+    for (place, (kind, field)) in found.iter().enumerate() {
+        reader.takes_date &= place == 0;
         reader.field(*kind, field)?;
     }
     reader.finish()
@@ -260,6 +267,7 @@ impl Reader {
             return self.julian(field);
         }
         match kind {
+            Kind::Date if self.time_only && !self.takes_date => self.after_date(field),
             Kind::Date if self.has_date() || (self.month.is_some() && self.day.is_some()) => self.after_date(field),
             // PostgreSQL takes a time before a date only when the date is not one field.
             Kind::Date if self.clock.is_some() => Err(Fault::Format),
@@ -497,6 +505,12 @@ impl Reader {
             return if alone { Ok(self.written) } else { Err(Fault::Format) };
         }
         self.written.date = self.day_number()?;
+        if let (true, None, Some(TimeZone::Named(zone))) = (self.time_only, self.written.date, &self.written.zone)
+            && zone::constant_offset(*zone).is_none()
+        {
+            // Without a day, a zone with summer time does not say which offset is meant.
+            return Err(Fault::Format);
+        }
         if self.written.date.is_none() && self.written.time.is_none() {
             return Err(Fault::Format);
         }

@@ -65,7 +65,7 @@ fn put_date(style: DateStyle, days: i64, out: &mut BytesMut) -> bool {
     bc
 }
 
-fn put_clock(us: i64, out: &mut BytesMut) {
+pub(super) fn put_clock(us: i64, out: &mut BytesMut) {
     let seconds = us / 1_000_000;
     put_2((seconds / 3600) as u32, out);
     out.put_u8(b':');
@@ -76,7 +76,7 @@ fn put_clock(us: i64, out: &mut BytesMut) {
 }
 
 /// `+02`, `-03:30`, `+00:19:32`.
-fn put_offset(seconds: i32, out: &mut BytesMut) {
+pub(super) fn put_offset(seconds: i32, out: &mut BytesMut) {
     out.put_u8(if seconds < 0 { b'-' } else { b'+' });
     let seconds = seconds.unsigned_abs();
     put_2(seconds / 3600, out);

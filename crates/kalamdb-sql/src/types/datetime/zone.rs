@@ -27,6 +27,16 @@ pub fn abbreviation_at(zone: &TimeZone, us: i64) -> Option<String> {
     offset.abbreviation().map(str::to_owned)
 }
 
+/// The offset of a zone that has always had the same one, seconds east.
+pub fn constant_offset(zone: Tz) -> Option<i32> {
+    // Every change of an offset is older than this year or in force for some weeks of it.
+    const WEEK_US: i64 = 7 * super::DAY_US;
+    const WEEKS: std::ops::Range<i64> = -6_300..4_000;
+    let zone = TimeZone::Named(zone);
+    let first = offset_at(&zone, 0);
+    WEEKS.into_iter().all(|week| offset_at(&zone, week * WEEK_US) == first).then_some(first)
+}
+
 /// What a zone says at an instant.
 #[derive(Debug)]
 pub struct Moment {
