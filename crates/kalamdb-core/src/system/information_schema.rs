@@ -113,7 +113,8 @@ fn push_column(rows: &mut Rows, column: &Column<'_>) {
         },
         _ => (None, None, None),
     };
-    let is_time = matches!(ty, SqlType::Timestamp | SqlType::Timestamptz | SqlType::Time | SqlType::Timetz | SqlType::Interval);
+    let is_time =
+        matches!(ty, SqlType::Timestamp | SqlType::Timestamptz | SqlType::Time | SqlType::Timetz | SqlType::Interval);
     let octets = match ty {
         SqlType::Text | SqlType::Varchar | SqlType::Bpchar => {
             Some(column.ty.char_length().map_or(1_073_741_824, |length| (length as i32).saturating_mul(4)))

@@ -1216,9 +1216,19 @@ fn nested(body: &SetExpr) -> Option<&SetExpr> {
 }
 
 fn is_worded(call: &ast::Function) -> bool {
-    ["coalesce", "nullif", "greatest", "least", "row", "current_timestamp", "current_time", "localtimestamp", "localtime"]
-        .iter()
-        .any(|name| syntax::is_plain(call, name))
+    [
+        "coalesce",
+        "nullif",
+        "greatest",
+        "least",
+        "row",
+        "current_timestamp",
+        "current_time",
+        "localtimestamp",
+        "localtime",
+    ]
+    .iter()
+    .any(|name| syntax::is_plain(call, name))
 }
 
 fn direction(options: &ast::OrderByOptions) -> &'static str {

@@ -14,9 +14,12 @@ pub fn offset_type(ordered: SqlType) -> Option<SqlType> {
         SqlType::Int2 | SqlType::Int4 | SqlType::Int8 => SqlType::Int8,
         SqlType::Float4 | SqlType::Float8 => SqlType::Float8,
         SqlType::Numeric => SqlType::Numeric,
-        SqlType::Date | SqlType::Time | SqlType::Timetz | SqlType::Timestamp | SqlType::Timestamptz | SqlType::Interval => {
-            SqlType::Interval
-        }
+        SqlType::Date
+        | SqlType::Time
+        | SqlType::Timetz
+        | SqlType::Timestamp
+        | SqlType::Timestamptz
+        | SqlType::Interval => SqlType::Interval,
         _ => return None,
     })
 }

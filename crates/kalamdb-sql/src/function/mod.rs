@@ -43,9 +43,9 @@ mod string;
 mod system;
 mod table;
 mod template;
-mod timetz;
 #[cfg(test)]
 mod tests;
+mod timetz;
 mod transcendental;
 mod unsigned;
 mod vector;

@@ -52,7 +52,14 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(4125 "macaddr8_set7bit" (a: Macaddr8) -> Macaddr8 { Ok([&[a[0] | 2][..], &a[1..]].concat()) }),
 ];
 
-const fn o(oid: u32, name: &'static str, left: Option<SqlType>, right: SqlType, returns: SqlType, work: Work) -> Operator {
+const fn o(
+    oid: u32,
+    name: &'static str,
+    left: Option<SqlType>,
+    right: SqlType,
+    returns: SqlType,
+    work: Work,
+) -> Operator {
     Operator { oid, name, left, right, returns, work }
 }
 

@@ -50,8 +50,15 @@ static FUNCTIONS: &[&[Function]] = &[
     super::vector::FUNCTIONS,
     super::window::FUNCTIONS,
 ];
-static OPERATORS: &[&[Operator]] = &[super::operators::OPERATORS, super::network::OPERATORS, super::timetz::OPERATORS, super::unsigned::OPERATORS, super::vector::OPERATORS];
-static CASTS: &[&[Cast]] = &[super::casts::CASTS, super::network::CASTS, super::timetz::CASTS, super::unsigned::CASTS, super::vector::CASTS];
+static OPERATORS: &[&[Operator]] = &[
+    super::operators::OPERATORS,
+    super::network::OPERATORS,
+    super::timetz::OPERATORS,
+    super::unsigned::OPERATORS,
+    super::vector::OPERATORS,
+];
+static CASTS: &[&[Cast]] =
+    &[super::casts::CASTS, super::network::CASTS, super::timetz::CASTS, super::unsigned::CASTS, super::vector::CASTS];
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let mut functions: Vec<&'static Function> = FUNCTIONS.iter().flat_map(|chapter| chapter.iter()).collect();

@@ -72,5 +72,6 @@ fn position(number: &Numeric) -> Result<Unsigned> {
     }
     // What has more than a thousand digits is beyond 64 bits.
     let rounded = number.with_precision(1000, 0).ok().and_then(|rounded| u64::try_from(rounded.parts().0).ok());
-    rounded.map_or_else(|| fail(SqlState::INVALID_PARAMETER_VALUE, "pg_lsn out of range"), |number| Ok(Unsigned(number)))
+    rounded
+        .map_or_else(|| fail(SqlState::INVALID_PARAMETER_VALUE, "pg_lsn out of range"), |number| Ok(Unsigned(number)))
 }

@@ -109,8 +109,8 @@ impl Network {
         }
         let words: Vec<u16> = octets.as_chunks::<2>().0.iter().map(|word| u16::from_be_bytes(*word)).collect();
         let (start, length) = longest_zeros(&words);
-        let embeds = start == 0
-            && (length == 6 || (length == 7 && words[7] != 1) || (length == 5 && words[5] == 0xffff));
+        let embeds =
+            start == 0 && (length == 6 || (length == 7 && words[7] != 1) || (length == 5 && words[5] == 0xffff));
         let mut out = String::new();
         for (place, word) in words.iter().enumerate() {
             if (start..start + length).contains(&place) {
@@ -163,7 +163,9 @@ impl Network {
         let (start, length) = first_long_zeros(words);
         let embeds = length != count
             && start == 0
-            && (length == 6 || (length == 5 && all[5] == 0xffff) || (length == 7 && octets[14] != 0 && octets[15] != 1));
+            && (length == 6
+                || (length == 5 && all[5] == 0xffff)
+                || (length == 7 && octets[14] != 0 && octets[15] != 1));
         let mut out = String::new();
         for place in 0..count {
             if length != 0 && (start..start + length).contains(&place) {

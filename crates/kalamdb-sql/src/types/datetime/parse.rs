@@ -161,7 +161,25 @@ fn worded(rest: &[u8]) -> (Kind, usize) {
         Some(b'-' | b'/' | b'.') => true,
         Some(b'+' | b'0'..=b'9') => {
             let word = std::str::from_utf8(&rest[..letters]).unwrap_or_default();
-            !matches!(word, "am" | "pm" | "ad" | "bc" | "allballs" | "now" | "today" | "t" | "j" | "jd" | "julian" | "h" | "d" | "m" | "s" | "y" | "p") && month(word).is_none()
+            !matches!(
+                word,
+                "am" | "pm"
+                    | "ad"
+                    | "bc"
+                    | "allballs"
+                    | "now"
+                    | "today"
+                    | "t"
+                    | "j"
+                    | "jd"
+                    | "julian"
+                    | "h"
+                    | "d"
+                    | "m"
+                    | "s"
+                    | "y"
+                    | "p"
+            ) && month(word).is_none()
         }
         _ => false,
     };
@@ -252,8 +270,8 @@ pub(super) fn read(text: &str, order: DateOrder, time_only: bool) -> Result<Writ
     }
     // A time may stand behind a date only in these forms (PostgreSQL's DecodeTimeOnly).
     let dates = [found.last(), found.get(1)];
-    reader.takes_date = found.len() >= 2
-        && (matches!(dates[0], Some((Kind::Date, _))) || matches!(dates[1], Some((Kind::Time, _))));
+    reader.takes_date =
+        found.len() >= 2 && (matches!(dates[0], Some((Kind::Date, _))) || matches!(dates[1], Some((Kind::Time, _))));
     for (place, (kind, field)) in found.iter().enumerate() {
         reader.takes_date &= place == 0;
         reader.field(*kind, field)?;
