@@ -39,6 +39,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("row_security_active", "answers for the user, and the users differ"),
     ("acldefault", "answers for the user, and the users differ"),
     ("txid_…", "numbers transactions"),
+    ("pg_current_xact_id", "numbers transactions"),
 ];
 
 /// A parameter.
@@ -163,7 +164,7 @@ impl Catalog {
         // Through the text form: every type has these.
         let rows = ours.table("SELECT typname FROM pg_type WHERE typtype = 'b' AND oid < 10000 ORDER BY oid");
         for row in rows {
-            let Some(ty) = row[0].clone() else { continue };
+            let Some(ty) = row[0].clone().filter(|ty| self.oids.contains_key(ty)) else { continue };
             casts.push(("text".to_owned(), ty.clone()));
             casts.push((ty.clone(), "text".to_owned()));
             casts.push((ty.clone(), "varchar".to_owned()));

@@ -32,7 +32,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(2629 "inetor" (a: Inet, b: Inet) -> Inet { both(a, b, "OR", a.address | b.address) }),
     f!(2630 "inetpl" (a: Inet, n: Int8) -> Inet { moved(a, i128::from(n)) }),
     f!(2631 "int8pl_inet" (n: Int8, a: Inet) -> Inet { moved(a, i128::from(n)) }),
-    f!(2632 "inetmi_int8" (a: Inet, n: Int8) -> Inet { moved(a, -i128::from(n)) }),
+    f!(2632 "inetmi_int8" (a: Inet, n: Int8) -> Inet { moved(a, i128::from(n.wrapping_neg())) }),
     f!(2633 "inetmi" (a: Inet, b: Inet) -> Int8 { between(a, b) }),
     f!(4063 "inet_merge" (a: Inet, b: Inet) -> Cidr { merged(a, b) }),
     f!(4071 "inet_same_family" (a: Inet, b: Inet) -> Bool { Ok(a.is_v6 == b.is_v6) }),

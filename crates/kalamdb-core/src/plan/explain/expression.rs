@@ -209,13 +209,23 @@ fn datum_text(datum: &Datum, ty: PgType) -> String {
             let number = (0..=SCALE_TOLD_MAX).find_map(with);
             number.map_or_else(|| "?".to_owned(), |number| number.to_string())
         }
-        Datum::Bytes(_) if ty.ty.is_bytes() && ty.ty != SqlType::Bytea => {
-            let text = types::to_text(datum, ty, &types::Style::default(), &kalamdb_sql::function::Nowhere);
-            text.map_or_else(|_| "?".to_owned(), |text| format!("'{text}'"))
+        // A sort key too.
+        Datum::Bytes(key) if ty.ty == SqlType::Vector => {
+            let elements = key.as_chunks::<4>().0.iter().map(|ordered| {
+                let bits = u32::from_be_bytes(*ordered);
+                f32::from_bits(if bits >> 31 == 1 { bits ^ 1 << 31 } else { !bits })
+            });
+            shown_bytes(&Datum::Bytes(kalamdb_commons::vector::of(elements).into()), ty)
         }
+        Datum::Bytes(_) if ty.ty.is_bytes() && ty.ty != SqlType::Bytea => shown_bytes(datum, ty),
         Datum::Uuid(bytes) => format!("'{}'", uuid::Uuid::from_bytes(*bytes)),
         datum => types::scalar_value(datum, ty).map_or_else(|_| "?".to_owned(), |value| value_text(&value)),
     }
+}
+
+fn shown_bytes(datum: &Datum, ty: PgType) -> String {
+    let text = types::to_text(datum, ty, &types::Style::default(), &kalamdb_sql::function::Nowhere);
+    text.map_or_else(|_| "?".to_owned(), |text| format!("'{text}'"))
 }
 
 pub(super) fn quoted(name: &str) -> String {
