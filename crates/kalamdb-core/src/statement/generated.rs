@@ -148,7 +148,7 @@ pub(super) async fn give_sequence(
     }
     let name = match name {
         Some(name) => {
-            sequence::claim(standing, table.namespace, &name).await?;
+            super::name::require(standing, table.namespace, &name).await?;
             name
         }
         None => index::choose_name(standing, table, &[def.name.to_string()], "seq").await?,

@@ -4,8 +4,8 @@
 //! sequence another place (a generation), which nobody else uses before COMMIT.
 
 use super::query::lock_wait;
-use super::table::{creation_namespace, find as find_table, shown};
-use super::{Outcome, index};
+use super::table::{creation_namespace, find as find_table, may_create_in, shown};
+use super::{Outcome, index, name};
 use crate::depend::Object;
 use crate::error;
 use crate::resolve::permit;
@@ -38,19 +38,14 @@ pub(super) async fn create(
 ) -> Result<Outcome> {
     standing.writable("CREATE SEQUENCE")?;
     let namespace = creation_namespace(standing, &Name { position: None, ..name.clone() })?;
-    let is_granted = namespace.owner == standing.identity.user && namespace.id != kalamdb_commons::ids::PUBLIC;
-    let action = AdminAction::CreateTable { is_granted };
-    permit(&standing.identity, action, &format!("schema {}", namespace.name))?;
-    let wait = lock_wait(standing);
-    standing.transaction().name_lock(namespace.id, &name.name, wait).await?;
-    standing.begin_statement()?;
-    if standing.transaction().is_name_taken(namespace.id, &name.name) {
-        let message = format!("relation \"{}\" already exists", name.name);
+    may_create_in(standing, &namespace)?;
+    if !name::claim(standing, namespace.id, &name.name).await? {
+        let taken = name::taken(&name.name);
         if if_not_exists {
-            standing.notice(format!("{message}, skipping"));
+            standing.notice(format!("{}, skipping", taken.message()));
             return done("CREATE SEQUENCE");
         }
-        return Err(SqlError::new(SqlState::DUPLICATE_TABLE, message));
+        return Err(taken);
     }
     if options.iter().any(|option| matches!(option, SequenceOption::Name(_))) {
         return Err(SqlError::new(SqlState::SYNTAX_ERROR, "invalid sequence option SEQUENCE NAME"));
@@ -363,7 +358,7 @@ pub(super) async fn alter(
             }
         }
         AlterSequenceAction::Rename(to) => {
-            claim(standing, def.namespace, to).await?;
+            name::require(standing, def.namespace, to).await?;
             changed_def.name = TableName::new(to.as_str());
         }
         AlterSequenceAction::SetNamespace(to) => {
@@ -372,30 +367,11 @@ pub(super) async fn alter(
                 return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message)
                     .with_detail(format!("Sequence \"{}\" is linked to table \"{}\".", def.name, table.name)));
             }
-            let at = Name { namespace: Some(to.clone()), name: def.name.to_string(), position: None };
-            let namespace = creation_namespace(standing, &at)?;
-            if namespace.id != def.namespace {
-                claim(standing, namespace.id, def.name.as_str()).await?;
-                changed_def.namespace = namespace.id;
-            }
+            changed_def.namespace = super::view::move_to(standing, def.namespace, to, def.name.as_str()).await?;
         }
     }
     standing.transaction().define(Change::PutSequence(changed_def))?;
     done("ALTER SEQUENCE")
-}
-
-/// Locks a relation's new name, which must be free.
-///
-/// # Errors
-/// 42P07, and those of locks.
-pub(super) async fn claim(standing: &mut Standing, namespace: NamespaceId, name: &str) -> Result<()> {
-    let wait = lock_wait(standing);
-    standing.transaction().name_lock(namespace, name, wait).await?;
-    standing.begin_statement()?;
-    if standing.transaction().is_name_taken(namespace, name) {
-        return Err(SqlError::new(SqlState::DUPLICATE_TABLE, format!("relation \"{name}\" already exists")));
-    }
-    Ok(())
 }
 
 /// DROP SEQUENCE
