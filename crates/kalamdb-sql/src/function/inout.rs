@@ -5,7 +5,7 @@
 
 use super::rows::{self, x};
 use super::{Call, Function, Nowhere};
-use crate::types::{Encoder as _, Format, encoder};
+use crate::types::{Format, encoder};
 use arrow_array::ArrayRef;
 use arrow_array::builder::BinaryBuilder;
 use bytes::BytesMut;
