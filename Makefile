@@ -4,11 +4,12 @@
 #   make test    every layer of tests, with each one's time
 #   make bench   the same work by KalamDB and by PostgreSQL, as ratios
 #   make soak    the randomised layers for an hour
+#   make fuzz    the parser, the binder, the types' input and the protocol, a minute each with inputs that are made up
 #   make regress PostgreSQL's own regression scripts on both servers: the share of equal answers (not part of make test)
 #
 # Running, testing and benchmarks share one build profile, so that dependencies are compiled once.
 
-.PHONY: run test bench soak regress
+.PHONY: run test bench soak fuzz regress
 
 run:
 	@scripts/need run
@@ -32,6 +33,11 @@ soak:
 	KALAMDB_CRASH_ROUNDS=1000 timeout 3600 cargo test --workspace --test crash -- --nocapture
 	KALAMDB_RANDOM_SEED=0 KALAMDB_RANDOM_QUERIES=100000 cargo test --workspace --test random -- --nocapture
 	KALAMDB_SQLSMITH_SEED=0 KALAMDB_SQLSMITH_QUERIES=20000 cargo test --workspace --test sqlsmith -- --nocapture
+
+fuzz:
+	@scripts/need run
+	@# One after the other, so that each has the machine for its minute.
+	KALAMDB_FUZZ_SECONDS=60 KALAMDB_FUZZ_SEED=0 cargo test --workspace --lib fuzz_ -- --nocapture --test-threads=1
 
 regress:
 	@scripts/need regress

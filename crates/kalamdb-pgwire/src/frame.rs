@@ -376,4 +376,34 @@ mod tests {
             }
         }
     }
+
+    /// Whatever comes is taken frame by frame and read or refused, and no more of it is taken than was said.
+    #[test]
+    fn fuzz_frames() {
+        let inputs = crate::fuzz::corpus(include_str!("../../../tests/fuzz/frames.txt"));
+        crate::fuzz::run("frames", inputs, |input| {
+            let mut answers = String::new();
+            for gate in [session_gate as Gate, login_gate] {
+                let mut bytes = BytesMut::from(input);
+                loop {
+                    let before = bytes.len();
+                    match take(&mut bytes, gate) {
+                        Ok(Some(frame)) => {
+                            assert_eq!(before - bytes.len(), frame.body.len() + 5);
+                            answers.push(frame.kind.into());
+                            if let Err(error) = Message::read(frame) {
+                                answers += &crate::fuzz::unquoted(error.message());
+                            }
+                        }
+                        Ok(None) => break,
+                        Err(error) => {
+                            answers += &crate::fuzz::unquoted(error.message());
+                            break;
+                        }
+                    }
+                }
+            }
+            answers
+        });
+    }
 }

@@ -23,3 +23,7 @@ mod wire;
 
 pub use listener::{Listener, Port, Stop};
 pub use tls::{Tls, TlsError};
+
+#[cfg(test)]
+#[path = "../../../tests/fuzz/mutate.rs"]
+mod fuzz;

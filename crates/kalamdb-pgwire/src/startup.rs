@@ -619,4 +619,24 @@ mod tests {
         client.write_all(b"p\0\x01\0\0").await.ok();
         assert!(matches!(sasl(&mut wire, &scram, server_secret()).await, Err(End::Fatal(_))));
     }
+
+    /// Whatever a startup packet, a cancel request or a first SASL message holds is read or refused.
+    #[test]
+    fn fuzz_startups() {
+        let inputs = crate::fuzz::corpus(include_str!("../../../tests/fuzz/startups.txt"));
+        crate::fuzz::run("startups", inputs, |input| {
+            let rest = Bytes::copy_from_slice(input);
+            let first = client_first(Body(rest.clone()), &[SCRAM_SHA_256_METHOD.to_string()]);
+            let cancel = CancelRequest::read(rest.clone());
+            let mut answers = format!("{} {}", first.is_ok(), cancel.is_ok());
+            if rest.len() >= 4 {
+                let version = (&rest[..4]).get_i32();
+                match Packet::read(version, rest.slice(4..)) {
+                    Ok(packet) => answers += &format!("{} {}", packet.settings.len(), packet.unknown.len()),
+                    Err(error) => answers += &crate::fuzz::unquoted(error.message()),
+                }
+            }
+            answers
+        });
+    }
 }

@@ -109,16 +109,12 @@ impl Dialect for KalamDialect {
         !AS_LABELS.contains(keyword) && self.postgres.is_column_alias(keyword, parser)
     }
 
-    // Else what begins so and goes wrong is read again as a column's name, and the error told is of what follows.
-    fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
-        matches!(keyword, Keyword::CASE | Keyword::CAST) || self.postgres.is_reserved_for_identifier(keyword)
-    }
-
     as_postgres! {
         is_delimited_identifier_start(ch: char) -> bool;
         is_identifier_start(ch: char) -> bool;
         is_identifier_part(ch: char) -> bool;
         is_custom_operator_part(ch: char) -> bool;
+        is_reserved_for_identifier(keyword: Keyword) -> bool;
         is_table_alias(keyword: &Keyword, parser: &mut Parser) -> bool;
         supports_string_literal_column_alias(explicit: bool) -> bool;
         supports_string_literal_table_alias(explicit: bool) -> bool;

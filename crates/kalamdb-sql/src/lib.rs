@@ -17,3 +17,7 @@ pub mod types;
 
 pub use bind::bound::Bound;
 pub use statement::Statement;
+
+#[cfg(test)]
+#[path = "../../../tests/fuzz/mutate.rs"]
+mod fuzz;

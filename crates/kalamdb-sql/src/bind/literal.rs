@@ -30,7 +30,8 @@ pub(super) fn number(text: &str) -> Result<Scalar> {
     }
     match Numeric::parse(text) {
         Some(value) => Ok(Scalar::Const(Datum::Numeric(value), SqlType::Numeric.into())),
-        None => Err(SqlError::new(SqlState::SYNTAX_ERROR, format!("invalid number \"{text}\""))),
+        // What the lexer takes for a number is one: it has too many digits.
+        None => Err(SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value overflows numeric format")),
     }
 }
 

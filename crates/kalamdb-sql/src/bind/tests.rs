@@ -326,3 +326,24 @@ fn stored_defaults_are_printed_as_postgresql_does() {
     assert_eq!(print("'a' || 'b'", SqlType::Text), "('a'::text || 'b'::text)");
     assert_eq!(print("5", SqlType::Text), "5");
 }
+
+/// Whatever can be read is bound or refused, at a place inside the text; and never as an error of our own.
+#[test]
+fn fuzz_bind() {
+    let scene = scene();
+    let own = CASES.lines().filter(|line| !line.starts_with("    ")).map(|line| line.into());
+    let inputs = crate::fuzz::corpus(include_str!("../../../../tests/fuzz/sql.txt")).into_iter().chain(own).collect();
+    crate::fuzz::run("bind", inputs, |input| {
+        let Ok(parsed) = crate::parse::parse(&String::from_utf8_lossy(input)) else { return "unread".to_owned() };
+        let answers = parsed.iter().map(|it| match bind(&it.statement, &it.text, &[], &scene) {
+            Ok(bound) => format!("{:?} {}", std::mem::discriminant(&bound.kind), bound.outputs.len()),
+            Err(error) => {
+                let place = error.position().unwrap_or(1);
+                assert!((1..=it.text.chars().count() + 1).contains(&place), "{place} is no place in {:?}", it.text);
+                assert_ne!(error.state(), SqlState::INTERNAL_ERROR, "{error}");
+                format!("{} {}", error.state().code(), crate::fuzz::unquoted(error.message()))
+            }
+        });
+        answers.collect::<Vec<_>>().join("; ")
+    });
+}

@@ -152,3 +152,21 @@ fn names_are_folded_and_cut() {
     assert_eq!(ident("ABC", Some('"')), "ABC");
     assert_eq!(ident(&"ä".repeat(40), None).len(), 62);
 }
+
+/// Whatever is written is read or refused, at a place inside the text.
+#[test]
+fn fuzz_parse() {
+    let own = include_str!("cases.txt").lines().filter(|line| !line.starts_with("    ")).map(|line| line.into());
+    let inputs = crate::fuzz::corpus(include_str!("../../../../tests/fuzz/sql.txt")).into_iter().chain(own).collect();
+    crate::fuzz::run("parse", inputs, |input| {
+        let text = String::from_utf8_lossy(input);
+        match parse(&text) {
+            Ok(parsed) => parsed.iter().map(|it| format!("{:?}", std::mem::discriminant(&it.statement))).collect(),
+            Err(error) => {
+                let place = error.position().unwrap_or(1);
+                assert!((1..=text.chars().count() + 1).contains(&place), "{place} is no place in {text:?}");
+                format!("{} {}", error.state().code(), crate::fuzz::unquoted(error.message()))
+            }
+        }
+    });
+}

@@ -374,3 +374,68 @@ fn records_are_sent_with_types() {
         [&[0, 0, 0, 2], &[0, 0, 0, 23], &[0, 0, 0, 4], &[0, 0, 0, 7], &[0, 0, 0, 25], &[255, 255, 255, 255]];
     assert_eq!(out.as_ref(), expected.concat());
 }
+
+/// Types that have both wire formats.
+fn with_both_formats() -> Vec<PgType> {
+    let types =
+        kalamdb_commons::sql_type::TYPES.iter().filter(|facts| facts.kind == 'b' || facts.ty == SqlType::Record);
+    let has = |ty: PgType, format| encoder(ty, format, &Style::default(), Arc::new(Nobody)).is_ok();
+    types.map(|facts| facts.ty.into()).filter(|ty| has(*ty, Format::Text) && has(*ty, Format::Binary)).collect()
+}
+
+/// A corpus whose lines are a type, a tab and a value: the type becomes one byte, its place in the list.
+fn values_of(text: &str, types: &[PgType]) -> Vec<Vec<u8>> {
+    let inputs = crate::fuzz::corpus(text).into_iter().filter_map(|line| {
+        let tab = line.iter().position(|byte| *byte == b'\t')?;
+        let name = std::str::from_utf8(&line[..tab]).ok()?;
+        let place = types.iter().position(|ty| ty.ty.facts().name == name)?;
+        Some([&[u8::try_from(place).ok()?], &line[tab + 1..]].concat())
+    });
+    inputs.collect()
+}
+
+/// Whatever is given as text of a type is refused, or goes through both wire formats and means the same behind them.
+#[test]
+fn fuzz_text() {
+    let types = with_both_formats();
+    let inputs = values_of(include_str!("../../../../tests/fuzz/values.txt"), &types);
+    assert!(inputs.len() > 50, "the corpus names its types");
+    crate::fuzz::run("text", inputs, |input| {
+        let Some((place, text)) = input.split_first() else { return String::new() };
+        let ty = types[usize::from(*place) % types.len()];
+        let text = String::from_utf8_lossy(text);
+        let answer = outcome(&text, ty, &Style::default());
+        let kind = if answer.starts_with("OK") { "OK" } else { answer.as_str() };
+        format!("{ty} {}", crate::fuzz::unquoted(kind))
+    });
+}
+
+/// Whatever is given as bytes of a type is refused, or comes back as the same bytes once it was sent.
+#[test]
+fn fuzz_binary() {
+    let types = with_both_formats();
+    let inputs = values_of(include_str!("../../../../tests/fuzz/binary.txt"), &types);
+    assert!(inputs.len() > 20, "the corpus names its types");
+    crate::fuzz::run("binary", inputs, |input| {
+        let Some((place, bytes)) = input.split_first() else { return String::new() };
+        let ty = types[usize::from(*place) % types.len()];
+        let datum = match from_binary(bytes, ty) {
+            Ok(datum) => datum,
+            Err(error) => return format!("{ty} {}", crate::fuzz::unquoted(error.message())),
+        };
+        let array = array_of(ty, std::slice::from_ref(&datum)).unwrap_or_else(|error| panic!("{ty}: {error}"));
+        let encoded = |array: &dyn Array, format| {
+            let encoder = encoder(ty, format, &Style::default(), Arc::new(Nobody));
+            let mut out = BytesMut::new();
+            encoder.unwrap_or_else(|error| panic!("{ty}: {error}")).encode(array, 0, &mut out);
+            out
+        };
+        if !array.is_null(0) {
+            encoded(array.as_ref(), Format::Text);
+            let sent = encoded(array.as_ref(), Format::Binary);
+            let back = from_binary(&sent, ty).unwrap_or_else(|error| panic!("{ty}, sent back: {error}"));
+            assert_eq!(same(&back), same(&datum), "{ty}");
+        }
+        format!("{ty} OK")
+    });
+}
