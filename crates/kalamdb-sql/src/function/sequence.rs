@@ -23,11 +23,15 @@ pub(super) static FUNCTIONS: &[Function] = &[
         ("increment", SqlType::Int8), ("cycle_option", SqlType::Bool), ("cache_size", SqlType::Int8),
         ("data_type", SqlType::Oid),
     ]) "pg_sequence_parameters" (Oid) -> Record = Kind::Set(|args, call| {
-        let oid = match args.first() {
-            Some(Datum::Oid(oid)) => *oid,
-            _ => 0,
+        // No set: NULL makes a row of NULLs.
+        let Some(Datum::Oid(oid)) = args.first() else {
+            return Ok(Box::new(std::iter::once(Ok(vec![Datum::Null; 7]))));
         };
-        let missing = || SqlError::internal(format!("could not open relation with OID {oid}"));
+        let oid = *oid;
+        let missing = || match call.around.catalog().relation_name(oid) {
+            Some(name) => SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{name}\" is not a sequence")),
+            None => SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation with OID {oid} does not exist")),
+        };
         let facts = call.around.catalog().sequence(oid).ok_or_else(missing)?;
         let row = vec![
             Datum::Int8(facts.start), Datum::Int8(facts.min), Datum::Int8(facts.max), Datum::Int8(facts.increment),
