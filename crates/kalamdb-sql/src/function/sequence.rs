@@ -2,7 +2,7 @@
 
 use super::rows::{f, k};
 use super::{Function, Kind, names};
-use kalamdb_commons::{Datum, Oid, SqlError, SqlType, TableId};
+use kalamdb_commons::{Datum, Oid, SqlError, SqlState, SqlType, TableId};
 
 /// The OID of `nextval`.
 pub const NEXTVAL: Oid = 1574;
