@@ -1,36 +1,25 @@
 //! The same work by KalamDB and by PostgreSQL 15 from Debian, both durable, in one run: ratios.
 //!
 //! The machine's own speed cancels out: rounds alternate between the two, and what is told is the ratio of the
-//! medians. Three kinds of work at 1 and 8 clients: a prepared point read, a durable insert of one row, TPC-B. All are
-//! pgbench's, so that the client is the same and costs the same.
+//! medians. Everything is driven by pgbench and psql, so that the client is the same and costs the same. The large kinds
+//! of work are measured twice: over hot rows, and over the same rows flushed to segments.
 //!
 //! `KALAMDB_BENCH_SECONDS` (5) is the length of one measurement, `KALAMDB_BENCH_ROUNDS` (5) how often both are
-//! measured, `KALAMDB_BENCH_SCALE` (10) pgbench's scale.
+//! measured, `KALAMDB_BENCH_SCALE` (10) pgbench's scale, `KALAMDB_BENCH_ROWS` (10,000,000) the rows of the large table; 0
+//! leaves the large kinds out. `KALAMDB_BENCH_ONLY` names the kinds to measure, by a part of their names.
+
+mod work;
 
 use kalamdb_tests::psql::{done, program};
 use kalamdb_tests::{Postgres, ROOT_PASSWORD, Server, budget};
-use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
+use work::{Tool, Work};
 
-const CLIENTS: &[u32] = &[1, 8];
-
-/// One kind of work: pgbench's arguments.
-struct Work {
-    name: &'static str,
-    arguments: Vec<String>,
-}
-
-fn works(scripts: &Path) -> Vec<Work> {
-    let insert = scripts.join("insert.sql");
-    std::fs::write(&insert, "INSERT INTO bench_insert (n, v) VALUES (1, 'a row of some forty characters of text');\n")
-        .unwrap_or_else(|error| panic!("{}: {error}", insert.display()));
-    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-    vec![
-        Work { name: "point read, prepared", arguments: words(&["-b", "select-only"]) },
-        Work { name: "single-row insert", arguments: words(&["-f", &insert.to_string_lossy()]) },
-        Work { name: "TPC-B", arguments: words(&["-b", "tpcb-like"]) },
-    ]
-}
+/// So long a flush of the large tables may take.
+const FLUSH_MAX: Duration = Duration::from_secs(1800);
+/// The large kinds of work take long: so many rounds.
+const LARGE_ROUNDS: u64 = 3;
 
 /// Something that pgbench can be pointed at.
 trait Target {
@@ -55,18 +44,55 @@ impl Target for Postgres {
     }
 }
 
-/// Tables for all kinds of work. `id` makes a key without a sequence on both.
-fn prepare(target: &dyn Target, scale: u64) {
-    done(target.client("pgbench").args(["-i", "-q", "-s", &scale.to_string()]));
-    let sql = "CREATE TABLE bench_insert (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), n integer, v text)";
-    done(target.client("psql").args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", sql]));
+fn sql(target: &dyn Target, text: &str) -> String {
+    done(target.client("psql").args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", text]))
 }
 
-/// Transactions a second.
+/// Tables for the small kinds of work.
+fn prepare(target: &dyn Target, scale: u64) {
+    done(target.client("pgbench").args(["-i", "-q", "-s", &scale.to_string()]));
+    for statement in work::small_schema().split_inclusive(";\n") {
+        sql(target, statement);
+    }
+}
+
+/// Tables for the large kinds.
+fn prepare_large(target: &dyn Target, rows: u64) {
+    sql(target, work::LARGE_SCHEMA);
+    work::large_rows(rows).iter().for_each(|statement| drop(sql(target, statement)));
+}
+
+/// Every row of the large tables goes to segments.
+fn flush(kalamdb: &Server) {
+    for table in ["event", "doc"] {
+        sql(kalamdb, &format!("STORAGE FLUSH TABLE {table}"));
+        let start = Instant::now();
+        loop {
+            let job =
+                format!("SELECT status FROM system.jobs WHERE table_name = '{table}' ORDER BY created_at DESC LIMIT 1");
+            match sql(kalamdb, &job).trim() {
+                "completed" => break,
+                status => assert!(status != "failed" && start.elapsed() < FLUSH_MAX, "the flush of {table}: {status}"),
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+/// How often a second the work is done.
 fn measure(target: &dyn Target, work: &Work, clients: u32, seconds: u64) -> f64 {
+    let (arguments, length) = match &work.tool {
+        Tool::Timed(arguments) => (arguments, ["-T".to_owned(), seconds.to_string()]),
+        Tool::Counted(arguments, count) => (arguments, ["-t".to_owned(), count.to_string()]),
+        Tool::Psql(file, count) => {
+            let start = Instant::now();
+            done(target.client("psql").args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-o", "/dev/null", "-f"]).arg(file));
+            return f64::from(*count) / start.elapsed().as_secs_f64();
+        }
+    };
     let mut command = target.client("pgbench");
-    command.args(["-n", "-M", "prepared", "-T", &seconds.to_string(), "-c", &clients.to_string()]);
-    command.args(["-j", &clients.min(2).to_string()]).args(&work.arguments);
+    command.arg("-n").args(length).args(["-c", &clients.to_string()]);
+    command.args(["-j", &clients.min(2).to_string()]).args(arguments);
     let said = done(&mut command);
     assert!(said.contains("number of failed transactions: 0"), "{said}");
     let line = said.lines().find(|line| line.starts_with("tps = ")).unwrap_or_else(|| panic!("no figure in\n{said}"));
@@ -79,9 +105,32 @@ fn median(mut figures: Vec<f64>) -> f64 {
     figures.get(figures.len() / 2).copied().unwrap_or_default()
 }
 
+/// Measures both in alternating rounds, and says how they compare.
+fn compare(kalamdb: &Server, postgres: &Postgres, work: &Work, rounds: u64, seconds: u64) {
+    for clients in work.clients {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for round in 0..rounds {
+            // Who begins changes, so that a warm disk or a busy moment favours neither.
+            let mut us = || ours.push(measure(kalamdb, work, *clients, seconds));
+            let mut them = || theirs.push(measure(postgres, work, *clients, seconds));
+            if round % 2 == 0 {
+                us();
+                them();
+            } else {
+                them();
+                us();
+            }
+        }
+        let (ours, theirs) = (median(ours), median(theirs));
+        let name = &work.name;
+        println!("{name:28} {clients:>7} {ours:>12.2} {theirs:>12.2} {:>7.2}", ours / theirs);
+    }
+}
+
 fn main() {
     let (seconds, rounds) = (budget("KALAMDB_BENCH_SECONDS", 5), budget("KALAMDB_BENCH_ROUNDS", 5));
-    let scale = budget("KALAMDB_BENCH_SCALE", 10);
+    let (scale, rows) = (budget("KALAMDB_BENCH_SCALE", 10), budget("KALAMDB_BENCH_ROWS", work::LARGE_ROWS));
+    let only = std::env::var("KALAMDB_BENCH_ONLY").unwrap_or_default();
     let Some(postgres) = Postgres::start() else {
         eprintln!("PostgreSQL 15 is not installed: there is nothing to compare with");
         std::process::exit(1);
@@ -91,28 +140,29 @@ fn main() {
         Ok(folder) => folder,
         Err(error) => panic!("a temporary folder: {error}"),
     };
-    prepare(&kalamdb, scale);
-    prepare(&postgres, scale);
     println!("profile dev (dependencies at opt-level 3, ours at 2 with assertions); fsync on for both");
-    println!("scale {scale}, {rounds} alternating rounds of {seconds} s each");
-    println!("{:22} {:>7} {:>12} {:>12} {:>7}", "work", "clients", "KalamDB/s", "PostgreSQL/s", "ratio");
-    for work in works(scripts.path()) {
-        for clients in CLIENTS {
-            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-            for round in 0..rounds {
-                // Who begins changes, so that a warm disk or a busy moment favours neither.
-                let mut us = || ours.push(measure(&kalamdb, &work, *clients, seconds));
-                let mut them = || theirs.push(measure(&postgres, &work, *clients, seconds));
-                if round % 2 == 0 {
-                    us();
-                    them();
-                } else {
-                    them();
-                    us();
-                }
-            }
-            let (ours, theirs) = (median(ours), median(theirs));
-            println!("{:22} {clients:>7} {ours:>12.0} {theirs:>12.0} {:>7.2}", work.name, ours / theirs);
+    println!("scale {scale}, {rounds} alternating rounds of {seconds} s each; {rows} rows in the large table");
+    println!("{:28} {:>7} {:>12} {:>12} {:>7}", "work", "clients", "KalamDB/s", "PostgreSQL/s", "ratio");
+    let chosen = |works: Vec<Work>| works.into_iter().filter(|work| work.name.contains(&only)).collect::<Vec<_>>();
+    let small = chosen(work::small(scripts.path(), scale));
+    if !small.is_empty() {
+        prepare(&kalamdb, scale);
+        prepare(&postgres, scale);
+    }
+    small.iter().for_each(|work| compare(&kalamdb, &postgres, work, rounds, seconds));
+    let (hot, cold) = ("hot", "flushed");
+    let large: Vec<(&str, Vec<Work>)> =
+        [hot, cold].into_iter().map(|over| (over, chosen(work::large(scripts.path(), rows, over)))).collect();
+    if rows == 0 || large.iter().all(|(_, works)| works.is_empty()) {
+        return;
+    }
+    prepare_large(&kalamdb, rows);
+    prepare_large(&postgres, rows);
+    sql(&postgres, "VACUUM ANALYZE event; VACUUM ANALYZE doc");
+    for (over, works) in large {
+        if over == cold {
+            flush(&kalamdb);
         }
+        works.iter().for_each(|work| compare(&kalamdb, &postgres, work, rounds.min(LARGE_ROUNDS), seconds));
     }
 }
