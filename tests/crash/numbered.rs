@@ -115,3 +115,26 @@ async fn a_clean_end_skips_none() {
     let session = server.root().await;
     assert!(number(&session.value("SELECT nextval('s')").await) > 1000);
 }
+
+/// A transaction's number is never another's, whether the server stops or is killed in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn transactions_are_numbered_for_ever() {
+    let mut server = Server::start();
+    let mut last = 0;
+    let ways: [fn(&mut Server); 2] = [Server::kill, |server| {
+        server.stop();
+    }];
+    for end in ways {
+        let session = server.root().await;
+        for _ in 0..3 {
+            let next = number(&session.value("SELECT txid_current()").await);
+            assert!(next > last, "{next} after {last}");
+            last = next;
+        }
+        drop(session);
+        end(&mut server);
+        server.run();
+    }
+    let session = server.root().await;
+    assert!(number(&session.value("SELECT pg_current_xact_id()").await) > last);
+}
