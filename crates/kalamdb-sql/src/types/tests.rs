@@ -375,10 +375,12 @@ fn records_are_sent_with_types() {
     assert_eq!(out.as_ref(), expected.concat());
 }
 
-/// Types that have both wire formats.
+/// Types that have both wire formats, without those that name objects: here is no catalog that knows the names again.
 fn with_both_formats() -> Vec<PgType> {
-    let types =
-        kalamdb_commons::sql_type::TYPES.iter().filter(|facts| facts.kind == 'b' || facts.ty == SqlType::Record);
+    let types = kalamdb_commons::sql_type::TYPES.iter().filter(|facts| {
+        let names_objects = facts.name.trim_start_matches('_').starts_with("reg");
+        (facts.kind == 'b' && !names_objects) || facts.ty == SqlType::Record
+    });
     let has = |ty: PgType, format| encoder(ty, format, &Style::default(), Arc::new(Nobody)).is_ok();
     types.map(|facts| facts.ty.into()).filter(|ty| has(*ty, Format::Text) && has(*ty, Format::Binary)).collect()
 }
@@ -399,7 +401,7 @@ fn values_of(text: &str, types: &[PgType]) -> Vec<Vec<u8>> {
 fn fuzz_text() {
     let types = with_both_formats();
     let inputs = values_of(include_str!("../../../../tests/fuzz/values.txt"), &types);
-    assert!(inputs.len() > 50, "the corpus names its types");
+    assert!(inputs.len() > 40, "the corpus names its types");
     crate::fuzz::run("text", inputs, |input| {
         let Some((place, text)) = input.split_first() else { return String::new() };
         let ty = types[usize::from(*place) % types.len()];

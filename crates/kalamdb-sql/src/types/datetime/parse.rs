@@ -546,9 +546,12 @@ impl Reader {
             Some(false) if hour == 12 => 0,
             Some(_) => hour,
         };
+        // An hour may have as many digits as an i64.
+        if hour > 24 || minute >= 60 || second > 60 {
+            return Err(Fault::Field);
+        }
         let total = ((hour * 60 + minute) * 60 + second) * 1_000_000 + us;
-        let in_range = hour <= 24 && minute < 60 && second <= 60 && total <= super::DAY_US;
-        if in_range { Ok(Some(total)) } else { Err(Fault::Field) }
+        if total <= super::DAY_US { Ok(Some(total)) } else { Err(Fault::Field) }
     }
 
     fn day_number(&self) -> Result<Option<i64>, Fault> {
