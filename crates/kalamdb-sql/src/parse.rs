@@ -35,6 +35,7 @@ use crate::statement::{Statement, TypeName};
 use cursor::Cursor;
 use kalamdb_commons::{Result, SqlError, SqlState};
 use sqlparser::ast;
+use sqlparser::dialect::{Dialect as _, Precedence};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};
 use token::Lexeme;
@@ -515,6 +516,12 @@ impl Cursor<'_> {
     /// An expression.
     fn expression(&mut self) -> Read<ast::Expr> {
         self.library(self.item_end(), |parser| parser.parse_expr())
+    }
+
+    /// An expression behind which NOT NULL may stand: it ends before IS, NOT, AND and OR.
+    fn value_expression(&mut self) -> Read<ast::Expr> {
+        let least = KalamDialect::default().prec_value(Precedence::Is);
+        self.library(self.item_end(), |parser| parser.parse_subexpr(least))
     }
 
     /// A type's name that ends before one of these words.

@@ -1,7 +1,9 @@
 //! pg_depend: what the definitions say of each other, as clients look it up.
 
+use super::objects::OWN_EXTENSION;
 use super::relational::default_oid;
-use super::{Facts, Rows, cells};
+use super::{Facts, Rows, SHAPES, cells};
+use kalamdb_commons::ids::SYSTEM;
 use kalamdb_sql::bind::{relations_named, types_named};
 use kalamdb_store::{SequenceDef, TableDef, TypeDef, TypeKind, Use, ViewDef};
 
@@ -12,6 +14,7 @@ const NAMESPACE: u32 = 2615;
 const REWRITE: u32 = 2618;
 const CONSTRAINT: u32 = 2606;
 const DEFAULT: u32 = 2604;
+const EXTENSION: u32 = 3079;
 
 /// One end: class, object, column.
 type End = (u32, u32, i32);
@@ -28,11 +31,21 @@ pub(super) fn make(name: &str, facts: &Facts, rows: &mut Rows) -> bool {
     if name != "pg_depend" {
         return false;
     }
+    of_extension(rows);
     facts.catalog.tables().for_each(|table| of_table(rows, table));
     facts.catalog.sequences().for_each(|def| of_sequence(rows, def));
     facts.catalog.data_types().for_each(|def| of_type(rows, def));
     facts.catalog.views().for_each(|view| of_view(rows, view));
     true
+}
+
+/// The namespace `system` and its relations.
+fn of_extension(rows: &mut Rows) {
+    let extension = (EXTENSION, OWN_EXTENSION, 0);
+    push(rows, (NAMESPACE, SYSTEM.0, 0), extension, 'e');
+    for shape in SHAPES.iter().filter(|shape| shape.namespace == "system") {
+        push(rows, (CLASS, shape.oid, 0), extension, 'e');
+    }
 }
 
 fn of_table(rows: &mut Rows, table: &TableDef) {

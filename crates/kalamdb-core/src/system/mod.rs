@@ -7,6 +7,7 @@
 pub mod binding;
 mod constraint;
 mod depend;
+mod describe;
 pub mod index;
 mod information_schema;
 pub mod names;

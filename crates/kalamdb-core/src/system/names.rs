@@ -3,7 +3,7 @@
 
 use super::binding::stored_query;
 use super::relational::{index_definition, quoted};
-use super::{constraint, index, relations, sequence, shape_of};
+use super::{constraint, describe, index, relations, sequence, shape_of};
 use crate::settings::DATABASE_OID;
 use kalamdb_auth::Identity;
 use kalamdb_auth::authorize::{ObjectFacts, RowAction, SequenceAction};
@@ -206,6 +206,10 @@ impl CatalogNames for CatalogView {
 
     fn namespace_by_name(&self, name: &str) -> Option<Oid> {
         self.catalog.namespace_by_name(name).map(|namespace| namespace.id.0)
+    }
+
+    fn object_description(&self, class: Oid, object: Oid, column: i32) -> Result<Option<String>> {
+        describe::described(self, class, object, column)
     }
 
     fn namespace_name(&self, oid: Oid) -> Option<String> {

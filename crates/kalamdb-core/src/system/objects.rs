@@ -1,8 +1,8 @@
 //! pg_proc, pg_operator, pg_cast, pg_aggregate and the catalog's fixed objects: what the server can do.
 
 use super::{Facts, Rows, Wanted, cells, list};
-use kalamdb_commons::ids::{PG_CATALOG, ROOT};
-use kalamdb_commons::{Datum, SqlType};
+use kalamdb_commons::ids::{PG_CATALOG, ROOT, SYSTEM};
+use kalamdb_commons::{Datum, NamespaceId, SqlType};
 use kalamdb_sql::function::{self, CastContext, CastMethod, Function, Kind, Volatility, Work};
 
 /// Makes the rows of one of them; `false` when it is not among them.
@@ -18,6 +18,7 @@ pub(super) fn make(name: &str, _facts: &Facts, wanted: &Wanted, rows: &mut Rows)
         "pg_extension" => extensions(rows),
         "pg_available_extensions" => available_extensions(rows),
         "pg_opclass" => super::operator_class::rows(wanted, rows),
+        "pg_opfamily" => super::operator_class::families(rows),
         _ => return false,
     }
     true
@@ -120,22 +121,42 @@ fn collations(rows: &mut Rows) {
 
 /// What PostgreSQL has as an extension and KalamDB has built in.
 pub(crate) struct Extension {
-    oid: u32,
+    /// Its OID.
+    pub oid: u32,
     /// Its name.
     pub name: &'static str,
+    namespace: NamespaceId,
     /// The version of which KalamDB has all that is not about other types and other ways to search.
     version: &'static str,
     comment: &'static str,
 }
 
+/// The extension that the namespace `system` belongs to.
+pub(crate) const OWN_EXTENSION: u32 = 9673;
+
 /// All of them.
-pub(crate) const EXTENSIONS: &[Extension] =
-    &[Extension { oid: 9670, name: "vector", version: "0.6.2", comment: "vector data type and its distances" }];
+pub(crate) const EXTENSIONS: &[Extension] = &[
+    Extension {
+        oid: 9670,
+        name: "vector",
+        namespace: PG_CATALOG,
+        version: "0.6.2",
+        comment: "vector data type and its distances",
+    },
+    // What an extension has is no part of a dump: no other server has the namespace `system`.
+    Extension {
+        oid: OWN_EXTENSION,
+        name: "kalamdb",
+        namespace: SYSTEM,
+        version: env!("CARGO_PKG_VERSION"),
+        comment: "what the server knows about itself",
+    },
+];
 
 fn extensions(rows: &mut Rows) {
     for extension in EXTENSIONS {
         rows.push(cells![
-            oid: extension.oid, extname: extension.name, extowner: ROOT.0, extnamespace: PG_CATALOG.0,
+            oid: extension.oid, extname: extension.name, extowner: ROOT.0, extnamespace: extension.namespace.0,
             extrelocatable: false, extversion: extension.version,
         ]);
     }

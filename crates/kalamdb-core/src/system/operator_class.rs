@@ -79,9 +79,29 @@ const CLASSES: &[OperatorClass] = {
         class(10067, "pg_lsn_ops", BTREE, PgLsn, true, 3253), class(10068, "pg_lsn_ops", HASH, PgLsn, true, 3254),
         class(9671, "vector_ops", BTREE, Vector, true, 9672),
         class(10089, "jsonb_ops", HASH, Jsonb, true, 4034),
-        class(10068, "enum_ops", BTREE, Anyenum, true, 3522), class(10069, "enum_ops", HASH, Anyenum, true, 3523),
+        class(10069, "enum_ops", BTREE, Anyenum, true, 3522), class(10070, "enum_ops", HASH, Anyenum, true, 3523),
     ]
 };
+
+/// The families that the classes belong to: OID, name, access method.
+#[rustfmt::skip]
+const FAMILIES: &[(Oid, &str, Oid)] = &[
+    (397, "array_ops", BTREE), (424, "bool_ops", BTREE), (426, "bpchar_ops", BTREE), (427, "bpchar_ops", HASH),
+    (428, "bytea_ops", BTREE), (429, "char_ops", BTREE), (431, "char_ops", HASH), (434, "datetime_ops", BTREE),
+    (435, "date_ops", HASH), (627, "array_ops", HASH), (1970, "float_ops", BTREE), (1971, "float_ops", HASH),
+    (1976, "integer_ops", BTREE), (1977, "integer_ops", HASH), (1982, "interval_ops", BTREE),
+    (1983, "interval_ops", HASH), (1988, "numeric_ops", BTREE), (1989, "oid_ops", BTREE), (1990, "oid_ops", HASH),
+    (1994, "text_ops", BTREE), (1995, "text_ops", HASH), (1996, "time_ops", BTREE), (1997, "time_ops", HASH),
+    (1998, "numeric_ops", HASH), (1999, "timestamptz_ops", HASH), (2040, "timestamp_ops", HASH),
+    (2095, "text_pattern_ops", BTREE), (2097, "bpchar_pattern_ops", BTREE), (2222, "bool_ops", HASH),
+    (2223, "bytea_ops", HASH), (2229, "text_pattern_ops", HASH), (2231, "bpchar_pattern_ops", HASH),
+    (2968, "uuid_ops", BTREE), (2969, "uuid_ops", HASH), (3522, "enum_ops", BTREE), (3523, "enum_ops", HASH),
+    (4033, "jsonb_ops", BTREE), (4034, "jsonb_ops", HASH), (9672, "vector_ops", BTREE),
+    (1974, "network_ops", BTREE), (1975, "network_ops", HASH), (1984, "macaddr_ops", BTREE),
+    (1985, "macaddr_ops", HASH), (2000, "timetz_ops", BTREE), (2001, "timetz_ops", HASH), (3253, "pg_lsn_ops", BTREE),
+    (3254, "pg_lsn_ops", HASH), (3371, "macaddr8_ops", BTREE), (3372, "macaddr8_ops", HASH), (5032, "xid8_ops", HASH),
+    (5067, "xid8_ops", BTREE),
+];
 
 /// The OID of an access method.
 pub fn method_oid(method: IndexMethod) -> Oid {
@@ -133,6 +153,15 @@ pub(super) fn rows(wanted: &Wanted, rows: &mut Rows) {
         rows.push(cells![
             oid: class.oid, opcmethod: class.method, opcname: class.name, opcnamespace: PG_CATALOG.0, opcowner: ROOT.0,
             opcfamily: class.family, opcintype: class.input.oid(), opcdefault: class.is_default, opckeytype: 0u32,
+        ]);
+    }
+}
+
+/// The rows of pg_opfamily.
+pub(super) fn families(rows: &mut Rows) {
+    for (oid, name, method) in FAMILIES {
+        rows.push(cells![
+            oid: *oid, opfmethod: *method, opfname: *name, opfnamespace: PG_CATALOG.0, opfowner: ROOT.0,
         ]);
     }
 }

@@ -519,23 +519,34 @@ fn io(facts: &TypeFacts, word: &str) -> String {
     }
 }
 
+/// The collation of a type's values.
+pub(super) fn collation(ty: SqlType) -> u32 {
+    match ty.facts().category {
+        'S' if ty == SqlType::Name => 950,
+        'S' => 100,
+        _ => 0,
+    }
+}
+
 fn push_type(rows: &mut Rows, facts: &TypeFacts) {
     let oid_of = |name: String| kalamdb_sql::function::by_name(&name).first().map_or(0, |function| function.oid);
     let recv = io(facts, "recv");
+    // A name's items are bytes.
+    let element = if facts.ty == SqlType::Name { Some(SqlType::Char) } else { facts.element };
     rows.push(cells![
         oid: facts.oid, typname: facts.name, typnamespace: PG_CATALOG.0, typowner: ROOT.0, typlen: facts.len,
         typbyval: facts.by_value, typtype: facts.kind, typcategory: facts.category, typispreferred: facts.preferred,
         typisdefined: true, typdelim: ',', typrelid: 0u32,
-        typsubscript: oid_of(match facts.element {
+        typsubscript: oid_of(match element {
             Some(_) if facts.len == -1 => "array_subscript_handler".to_string(),
             Some(_) => "raw_array_subscript_handler".to_string(),
             None => String::new(),
         }),
-        typelem: facts.element.map_or(0, SqlType::oid), typarray: facts.array.map_or(0, SqlType::oid),
+        typelem: element.map_or(0, SqlType::oid), typarray: facts.array.map_or(0, SqlType::oid),
         typinput: oid_of(io(facts, "in")), typoutput: oid_of(io(facts, "out")), typreceive: oid_of(recv),
         typsend: oid_of(io(facts, "send")), typmodin: 0u32, typmodout: 0u32, typanalyze: 0u32, typalign: facts.align,
         typstorage: facts.storage, typnotnull: false, typbasetype: 0u32, typtypmod: -1i32, typndims: 0i32,
-        typcollation: match facts.category { 'S' if facts.ty == SqlType::Name => 950u32, 'S' => 100, _ => 0 },
+        typcollation: collation(facts.element.unwrap_or(facts.ty)),
     ]);
 }
 

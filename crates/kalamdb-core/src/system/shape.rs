@@ -386,6 +386,9 @@ pub static SHAPES: &[Shape] = &[
         ("oid", Oid, true), ("defaclrole", Oid, true), ("defaclnamespace", Oid, true), ("defaclobjtype", Char, true),
         ("defaclacl", AclitemArray, true),
     ] },
+    Shape { namespace: "pg_catalog", name: "pg_parameter_acl", oid: 6243, kind: 'r', columns: &[
+        ("oid", Oid, true), ("parname", Text, true), ("paracl", AclitemArray, false),
+    ] },
     Shape { namespace: "pg_catalog", name: "pg_init_privs", oid: 3394, kind: 'r', columns: &[
         ("objoid", Oid, true), ("classoid", Oid, true), ("objsubid", Int4, true), ("privtype", Char, true),
         ("initprivs", AclitemArray, true),

@@ -1,6 +1,6 @@
 //! Users' types as the catalog shows them: pg_type, pg_enum, information_schema.domains.
 
-use super::relational::namespace_name;
+use super::relational::{collation, namespace_name};
 use super::{Facts, Rows, Wanted, cells, wants};
 use crate::settings::DATABASE_NAME;
 use kalamdb_sql::function;
@@ -26,9 +26,17 @@ pub(super) fn types(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
                 typinput: function_oid("array_in"), typoutput: function_oid("array_out"),
                 typreceive: function_oid("array_recv"), typsend: function_oid("array_send"), typmodin: 0u32,
                 typmodout: 0u32, typanalyze: 0u32, typalign: 'i', typstorage: 'x', typnotnull: false,
-                typbasetype: 0u32, typtypmod: -1i32, typndims: 0i32, typcollation: 0u32,
+                typbasetype: 0u32, typtypmod: -1i32, typndims: 0i32, typcollation: item_collation(def),
             ]);
         }
+    }
+}
+
+/// The collation of a type's values, and of those in an array of them.
+fn item_collation(def: &TypeDef) -> u32 {
+    match &def.kind {
+        TypeKind::Enum(_) => 0,
+        TypeKind::Domain { base, .. } => collation(base.ty.element().unwrap_or(base.ty)),
     }
 }
 
@@ -53,7 +61,8 @@ fn push(facts: &Facts, def: &TypeDef, rows: &mut Rows) {
                 typreceive: function_oid("domain_recv"), typsend: 0u32, typmodin: 0u32, typmodout: 0u32,
                 typanalyze: 0u32, typalign: below.align, typstorage: below.storage, typnotnull: *not_null,
                 typbasetype: base.ty.oid(), typtypmod: base.typmod, typndims: 0i32,
-                typcollation: if below.category == 'S' { 100u32 } else { 0 },
+                typcollation: item_collation(def),
+                typdefaultbin: default.as_deref().map(|text| facts.shown_stored(text)),
                 typdefault: default.as_deref().map(|text| facts.shown_stored(text)),
             ]);
         }

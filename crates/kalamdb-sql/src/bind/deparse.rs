@@ -770,7 +770,10 @@ impl Printer<'_, '_> {
             match subscript {
                 Subscript::Index { index } => {
                     out = format!("{out}[{}]", bound(index)?);
-                    ty = ty.ty.element().map_or(ty, PgType::new);
+                    ty = match ty.ty {
+                        SqlType::Name => SqlType::Char.into(),
+                        array => array.element().map_or(ty, PgType::new),
+                    };
                 }
                 Subscript::Slice { lower_bound, upper_bound, stride: None } => {
                     let low = lower_bound.as_ref().map(&mut bound).transpose()?.unwrap_or_default();

@@ -223,6 +223,9 @@ impl Binder<'_> {
             });
         }
         let ty = whole.ty();
+        if ty.ty == SqlType::Name {
+            return self.name_subscripts(whole, &subscripts);
+        }
         let Some(element) = ty.ty.element() else {
             let message = format!("cannot subscript type {} because it does not support subscripting", ty.ty);
             return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, message));
@@ -257,6 +260,19 @@ impl Binder<'_> {
             });
         }
         Ok(Scalar::Slice(Box::new(whole), all))
+    }
+
+    /// `name[i]`: a byte of it, counted from 0.
+    fn name_subscripts(&mut self, whole: Scalar, subscripts: &[&Subscript]) -> Result<Scalar> {
+        let mut places = Vec::with_capacity(subscripts.len());
+        for subscript in subscripts {
+            let Subscript::Index { index } = subscript else {
+                let message = "slices of fixed-length arrays not implemented";
+                return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+            };
+            places.push(self.array_subscript(index)?);
+        }
+        Ok(Scalar::Subscript(Box::new(whole), places, SqlType::Char.into()))
     }
 
     fn array_subscript(&mut self, expr: &Expr) -> Result<Scalar> {

@@ -406,6 +406,11 @@ pub trait CatalogNames: Send + Sync {
         let _ = (table, column);
         Ok(None)
     }
+    /// `pg_describe_object`: `None` when there is no such object, XX000 when there is no such class.
+    fn object_description(&self, class: Oid, object: Oid, column: i32) -> Result<Option<String>> {
+        let _ = (class, object, column);
+        Ok(None)
+    }
     /// `obj_description` / `col_description` (column 0 for the object itself)
     fn description(&self, oid: Oid, catalog: &str, column: i32) -> Option<String>;
     /// `pg_table_size` and kin: bytes.

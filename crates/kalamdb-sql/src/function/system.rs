@@ -2,8 +2,8 @@
 
 use super::privilege::role;
 use super::rows::{by_datum, f, fail, k, x};
-use super::{Call, Function, Kind, SessionValue, names};
-use crate::types::oid::{split_name, type_by_name, user_type_oid};
+use super::{Call, Function, Kind, SessionValue, Volatility, names};
+use crate::types::oid::{quoted_ident, split_name, type_by_name, user_type_oid};
 use arrow_array::ArrayRef;
 use kalamdb_commons::{Datum, Numeric, Oid, PgType, Result, SqlError, SqlState, SqlType};
 
@@ -57,7 +57,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(2232 stable "pg_get_function_identity_arguments" (id: Oid) -> Text { Ok(super::by_oid(id).map(argument_text)) }),
     f!(6197 stable "pg_get_function_sqlbody" (_id: Oid) -> Text { Ok(None::<String>) }),
     f!(3808 stable "pg_get_function_arg_default" (_id: Oid, _n: Int4) -> Text { Ok(None::<String>) }),
-    f!(2098 stable "pg_get_functiondef" (_id: Oid) -> Text { Ok(None::<String>) }),
+    f!(2098 stable "pg_get_functiondef" (id: Oid) -> Text { super::by_oid(id).map(definition_text).transpose() }),
     f!(1662 stable "pg_get_triggerdef" (_id: Oid) -> Text { Ok(None::<String>) }),
     f!(2730 stable "pg_get_triggerdef" (_id: Oid, _pretty: Bool) -> Text { Ok(None::<String>) }),
     f!(1573 stable "pg_get_ruledef" (_id: Oid) -> Text { Ok(None::<String>) }),
@@ -71,6 +71,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(call; 1348 stable "obj_description" (id: Oid) -> Text { Ok(call.around.catalog().description(id, "pg_class", 0)) }),
     f!(call; 1216 stable "col_description" (id: Oid, column: Int4) -> Text { Ok(call.around.catalog().description(id, "pg_class", column)) }),
     f!(call; 1993 stable "shobj_description" (id: Oid, catalog: Name) -> Text { Ok(call.around.catalog().description(id, catalog, 0)) }),
+    f!(call; 3537 stable "pg_describe_object" (class: Oid, object: Oid, column: Int4) -> Text { call.around.catalog().object_description(class, object, column) }),
     f!(call; 2079 stable "pg_table_is_visible" (id: Oid) -> Bool { Ok(call.around.catalog().relation_is_visible(id)) }),
     f!(call; 2080 stable "pg_type_is_visible" (id: Oid) -> Bool { Ok((SqlType::from_oid(id).is_some() || call.around.catalog().type_name(id).is_some()).then_some(true)) }),
     f!(2081 stable "pg_function_is_visible" (id: Oid) -> Bool { Ok(super::by_oid(id).map(|_| true)) }),
@@ -326,6 +327,27 @@ fn tablespace_size(id: Oid, call: &Call<'_>) -> Option<i64> {
 fn result_text(function: &'static Function) -> String {
     let set = if matches!(function.kind, Kind::Set(_)) { "SETOF " } else { "" };
     format!("{set}{}", PgType::new(function.returns))
+}
+
+/// The statement that would make the function again.
+fn definition_text(function: &'static Function) -> Result<String> {
+    if matches!(function.kind, Kind::Aggregate(_)) {
+        let message = format!("\"{}\" is an aggregate function", function.name);
+        return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message));
+    }
+    let window = if matches!(function.kind, Kind::Window(_)) { " WINDOW" } else { "" };
+    let volatility = match function.volatility {
+        Volatility::Immutable => " IMMUTABLE",
+        Volatility::Stable => " STABLE",
+        Volatility::Volatile => "",
+    };
+    let strict = if function.strict { " STRICT" } else { "" };
+    let (name, args, returns) = (function.name, argument_text(function), result_text(function));
+    Ok(format!(
+        "CREATE OR REPLACE FUNCTION pg_catalog.{}({args})\n RETURNS {returns}\n LANGUAGE internal\n\
+         {window}{volatility} PARALLEL SAFE{strict}\nAS $function${name}$function$\n",
+        quoted_ident(name)
+    ))
 }
 
 fn argument_text(function: &'static Function) -> String {

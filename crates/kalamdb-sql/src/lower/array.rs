@@ -3,7 +3,10 @@
 use super::{Body, arrow, function};
 use crate::bind::bound::Gather;
 use crate::types;
-use arrow_array::{Array, ArrayRef, BooleanArray, Int32Array, ListArray, RecordBatch, UInt32Array, new_null_array};
+use crate::types::string::{NAME_BYTES_MAX, char_of_byte, text_at};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Int32Array, ListArray, RecordBatch, StringArray, UInt32Array, new_null_array,
+};
 use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema::{DataType, Field, Schema};
 use kalamdb_commons::array::{
@@ -151,6 +154,9 @@ fn integer(array: &ArrayRef, row: usize) -> Option<i64> {
 /// `a[i][j]`; NULL outside the array, and for more or fewer subscripts than it has dimensions.
 pub(super) fn subscript(args: &[ArrayRef], first: i32) -> Result<ArrayRef> {
     let (array, places) = args.split_first().ok_or_else(|| SqlError::internal("a subscript of nothing"))?;
+    if matches!(array.data_type(), DataType::Utf8 | DataType::Utf8View) {
+        return Ok(name_bytes(array, places));
+    }
     let arrays = arrays(array)?;
     let usual = !arrays.has_shapes();
     let found: UInt32Array = (0..arrays.len())
@@ -179,6 +185,17 @@ pub(super) fn subscript(args: &[ArrayRef], first: i32) -> Result<ArrayRef> {
         })
         .collect();
     arrow_select::take::take(arrays.lists().values(), &found, None).map_err(arrow)
+}
+
+/// Bytes of names as "char": those behind a name's end are zero, up to the type's length.
+fn name_bytes(names: &ArrayRef, places: &[ArrayRef]) -> ArrayRef {
+    let byte = |row: usize| {
+        let [place] = places else { return None };
+        let place = usize::try_from(integer(place, row)?).ok().filter(|place| *place <= NAME_BYTES_MAX)?;
+        Some(char_of_byte(text_at(names, row).as_bytes().get(place).copied().unwrap_or_default()))
+    };
+    let bytes = (0..names.len()).map(|row| names.is_valid(row).then(|| byte(row)).flatten());
+    Arc::new(bytes.collect::<StringArray>())
 }
 
 /// `a[l:u][m:v]`: bounds outside the array are cut to it, a bound that is not given is the array's, a NULL bound gives

@@ -41,7 +41,9 @@ fn create_domain(cursor: &mut Cursor<'_>) -> Read<Statement> {
     while !cursor.is_done() {
         let constraint = if cursor.accept("CONSTRAINT") { Some(cursor.ident()?) } else { None };
         if cursor.accept("DEFAULT") {
-            let text = expression(cursor)?;
+            let from = cursor.at;
+            cursor.value_expression()?;
+            let text = cursor.text(from, cursor.at).to_owned();
             if domain.default.replace(text).is_some() {
                 return Err(refused("multiple default expressions"));
             }

@@ -6,7 +6,7 @@ use bytes::{BufMut, BytesMut};
 use kalamdb_commons::{Datum, PgType, Result, SqlError, SqlState, SqlType};
 
 /// PostgreSQL's NAMEDATALEN - 1: the most bytes of a name.
-const NAME_BYTES_MAX: usize = 63;
+pub const NAME_BYTES_MAX: usize = 63;
 
 /// Reads a text-like value: lengths are checked, names cut, char(n) padded.
 pub(super) fn read(text: &str, ty: PgType) -> Result<Datum> {
@@ -98,7 +98,7 @@ pub(super) fn utf8(bytes: &[u8]) -> Result<&str> {
 }
 
 /// The text at a place, whichever of the engine's two text arrays it is.
-pub(super) fn text_at(array: &dyn Array, row: usize) -> &str {
+pub(crate) fn text_at(array: &dyn Array, row: usize) -> &str {
     match array.as_any().downcast_ref::<StringArray>() {
         Some(array) => array.value(row),
         None => cell::<StringViewArray>(array).value(row),
