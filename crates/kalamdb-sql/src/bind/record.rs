@@ -376,7 +376,13 @@ impl Binder<'_> {
 fn json_form(ty: SqlType) -> Option<(&'static Function, SqlType)> {
     match ty {
         SqlType::Record => Some((&JSON_FIELDS, SqlType::Record)),
-        SqlType::Timestamptz | SqlType::Interval | SqlType::Bytea | SqlType::Float4 | SqlType::Float8 => {
+        SqlType::Timestamptz
+        | SqlType::Interval
+        | SqlType::Bytea
+        | SqlType::Float4
+        | SqlType::Float8
+        // A label is the catalog's.
+        | SqlType::Enum(_) => {
             function::by_oid(3176).map(|function| (function, SqlType::Json))
         }
         ty if ty.is_oid_like() => function::by_oid(3176).map(|function| (function, SqlType::Json)),
