@@ -114,6 +114,7 @@ pub(crate) fn dependents(catalog: &Catalog, on: Object) -> Vec<(Object, Bond)> {
         }
         Object::Table(id) | Object::View(id) => {
             found.extend(catalog.views_over(id).map(|view| (Object::View(view.id), Bond::Normal)));
+            found.extend(views_naming(catalog, |using| using.relation_named() == Some(id)));
             for child in catalog.referencing(id).filter(|child| child.id != id) {
                 let keys = child.foreign_keys.iter().filter(|key| key.parent == id);
                 found.extend(keys.map(|key| (Object::Constraint(child.id, key.id), Bond::Normal)));
@@ -130,11 +131,11 @@ pub(crate) fn dependents(catalog: &Catalog, on: Object) -> Vec<(Object, Bond)> {
         }
         Object::Sequence(id) => {
             found.extend(catalog.views_over(id).map(|view| (Object::View(view.id), Bond::Normal)));
+            found.extend(views_naming(catalog, |using| using.relation_named() == Some(id)));
             found.extend(defaults_naming(catalog, |text| relations_named(text).contains(&id.0)));
         }
         Object::Type(oid) => {
-            let using = catalog.views().filter(|view| view.uses.contains(&Use::Type(oid)));
-            found.extend(using.map(|view| (Object::View(view.id), Bond::Normal)));
+            found.extend(views_naming(catalog, |using| using.type_named() == Some(oid)));
             let names = |text: &str| types_named(text).contains(&oid);
             for table in catalog.tables() {
                 let is_of_it = |column: &&ColumnDef| {
@@ -155,6 +156,12 @@ pub(crate) fn dependents(catalog: &Catalog, on: Object) -> Vec<(Object, Bond)> {
         Object::Default(..) | Object::Constraint(..) => {}
     }
     found
+}
+
+/// The views whose query names something. What has a type only because a column that it reads has it, goes with that.
+fn views_naming(catalog: &Catalog, names: impl Fn(&Use) -> bool) -> Vec<(Object, Bond)> {
+    let using = catalog.views().filter(|view| view.uses.iter().any(&names));
+    using.map(|view| (Object::View(view.id), Bond::Normal)).collect()
 }
 
 /// The columns' defaults whose text names something.

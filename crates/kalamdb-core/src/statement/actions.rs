@@ -2,10 +2,9 @@
 //! that refer to one that went are refused, removed or changed. All of it is done by the right of the constraint.
 
 use super::key_match::{equal_in, is_one_to_one};
-use super::prepared::BindingNames;
+use super::prepared::{BindingNames, shape_of};
 use super::query::lock_wait;
 use super::references::{Constraint, Reference, SCAN_ROWS, columns_of, keep, without_detail};
-use super::table::default_of;
 use super::{delete, update, valid, write};
 use crate::referential::{Event, Happened};
 use crate::relation::Relation;
@@ -257,13 +256,11 @@ fn repeated(table: &TableDef, set: &[ColumnId], values: &[Datum], count: usize) 
 
 /// The columns' defaults, evaluated for each row.
 fn defaults(standing: &mut Standing, table: &TableDef, set: &[ColumnId], count: usize) -> Result<Vec<ArrayRef>> {
+    let shape = shape_of(table, "");
+    let names = BindingNames::new(standing);
     let mut scalars = Vec::with_capacity(set.len());
-    for column in set.iter().filter_map(|id| table.column(*id)) {
-        let default = match &column.default {
-            Some(text) => default_of(standing, text, column.name.as_str(), column.ty)?,
-            None => None,
-        };
-        scalars.push(default.unwrap_or(kalamdb_sql::bind::bound::Scalar::Const(Datum::Null, column.ty)));
+    for column in set.iter().filter_map(|id| shape.columns.iter().find(|column| column.id == *id)) {
+        scalars.push(kalamdb_sql::bind::bind_column_default(column, &names)?);
     }
     let values = valid::values(standing);
     let program = write::program(&scalars, &[], &values)?;

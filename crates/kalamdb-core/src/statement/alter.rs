@@ -568,7 +568,20 @@ impl Work {
             }
             None => {}
         }
+        let missing = Scalar::Const(column.missing.clone(), column.ty);
+        let is_judged = domain.as_ref().is_some_and(|domain| domain.not_null || !domain.checks.is_empty());
+        let judging = column.domain.filter(|_| is_judged && spec.generated.is_none());
         self.table.columns.push(column);
+        if let Some(domain) = judging {
+            match each.take() {
+                Some(default) => each = Some(bind::judged(default, domain, &BindingNames::new(standing))?),
+                None if rewrite::has_rows(standing, &Arc::new(self.table.clone())).await? => {
+                    let judged = bind::judged(missing, domain, &BindingNames::new(standing))?;
+                    query::constants(standing, &[judged])?;
+                }
+                None => {}
+            }
+        }
         if let Some((text, place)) = &spec.generated {
             let column = self.column_mut(&spec.name)?.clone();
             let text = generated::expression(standing, &self.table, &column, text, *place)?;

@@ -5,9 +5,9 @@ use super::table::{creation_namespace, options_of};
 use super::{Guard, Outcome, carry_out, prepared};
 use crate::resolve::{self, Resolved};
 use crate::standing::{Prepared, Standing};
-use kalamdb_commons::{ColumnId, Result, SqlError, SqlState};
+use kalamdb_commons::{ColumnId, Oid, Result, SqlError, SqlState};
 use kalamdb_sql::Statement;
-use kalamdb_sql::bind::bound::{Action, Bound, BoundInsert, BoundKind, Need, NeedId};
+use kalamdb_sql::bind::bound::{Action, Bound, BoundInsert, BoundKind, Need, NeedId, Output};
 use kalamdb_sql::parse::Parsed;
 use kalamdb_sql::statement::{ColumnSpec, CreateTable, CreateTableAs, SourceQuery, TypeName};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub(super) async fn create(
     if !source.parameters.is_empty() && matches!(create.query, SourceQuery::Query(_)) {
         return Err(SqlError::new(SqlState::UNDEFINED_PARAMETER, "there is no parameter $1"));
     }
-    let table = of_columns(create, source.query()?)?;
+    let table = of_columns(standing, create, source.query()?)?;
     if create.table.if_not_exists && exists(standing, &create.table)? {
         standing.notice(format!("relation \"{}\" already exists, skipping", table.name.name));
         return Ok(Outcome::Command("CREATE TABLE AS".to_string()));
@@ -57,7 +57,7 @@ pub(super) async fn create(
 }
 
 /// The table as CREATE TABLE would say it.
-fn of_columns(create: &CreateTableAs, bound: &Bound) -> Result<CreateTable> {
+fn of_columns(standing: &Standing, create: &CreateTableAs, bound: &Bound) -> Result<CreateTable> {
     if create.columns.len() > bound.outputs.len() {
         return Err(SqlError::new(SqlState::SYNTAX_ERROR, "too many column names were specified"));
     }
@@ -67,9 +67,26 @@ fn of_columns(create: &CreateTableAs, bound: &Bound) -> Result<CreateTable> {
     options_of(table.kind, &table.options)?;
     for (at, output) in bound.outputs.iter().enumerate() {
         let name = create.columns.get(at).unwrap_or(&output.name).clone();
-        table.columns.push(ColumnSpec::plain(name, TypeName::BuiltIn(output.ty)));
+        let ty = match domain_of(standing, output) {
+            Some(domain) => {
+                let parts = vec!["pg_catalog".to_owned(), domain.to_string()];
+                TypeName::Named { parts, is_array: false, position: None }
+            }
+            None => TypeName::BuiltIn(output.ty),
+        };
+        table.columns.push(ColumnSpec::plain(name, ty));
     }
     Ok(table)
+}
+
+/// The domain that a column of a query is of: that of the column that it is.
+fn domain_of(standing: &Standing, output: &Output) -> Option<Oid> {
+    let (relation, column) = output.origin?;
+    let catalog = standing.catalog();
+    match catalog.table(relation) {
+        Some(table) => table.column(column)?.domain,
+        None => catalog.view(relation)?.domain_of(column),
+    }
 }
 
 fn exists(standing: &Standing, table: &CreateTable) -> Result<bool> {
@@ -98,7 +115,7 @@ fn filling(standing: &Standing, source: &Prepared, table: &CreateTable, relation
         Resolved::Stale => return Err(SqlError::internal("a table that changed while it was made")),
     }
     let all: std::collections::HashMap<_, _> = rel.columns().into_iter().map(|col| (col.id, col)).collect();
-    let column = |(at, output): (usize, &kalamdb_sql::bind::bound::Output)| {
+    let column = |(at, output): (usize, &Output)| {
         let col = all.get(&output.col).copied().ok_or_else(|| SqlError::internal("an output without a column"))?;
         Ok((ColumnId(at as i16 + 1), col))
     };

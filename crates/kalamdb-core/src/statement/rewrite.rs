@@ -44,6 +44,20 @@ pub(super) fn newest_rows(
     Ok((relation, rows))
 }
 
+/// Whether the table has rows.
+///
+/// # Errors
+/// The store's.
+pub(super) async fn has_rows(standing: &mut Standing, table: &Arc<TableDef>) -> Result<bool> {
+    let (_, mut rows) = newest_rows(standing, table, &[ColumnId::ROW_KEY])?;
+    while let Some(batch) = rows.next().await {
+        if batch?.num_rows() > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// 23502 when a row has NULL in one of these columns.
 ///
 /// # Errors

@@ -17,7 +17,8 @@ use crate::resolve::permit;
 use crate::standing::Standing;
 use kalamdb_auth::authorize::AdminAction;
 use kalamdb_commons::{
-    AccessLevel, ColumnName, NamespaceId, PgType, Result, SqlError, SqlState, SqlType, TableId, TableName, clock,
+    AccessLevel, ColumnId, ColumnName, NamespaceId, PgType, Result, SqlError, SqlState, SqlType, TableId, TableName,
+    clock,
 };
 use kalamdb_sql::bind::{QueryToStore, bind_view};
 use kalamdb_sql::statement::{AlterViewAction, CreateView, Name};
@@ -138,6 +139,14 @@ fn uses_of(query: &QueryToStore) -> Vec<Use> {
     let columns = query.used.iter().map(|(table, column)| Use::Column(*table, *column));
     let types = query.columns.iter().filter_map(|(_, ty)| ty.ty.user_type()).map(Use::Type);
     let mut uses: Vec<Use> = relations.into_iter().map(Use::Relation).chain(columns).collect();
+    let named = query.types.iter().map(|(parts, ty)| Use::TypeNamed { parts: parts.clone(), ty: *ty });
+    let constants = query.constants.iter().map(|seen| {
+        let text = seen.text.clone();
+        Use::Constant { text, ty: seen.ty.oid(), value: seen.value }
+    });
+    uses.extend(named.chain(constants));
+    let domains = query.domains.iter().enumerate();
+    uses.extend(domains.filter_map(|(at, domain)| Some(Use::Domain(ColumnId(at as i16 + 1), (*domain)?))));
     for used in types {
         if !uses.contains(&used) {
             uses.push(used);

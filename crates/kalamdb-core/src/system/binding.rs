@@ -3,14 +3,14 @@
 use super::names::CatalogView;
 use super::{relations, sequence};
 use crate::settings;
-use kalamdb_commons::{ColumnId, NamespaceId, Result, TableId};
+use kalamdb_commons::{ColumnId, NamespaceId, Result, SqlType, TableId};
 use kalamdb_sql::bind::{
-    ColumnShape, Names, RelationKind, RelationShape, SeenRelation, StoredQuery, UniqueShape, ValueSource,
+    ColumnShape, Names, RelationKind, RelationShape, SeenConstant, SeenRelation, StoredQuery, UniqueShape, ValueSource,
 };
 use kalamdb_sql::function::CatalogNames;
 use kalamdb_sql::types::Style;
 use kalamdb_store::catalog::Named;
-use kalamdb_store::{ColumnDef, Identity, IndexKeyPart, TableDef, ViewDef};
+use kalamdb_store::{ColumnDef, Identity, IndexKeyPart, TableDef, Use, ViewDef};
 use std::sync::{Arc, LazyLock};
 
 static PLAIN: LazyLock<Style> = LazyLock::new(Style::default);
@@ -127,7 +127,7 @@ pub fn view_shape(view: &ViewDef, namespace: &str) -> RelationShape {
         ty: column.ty,
         not_null: false,
         default: None,
-        domain: None,
+        domain: view.domain_of(ColumnId(at as i16 + 1)),
         source: ValueSource::Given,
     };
     RelationShape {
@@ -151,9 +151,21 @@ pub fn stored_query(view: &ViewDef) -> StoredQuery {
         relation: seen.relation,
         columns: seen.columns.clone(),
     };
+    let type_named = |using: &Use| match using {
+        Use::TypeNamed { parts, ty } => Some((parts.clone(), *ty)),
+        _ => None,
+    };
+    let constant = |using: &Use| match using {
+        Use::Constant { text, ty, value } => {
+            Some(SeenConstant { text: text.clone(), ty: SqlType::from_stored(*ty)?, value: *value })
+        }
+        _ => None,
+    };
     StoredQuery {
         text: view.query.clone(),
         names: view.names.iter().map(seen).collect(),
+        types: view.uses.iter().filter_map(type_named).collect(),
+        constants: view.uses.iter().filter_map(constant).collect(),
         style: settings::style_of(&view.settings),
         owner: (!is_invoker(view)).then_some(view.owner),
     }

@@ -6,6 +6,7 @@ use super::{Facts, Rows, SHAPES, cells};
 use kalamdb_commons::ids::SYSTEM;
 use kalamdb_sql::bind::{relations_named, types_named};
 use kalamdb_store::{SequenceDef, TableDef, TypeDef, TypeKind, Use, ViewDef};
+use std::collections::HashSet;
 
 /// The OIDs of the system relations that list what depends.
 const CLASS: u32 = 1259;
@@ -109,6 +110,7 @@ fn of_view(rows: &mut Rows, view: &ViewDef) {
     let rule = (REWRITE, view.rule, 0);
     push(rows, rule, own, 'i');
     push(rows, rule, own, 'n');
+    let mut named = HashSet::new();
     for using in &view.uses {
         let to = match using {
             // As in PostgreSQL, the columns say it where there are any.
@@ -117,8 +119,22 @@ fn of_view(rows: &mut Rows, view: &ViewDef) {
             }
             Use::Relation(id) => (CLASS, id.0, 0),
             Use::Column(id, column) => (CLASS, id.0, i32::from(column.0)),
-            Use::Type(oid) => (TYPE, *oid, 0),
+            Use::Domain(column, oid) => {
+                push(rows, (CLASS, view.id.0, i32::from(column.0)), (TYPE, *oid, 0), 'n');
+                continue;
+            }
+            Use::Type(_) => continue,
+            Use::TypeNamed { .. } | Use::Constant { .. } => match (using.type_named(), using.relation_named()) {
+                (Some(oid), _) if named.insert(oid) => (TYPE, oid, 0),
+                (None, Some(id)) if named.insert(id.0) => (CLASS, id.0, 0),
+                _ => continue,
+            },
         };
         push(rows, rule, to, 'n');
+    }
+    for (at, column) in view.columns.iter().enumerate() {
+        if let Some(oid) = column.ty.ty.user_type() {
+            push(rows, (CLASS, view.id.0, at as i32 + 1), (TYPE, oid, 0), 'n');
+        }
     }
 }

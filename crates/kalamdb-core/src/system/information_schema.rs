@@ -4,7 +4,7 @@
 use super::relational::namespace_name;
 use super::{Facts, Rows, SHAPES, cells, constraint};
 use crate::settings::DATABASE_NAME;
-use kalamdb_commons::{PgType, SqlType};
+use kalamdb_commons::{ColumnId, PgType, SqlType};
 use kalamdb_store::SequenceDef;
 
 /// Makes the rows of one of them; `false` when it is not among them.
@@ -196,7 +196,7 @@ fn columns(facts: &Facts, rows: &mut Rows) {
                     identity: None,
                     generated: None,
                     user_type: user_type_place(facts, column.ty.ty),
-                    domain: None,
+                    domain: view.domain_of(ColumnId(at as i16 + 1)).and_then(|oid| type_place(facts, oid)),
                 },
             );
         }

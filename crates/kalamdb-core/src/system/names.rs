@@ -380,7 +380,10 @@ impl CatalogNames for CatalogView {
         let columns: Vec<String> = view.columns.iter().map(|column| column.name.to_string()).collect();
         let printed = print_view(&stored_query(view), &columns, pretty, self);
         // What cannot be printed yet is shown as it was written.
-        Some(printed.unwrap_or_else(|_| format!(" {};", view.query)))
+        Some(match printed {
+            Ok(printed) => kalamdb_sql::bind::shown_stored(&printed, self),
+            Err(_) => format!(" {};", view.query),
+        })
     }
 
     fn sequence(&self, oid: Oid) -> Option<SequenceFacts> {

@@ -315,7 +315,7 @@ fn attributes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
                 number: at as i16 + 1,
                 not_null: false,
                 has_default: false,
-                domain: None,
+                domain: view.domain_of(ColumnId(at as i16 + 1)),
                 identity: "",
                 generated: "",
                 dropped: false,

@@ -3,7 +3,6 @@
 use super::bound::Scalar;
 use super::{Binder, Position};
 use crate::function::{CastContext, SessionValue};
-use crate::types;
 use kalamdb_commons::{Datum, Numeric, PgType, Result, SqlError, SqlState, SqlType};
 use sqlparser::ast::{Value, ValueWithSpan};
 
@@ -108,7 +107,7 @@ impl Binder<'_> {
         if let Some(scalar) = self.moment(text, ty.ty)? {
             return Ok(scalar);
         }
-        let datum = types::from_text(text, ty, self.names.style(), self.names.catalog()).map_err(|e| e.at(position))?;
+        let datum = self.names.constant(text, ty).map_err(|e| e.at(position))?;
         Ok(Scalar::Const(datum, ty))
     }
 

@@ -44,13 +44,15 @@ pub use stored::{
     RowExpression, assigned, bind_generated, bind_row, bind_transform, canonical_conjuncts, canonical_default,
     canonical_row, expression_name, relabelled, relations_named, shown_stored, types_named,
 };
-pub use view::{QueryToStore, SeenRelation, StoredQuery, bind_view, print_view};
+pub use view::{QueryToStore, SeenConstant, SeenRelation, StoredQuery, bind_view, print_view};
 
-pub use user_type::{bind_domain_check, canonical_domain_check};
+pub use user_type::{bind_domain_check, canonical_domain_check, judged};
 
 use crate::statement::{Name, Statement};
 use bound::{Bound, BoundCopy, BoundKind, Col, ColId, Need, NeedId, Output, Scalar, Step};
-use kalamdb_commons::{ColumnId, NamespaceId, Oid, PgType, Result, SqlError, SqlType, TableId, TableType, UserId};
+use kalamdb_commons::{
+    ColumnId, Datum, NamespaceId, Oid, PgType, Result, SqlError, SqlType, TableId, TableType, UserId,
+};
 use param::Params;
 use scope::{Clause, Level};
 use sqlparser::ast::{self, Spanned};
@@ -71,6 +73,17 @@ pub trait Names {
     /// The objects that a `'name'::regclass` and kin constant means: answered at execution, but a constant may be
     /// folded by asking here.
     fn catalog(&self) -> &dyn crate::function::CatalogNames;
+    /// What a user's type's name means.
+    fn user_type(&self, parts: &[String]) -> Option<crate::function::UserType> {
+        self.catalog().user_type(parts)
+    }
+    /// Reads a constant: its meaning may be the catalog's.
+    ///
+    /// # Errors
+    /// As [`crate::types::from_text`].
+    fn constant(&self, text: &str, ty: PgType) -> Result<Datum> {
+        crate::types::from_text(text, ty, self.style(), self.catalog())
+    }
 }
 
 /// A relation as the binder sees it: made of plain words.
@@ -196,6 +209,18 @@ pub fn bind_default(text: &str, column: &str, ty: PgType, names: &dyn Names) -> 
     let expr = crate::parse::expression(text)?;
     let mut binder = Binder::new(text, &[], names);
     let scalar = binder.default_scalar(&expr, column, ty).map_err(|error| named(error, names))?;
+    binder.no_parameters()?;
+    Ok(scalar)
+}
+
+/// Binds what a column gets that no value is given for: its default or its domain's, or NULL, as far as its domain
+/// takes it.
+///
+/// # Errors
+/// As [`bind_default`].
+pub fn bind_column_default(column: &ColumnShape, names: &dyn Names) -> Result<Scalar> {
+    let mut binder = Binder::new("", &[], names);
+    let scalar = binder.column_default(column).map_err(|error| self::named(error, names))?;
     binder.no_parameters()?;
     Ok(scalar)
 }

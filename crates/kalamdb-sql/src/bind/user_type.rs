@@ -26,7 +26,7 @@ impl Binder<'_> {
             Err(error) => error,
         };
         let Some((parts, is_array)) = parse::user_type_name(written) else { return Err(error) };
-        let Some(found) = self.names.catalog().user_type(&parts) else { return Err(error) };
+        let Some(found) = self.names.user_type(&parts) else { return Err(error) };
         meant(&found, is_array)
     }
 }
@@ -117,6 +117,14 @@ pub fn bind_domain_check(text: &str, base: PgType, names: &dyn Names) -> Result<
     let condition = binder.over_value(&expr, col).map_err(|error| super::named(error, names))?;
     binder.no_parameters()?;
     Ok((col, condition))
+}
+
+/// A value as far as a domain takes it: 23502 or 23514 comes out of the rest when it is computed.
+///
+/// # Errors
+/// Those of the domain's conditions.
+pub fn judged(value: Scalar, domain: Oid, names: &dyn Names) -> Result<Scalar> {
+    Binder::new("", &[], names).within_domain(value, Some(domain))
 }
 
 /// The same as PostgreSQL prints it.

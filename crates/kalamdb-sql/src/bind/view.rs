@@ -8,10 +8,12 @@ use super::deparse::Printer;
 use super::from::Part;
 use super::scope::{Item, ItemColumn, Visible};
 use super::{Binder, ColumnShape, Names, Position, RelationKind, RelationShape};
-use crate::function::CatalogNames;
+use crate::function::{CatalogNames, UserType};
 use crate::parse;
-use crate::types::Style;
-use kalamdb_commons::{ColumnId, NamespaceId, PgType, Result, SqlError, SqlState, TableId, UserId};
+use crate::types::{self, Style};
+use kalamdb_commons::{
+    ColumnId, Datum, NamespaceId, Oid, PgType, Result, SqlError, SqlState, SqlType, TableId, UserId,
+};
 use sqlparser::ast;
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -24,6 +26,10 @@ pub struct StoredQuery {
     pub text: String,
     /// What its names mean.
     pub names: Vec<SeenRelation>,
+    /// What the names of users' types in it mean.
+    pub types: Vec<(Vec<String>, Oid)>,
+    /// What the constants in it mean that the catalog gave a meaning.
+    pub constants: Vec<SeenConstant>,
     /// How its constants are read.
     pub style: Style,
     /// By whose rights it reads; `None`: by the asker's.
@@ -43,13 +49,30 @@ pub struct SeenRelation {
     pub columns: Vec<(ColumnId, String)>,
 }
 
+/// What a constant meant when a query was stored: an enum's label, `'name'::regclass` and kin.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeenConstant {
+    /// Its text.
+    pub text: String,
+    /// Its type.
+    pub ty: SqlType,
+    /// A label's rank, or an OID.
+    pub value: i64,
+}
+
 /// A query that is to be stored.
 #[derive(Debug, Clone)]
 pub struct QueryToStore {
     /// The names and types of its columns.
     pub columns: Vec<(String, PgType)>,
+    /// The domains that its columns are of, in the columns' order.
+    pub domains: Vec<Option<Oid>>,
     /// What its names mean.
     pub names: Vec<SeenRelation>,
+    /// What the names of users' types in it mean.
+    pub types: Vec<(Vec<String>, Oid)>,
+    /// What the constants in it mean that the catalog gave a meaning.
+    pub constants: Vec<SeenConstant>,
     /// The columns that it names, `*` included.
     pub used: Vec<(TableId, ColumnId)>,
     /// What it reads.
@@ -61,7 +84,8 @@ pub struct QueryToStore {
 /// # Errors
 /// The binder's; 42P02 for parameters.
 pub fn bind_view(query: &ast::Query, text: &str, names: &dyn Names) -> Result<QueryToStore> {
-    let recorder = Recorder { inner: names, seen: RefCell::new(Vec::new()) };
+    let recorder =
+        Recorder { inner: names, seen: RefCell::default(), types: RefCell::default(), constants: RefCell::default() };
     let mut binder = Binder::new(text, &[], &recorder);
     let derived = binder.query(query, true)?;
     binder.no_parameters()?;
@@ -70,6 +94,11 @@ pub fn bind_view(query: &ast::Query, text: &str, names: &dyn Names) -> Result<Qu
         return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message));
     }
     let columns = derived.columns.iter().map(|column| (column.name.clone(), column.col.ty)).collect();
+    let domain = |column: &ItemColumn| {
+        let (relation, id) = column.origin?;
+        names.relation_by_id(relation)?.columns.iter().find(|column| column.id == id)?.domain
+    };
+    let domains = derived.columns.iter().map(domain).collect();
     let mut used: Vec<(TableId, ColumnId)> = Vec::new();
     for (table, named) in &binder.named {
         used.extend(named.iter().filter(|(_, col)| binder.seen.contains(col)).map(|(id, _)| (*table, *id)));
@@ -77,7 +106,15 @@ pub fn bind_view(query: &ast::Query, text: &str, names: &dyn Names) -> Result<Qu
     let needs = std::mem::take(&mut binder.needs);
     used.sort_unstable_by_key(|(table, column)| (table.0, column.0));
     used.dedup();
-    Ok(QueryToStore { columns, names: recorder.seen.into_inner(), used, needs })
+    Ok(QueryToStore {
+        columns,
+        domains,
+        names: recorder.seen.into_inner(),
+        types: recorder.types.into_inner(),
+        constants: recorder.constants.into_inner(),
+        used,
+        needs,
+    })
 }
 
 /// A stored query as PostgreSQL prints it (`pg_get_viewdef`), with the relations' and columns' names of now. `columns`
@@ -96,6 +133,8 @@ pub fn print_view(stored: &StoredQuery, columns: &[String], pretty: bool, names:
 struct Recorder<'n> {
     inner: &'n dyn Names,
     seen: RefCell<Vec<SeenRelation>>,
+    types: RefCell<Vec<(Vec<String>, Oid)>>,
+    constants: RefCell<Vec<SeenConstant>>,
 }
 
 impl Names for Recorder<'_> {
@@ -130,6 +169,33 @@ impl Names for Recorder<'_> {
     fn catalog(&self) -> &dyn CatalogNames {
         self.inner.catalog()
     }
+
+    fn user_type(&self, parts: &[String]) -> Option<UserType> {
+        let found = self.inner.user_type(parts)?;
+        let mut types = self.types.borrow_mut();
+        if !types.iter().any(|(other, _)| other == parts) {
+            types.push((parts.to_vec(), found.oid));
+        }
+        Some(found)
+    }
+
+    fn constant(&self, text: &str, ty: PgType) -> Result<Datum> {
+        let datum = self.inner.constant(text, ty)?;
+        let value = match (&datum, ty.ty) {
+            (Datum::Int8(rank), SqlType::Enum(_)) => Some(*rank),
+            (Datum::Oid(oid), SqlType::Regclass | SqlType::Regtype) => Some(i64::from(*oid)),
+            _ => None,
+        };
+        if let Some(value) = value.filter(|_| stored_constant(&self.constants.borrow(), text, ty.ty).is_none()) {
+            self.constants.borrow_mut().push(SeenConstant { text: text.to_owned(), ty: ty.ty, value });
+        }
+        Ok(datum)
+    }
+}
+
+/// What a constant meant, if it is among these.
+fn stored_constant(constants: &[SeenConstant], text: &str, ty: SqlType) -> Option<i64> {
+    constants.iter().find(|seen| seen.ty == ty && seen.text == text).map(|seen| seen.value)
 }
 
 /// What names meant when a query was stored.
@@ -175,6 +241,22 @@ impl Names for StoredNames<'_> {
 
     fn catalog(&self) -> &dyn CatalogNames {
         self.inner.catalog()
+    }
+
+    fn user_type(&self, parts: &[String]) -> Option<UserType> {
+        let meant = self.stored.types.iter().find(|(seen, _)| seen == parts);
+        match meant {
+            Some((_, oid)) => self.catalog().user_type(&["pg_catalog".to_owned(), oid.to_string()]),
+            None => self.catalog().user_type(parts),
+        }
+    }
+
+    fn constant(&self, text: &str, ty: PgType) -> Result<Datum> {
+        match (stored_constant(&self.stored.constants, text, ty.ty), ty.ty) {
+            (Some(rank), SqlType::Enum(_)) => Ok(Datum::Int8(rank)),
+            (Some(oid), _) => Ok(Datum::Oid(Oid::try_from(oid).unwrap_or_default())),
+            (None, _) => types::from_text(text, ty, self.style(), self.catalog()),
+        }
     }
 }
 

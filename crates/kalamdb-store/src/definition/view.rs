@@ -1,6 +1,9 @@
 //! Views.
 
-use kalamdb_commons::{AccessLevel, ColumnId, ColumnName, NamespaceId, Oid, PgType, TableId, TableName, UserId};
+use kalamdb_commons::ids::FIRST_USER_OID;
+use kalamdb_commons::{
+    AccessLevel, ColumnId, ColumnName, NamespaceId, Oid, PgType, SqlType, TableId, TableName, UserId,
+};
 use serde::{Deserialize, Serialize};
 
 /// A view: a query with a name.
@@ -67,6 +70,59 @@ pub enum Use {
     Relation(TableId),
     /// A relation's column.
     Column(TableId, ColumnId),
-    /// A type.
+    /// A type that values have.
     Type(Oid),
+    /// A user's type by a name, which means it for ever.
+    TypeNamed {
+        /// The name as it was written.
+        parts: Vec<String>,
+        /// What it meant.
+        ty: Oid,
+    },
+    /// A constant that the catalog gave its meaning, which it keeps: an enum's label, `'name'::regclass` and kin.
+    Constant {
+        /// Its text.
+        text: String,
+        /// Its type.
+        ty: Oid,
+        /// A label's rank, or an OID.
+        value: i64,
+    },
+    /// The domain of a column of the view's own.
+    Domain(ColumnId, Oid),
+}
+
+impl Use {
+    /// The user's type that is named, if one is.
+    pub fn type_named(&self) -> Option<Oid> {
+        match self {
+            Use::TypeNamed { ty, .. } => Some(*ty),
+            Use::Constant { ty, .. } if *ty >= FIRST_USER_OID => Some(*ty),
+            // The array over a type has the number behind the type's.
+            Use::Constant { ty, value, .. } if *ty == SqlType::Regtype.oid() => user_oid(*value).map(|oid| oid & !1),
+            _ => None,
+        }
+    }
+
+    /// The relation that a constant names, if it does.
+    pub fn relation_named(&self) -> Option<TableId> {
+        match self {
+            Use::Constant { ty, value, .. } if *ty == SqlType::Regclass.oid() => user_oid(*value).map(TableId),
+            _ => None,
+        }
+    }
+}
+
+fn user_oid(value: i64) -> Option<Oid> {
+    Oid::try_from(value).ok().filter(|oid| *oid >= FIRST_USER_OID)
+}
+
+impl ViewDef {
+    /// The domain of a column, by its number.
+    pub fn domain_of(&self, column: ColumnId) -> Option<Oid> {
+        self.uses.iter().find_map(|using| match using {
+            Use::Domain(id, domain) if *id == column => Some(*domain),
+            _ => None,
+        })
+    }
 }
