@@ -403,7 +403,8 @@ impl Work {
             return Err(SqlError::new(SqlState::INVALID_COLUMN_DEFINITION, message)
                 .with_detail(format!("Column \"{name}\" is a generated column.")));
         }
-        let value = bind::bind_transform(using, name, (ty, domain), &shape, &names)?;
+        let named = |error: SqlError| bind::named(error, &names);
+        let value = bind::bind_transform(using, name, (ty, domain), &shape, &names).map_err(named)?;
         let is_key = self.table.primary_key.as_ref().is_some_and(|key| key.columns.contains(&id));
         if is_key {
             index::require_default_class(IndexMethod::Btree, ty.ty)?;
@@ -425,7 +426,7 @@ impl Work {
                 }
                 _ => error,
             };
-            bind::bind_default(&text, name, ty, &names).map_err(error)?;
+            bind::bind_default(&text, name, ty, &names).map_err(error).map_err(named)?;
             column.default = Some(text);
         }
         if let Some(text) = &column.generated {
@@ -439,7 +440,7 @@ impl Work {
                 }
                 _ => error,
             };
-            bind::bind_generated(text, name, ty, &shape, &names).map_err(error)?;
+            bind::bind_generated(text, name, ty, &shape, &names).map_err(error).map_err(named)?;
         }
         if let Some(identity) = &column.identity
             && let Some(def) = catalog.sequence(identity.sequence)

@@ -247,12 +247,19 @@ fn array_type(types: &[PgType]) -> SqlType {
     }
 }
 
-/// `[a, b]`; NULL for no rows. Items that are arrays or records have a line each.
+/// `[a, b]`; NULL for no rows. Items that are arrays or records have a line each, unless they are NULL.
 fn json_array(columns: &[ArrayRef], types: &[PgType]) -> Result<ScalarValue> {
-    let items = datums(&columns[0], types[0]).map(|item| json_text(&item, types[0], None));
-    let items = items.collect::<Result<Vec<_>>>()?;
-    let separator = if types[0].ty.is_array() || types[0].ty == SqlType::Record { ", \n " } else { ", " };
-    Ok(ScalarValue::Utf8((!items.is_empty()).then(|| format!("[{}]", items.join(separator)))))
+    let has_lines = types[0].ty.is_array() || types[0].ty == SqlType::Record;
+    let mut text = String::new();
+    for item in datums(&columns[0], types[0]) {
+        text.push_str(match text.is_empty() {
+            true => "[",
+            false if has_lines && !item.is_null() => ", \n ",
+            false => ", ",
+        });
+        text.push_str(&json_text(&item, types[0], None)?);
+    }
+    Ok(ScalarValue::Utf8((!text.is_empty()).then(|| text + "]")))
 }
 
 fn jsonb_array(columns: &[ArrayRef], types: &[PgType]) -> Result<ScalarValue> {
