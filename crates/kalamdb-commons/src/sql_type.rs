@@ -126,6 +126,8 @@ pub enum SqlType {
     UuidArray = 2951,
     Jsonb = 3802,
     JsonbArray = 3807,
+    Jsonpath = 4072,
+    JsonpathArray = 4073,
     Regnamespace = 4089,
     RegnamespaceArray = 4090,
     Regrole = 4096,
@@ -248,6 +250,8 @@ pub static TYPES: &[TypeFacts] = &[
     TypeFacts { ty: SqlType::UuidArray, oid: 2951, name: "_uuid", sql_name: "uuid[]", len: -1, by_value: false, category: 'A', preferred: false, align: 'i', storage: 'x', kind: 'b', array: None, element: Some(SqlType::Uuid) },
     TypeFacts { ty: SqlType::Jsonb, oid: 3802, name: "jsonb", sql_name: "jsonb", len: -1, by_value: false, category: 'U', preferred: false, align: 'i', storage: 'x', kind: 'b', array: Some(SqlType::JsonbArray), element: None },
     TypeFacts { ty: SqlType::JsonbArray, oid: 3807, name: "_jsonb", sql_name: "jsonb[]", len: -1, by_value: false, category: 'A', preferred: false, align: 'i', storage: 'x', kind: 'b', array: None, element: Some(SqlType::Jsonb) },
+    TypeFacts { ty: SqlType::Jsonpath, oid: 4072, name: "jsonpath", sql_name: "jsonpath", len: -1, by_value: false, category: 'U', preferred: false, align: 'i', storage: 'x', kind: 'b', array: Some(SqlType::JsonpathArray), element: None },
+    TypeFacts { ty: SqlType::JsonpathArray, oid: 4073, name: "_jsonpath", sql_name: "jsonpath[]", len: -1, by_value: false, category: 'A', preferred: false, align: 'i', storage: 'x', kind: 'b', array: None, element: Some(SqlType::Jsonpath) },
     TypeFacts { ty: SqlType::Regnamespace, oid: 4089, name: "regnamespace", sql_name: "regnamespace", len: 4, by_value: true, category: 'N', preferred: false, align: 'i', storage: 'p', kind: 'b', array: Some(SqlType::RegnamespaceArray), element: None },
     TypeFacts { ty: SqlType::RegnamespaceArray, oid: 4090, name: "_regnamespace", sql_name: "regnamespace[]", len: -1, by_value: false, category: 'A', preferred: false, align: 'i', storage: 'x', kind: 'b', array: None, element: Some(SqlType::Regnamespace) },
     TypeFacts { ty: SqlType::Regrole, oid: 4096, name: "regrole", sql_name: "regrole", len: 4, by_value: true, category: 'N', preferred: false, align: 'i', storage: 'p', kind: 'b', array: Some(SqlType::RegroleArray), element: None },
@@ -390,7 +394,7 @@ impl SqlType {
     /// The Arrow type of a column of this type.
     ///
     /// numeric is Binary in the memcomparable form of [`crate::Numeric`], record Binary that says itself what its
-    /// fields are; char, json and jsonb (normalised) are Utf8; oid and its kin are UInt32; timestamps count
+    /// fields are; char, json, jsonb and jsonpath (normalised) are Utf8; oid and its kin are UInt32; timestamps count
     /// microseconds; vectors are Binary as [`crate::vector`] says, arrays as [`crate::array`] does.
     pub fn arrow(self) -> DataType {
         use SqlType::*;

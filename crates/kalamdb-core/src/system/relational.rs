@@ -486,6 +486,7 @@ fn io(facts: &TypeFacts, word: &str) -> String {
         "vector",
         "json",
         "jsonb",
+        "jsonpath",
         "inet",
         "cidr",
         "macaddr",

@@ -110,7 +110,7 @@ pub(super) fn write_key(datum: &Datum, ty: SqlType, out: &mut Vec<u8>) -> Result
         Datum::Text(text) => match ty {
             SqlType::Bpchar => write_bytes(text.trim_end_matches(' ').as_bytes(), out),
             SqlType::Jsonb => out.extend(json::sort_key(text)?),
-            SqlType::Json | SqlType::Unknown => return Err(no_equality(ty)),
+            SqlType::Json | SqlType::Jsonpath | SqlType::Unknown => return Err(no_equality(ty)),
             _ => write_bytes(text.as_bytes(), out),
         },
         Datum::Bytes(bytes) if ty == SqlType::Vector => write_bytes(&vector::key(bytes), out),

@@ -21,6 +21,7 @@ pub mod in_range;
 mod inout;
 mod invoke;
 mod json;
+mod jsonpath;
 mod keyword;
 mod like;
 mod math;
@@ -55,6 +56,7 @@ pub(crate) use aggregate::hypothetical::{is_hypothetical, order_word};
 pub use domain::DOMAIN_VIOLATION;
 pub use invoke::{AroundExtension, sql_error, to_udf, to_udf_around};
 pub use nowhere::Nowhere;
+pub(crate) use regular::compiled as regular_expression;
 pub use sequence::NEXTVAL;
 pub use table::{
     all, all_operators, bits_function, by_name, by_oid, cast, casts, comparison_type, length_cast, operators, sort_key,

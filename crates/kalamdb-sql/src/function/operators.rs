@@ -414,6 +414,8 @@ pub(super) static OPERATORS: &[Operator] = {
         o(682, "@", None, Int2, Int2, Function(1253)),
         o(773, "@", None, Int4, Int4, Function(1251)),
         o(1763, "@", None, Numeric, Numeric, Function(1704)),
+        o(4012, "@?", Some(Jsonb), Jsonpath, Bool, Function(4010)),
+        o(4013, "@@", Some(Jsonb), Jsonpath, Bool, Function(4011)),
         o(2751, "@>", Some(Anyarray), Anyarray, Bool, Function(2748)),
         o(3246, "@>", Some(Jsonb), Jsonb, Bool, Function(4046)),
         o(965, "^", Some(Float8), Float8, Float8, Function(232)),

@@ -66,7 +66,7 @@ thread_local! {
 }
 
 /// A pattern with flags, ready to match.
-pub(super) fn compiled(pattern: &str, flags: &str) -> Result<Regex> {
+pub(crate) fn compiled(pattern: &str, flags: &str) -> Result<Regex> {
     CACHE.with_borrow_mut(|cache| {
         if let Some(at) = cache.iter().position(|(text, known, _)| text == pattern && known == flags) {
             // The newest is found first.

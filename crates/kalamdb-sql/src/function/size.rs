@@ -114,14 +114,22 @@ fn numeric(value: &Numeric) -> usize {
 
 /// A jsonb value without its length: a header, a word for each entry, then what the entries hold.
 fn json(value: &Json) -> usize {
-    match value {
-        Json::Array(items) => container(items.iter().map(Entry::Value), items.len()),
+    json_end(value, 0, &mut |_, _| {})
+}
+
+/// Tells where each array and object inside a jsonb value begins, counted from `start`, where the value itself does.
+/// Gives its end.
+pub(super) fn json_end<'a>(value: &'a Json, start: usize, tell: &mut dyn FnMut(&'a Json, usize)) -> usize {
+    tell(value, start);
+    stacker::maybe_grow(64 * 1024, 1024 * 1024, || match value {
+        Json::Array(items) => container(items.iter().map(Entry::Value), items.len(), start, tell),
         Json::Object(members) => {
             let keys = members.iter().map(|(key, _)| Entry::Key(key));
-            container(keys.chain(members.iter().map(|(_, value)| Entry::Value(value))), 2 * members.len())
+            let entries = keys.chain(members.iter().map(|(_, value)| Entry::Value(value)));
+            container(entries, 2 * members.len(), start, tell)
         }
-        scalar => container(std::iter::once(Entry::Value(scalar)), 1),
-    }
+        scalar => container(std::iter::once(Entry::Value(scalar)), 1, start, tell),
+    })
 }
 
 enum Entry<'a> {
@@ -129,21 +137,26 @@ enum Entry<'a> {
     Value(&'a Json),
 }
 
-fn container<'a>(entries: impl Iterator<Item = Entry<'a>>, count: usize) -> usize {
-    let mut total = 4 + 4 * count;
+fn container<'a>(
+    entries: impl Iterator<Item = Entry<'a>>,
+    count: usize,
+    start: usize,
+    tell: &mut dyn FnMut(&'a Json, usize),
+) -> usize {
+    let mut end = start + 4 + 4 * count;
     for entry in entries {
         match entry {
-            Entry::Key(text) => total += text.len(),
-            Entry::Value(Json::String(text)) => total += text.len(),
+            Entry::Key(text) => end += text.len(),
+            Entry::Value(Json::String(text)) => end += text.len(),
             Entry::Value(Json::Number(text)) => {
                 let bytes = Numeric::parse(text).map_or(0, |value| HEADER + numeric(&value));
-                total = total.next_multiple_of(4) + bytes;
+                end = end.next_multiple_of(4) + bytes;
             }
             Entry::Value(nested @ (Json::Array(_) | Json::Object(_))) => {
-                total = total.next_multiple_of(4) + json(nested)
+                end = json_end(nested, end.next_multiple_of(4), tell);
             }
             Entry::Value(_) => {}
         }
     }
-    total
+    end
 }

@@ -30,6 +30,7 @@ static FUNCTIONS: &[&[Function]] = &[
     super::identifier::FUNCTIONS,
     super::inout::FUNCTIONS,
     super::json::FUNCTIONS,
+    super::jsonpath::FUNCTIONS,
     super::like::FUNCTIONS,
     super::math::FUNCTIONS,
     super::normal::FUNCTIONS,

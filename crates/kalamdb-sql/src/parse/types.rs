@@ -257,7 +257,7 @@ fn vector(modifiers: &[String]) -> Result<PgType> {
 #[rustfmt::skip]
 const ABSENT: &[&str] = &[
     "bit", "box", "circle", "datemultirange", "daterange", "gtsvector", "int4multirange",
-    "int4range", "int8multirange", "int8range", "jsonpath", "line", "lseg", "money",
+    "int4range", "int8multirange", "int8range", "line", "lseg", "money",
     "nummultirange", "numrange", "path", "pg_snapshot", "point", "polygon", "refcursor", "regconfig",
     "regdictionary", "tsmultirange", "tsquery",
     "tsrange", "tstzmultirange", "tstzrange", "tsvector", "txid_snapshot", "varbit", "xml",

@@ -1,7 +1,7 @@
 //! Receive functions: PostgreSQL's binary forms to datums.
 
 use super::datetime::{EPOCH_DAYS, EPOCH_US, round_time, round_timestamp};
-use super::{array, decimal, insufficient, json, string, surplus};
+use super::{array, decimal, insufficient, json, jsonpath, string, surplus};
 use kalamdb_commons::{Datum, Interval, PgType, Result, SqlError, SqlState, SqlType};
 
 /// Exactly so many bytes.
@@ -55,6 +55,13 @@ pub fn from_binary(bytes: &[u8], ty: PgType) -> Result<Datum> {
             Some((1, text)) => json::read_jsonb(string::utf8(text)?)?,
             Some((version, _)) => {
                 return Err(SqlError::internal(format!("unsupported jsonb version number {version}")));
+            }
+        },
+        Jsonpath => match bytes.split_first() {
+            None => return Err(insufficient()),
+            Some((1, text)) => jsonpath::read(string::utf8(text)?)?,
+            Some((version, _)) => {
+                return Err(SqlError::internal(format!("unsupported jsonpath version number: {version}")));
             }
         },
         Json => json::read_json(string::utf8(bytes)?)?,

@@ -9,6 +9,7 @@ pub mod datetime;
 mod decimal;
 mod digits;
 pub mod json;
+pub mod jsonpath;
 pub mod labels;
 pub(crate) mod network;
 mod number;
@@ -142,6 +143,7 @@ pub fn from_text(text: &str, ty: PgType, style: &Style, names: &dyn CatalogNames
         Vector => vector::read(text, ty.typmod),
         Json => json::read_json(text),
         Jsonb => json::read_jsonb(text),
+        Jsonpath => jsonpath::read(text),
         Tid => match string::tid_parts(text) {
             Some((block, offset)) => Ok(Datum::text(format!("({block},{offset})"))),
             None => Err(number::syntax(text, "tid")),
@@ -278,7 +280,7 @@ fn binary_encoder(ty: SqlType, names: Arc<dyn CatalogNames>) -> Result<Box<dyn E
         Timetz => Box::new(datetime::TimetzBinary),
         Inet | Cidr => Box::new(network::NetworkBinary { is_cidr: ty == Cidr }),
         Macaddr | Macaddr8 | Xid8 | PgLsn => Box::new(bytea::Raw),
-        Jsonb => Box::new(string::JsonbBinary),
+        Jsonb | Jsonpath => Box::new(string::VersionedBinary),
         Tid => Box::new(string::TidBinary),
         Enum(oid) => Box::new(labels::LabelText { oid, names }),
         Void => Box::new(Nothing),

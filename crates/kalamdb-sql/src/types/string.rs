@@ -107,8 +107,8 @@ pub(crate) fn text_at(array: &dyn Array, row: usize) -> &str {
 
 /// Text as it is, in both formats.
 pub(super) struct Text;
-/// jsonb in binary: a version byte, then text.
-pub(super) struct JsonbBinary;
+/// jsonb and jsonpath in binary: a version byte, then text.
+pub(super) struct VersionedBinary;
 /// "char" in binary: always one byte.
 pub(super) struct CharBinary;
 /// "char" as text.
@@ -121,7 +121,7 @@ impl Encoder for Text {
         out.put_slice(text_at(array, row).as_bytes());
     }
 }
-impl Encoder for JsonbBinary {
+impl Encoder for VersionedBinary {
     fn encode(&self, array: &dyn Array, row: usize, out: &mut BytesMut) {
         out.put_u8(1);
         out.put_slice(text_at(array, row).as_bytes());

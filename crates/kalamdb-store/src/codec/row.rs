@@ -201,7 +201,7 @@ fn put_items(
 /// Types whose stored form is their UTF-8 text.
 pub(crate) fn is_text(ty: SqlType) -> bool {
     use SqlType::*;
-    matches!(ty, Text | Varchar | Bpchar | Name | Char | Json | Jsonb)
+    matches!(ty, Text | Varchar | Bpchar | Name | Char | Json | Jsonb | Jsonpath)
 }
 
 /// Whether a column can have this type.
