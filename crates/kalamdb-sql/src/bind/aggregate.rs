@@ -353,7 +353,9 @@ pub(super) fn sort_key(scalar: Scalar, options: &ast::OrderByOptions) -> Result<
 
 /// 42883 for types without an order.
 pub(super) fn unordered(ty: PgType) -> Result<()> {
-    if matches!(ty.ty, SqlType::Json | SqlType::Jsonpath | SqlType::Xid | SqlType::Void | SqlType::Aclitem) && !is_keyed(ty) {
+    if matches!(ty.ty, SqlType::Json | SqlType::Jsonpath | SqlType::Xid | SqlType::Void | SqlType::Aclitem)
+        && !is_keyed(ty)
+    {
         let message = format!("could not identify an ordering operator for type {}", ty.ty);
         return Err(SqlError::new(SqlState::UNDEFINED_FUNCTION, message)
             .with_hint("Use an explicit ordering operator or modify the query."));

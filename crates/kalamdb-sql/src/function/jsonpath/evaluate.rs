@@ -4,10 +4,10 @@
 //! is asked for. Errors are of two kinds: those that conditions turn into unknown and silent calls into NULL, and
 //! those that nothing keeps back.
 
-use super::item::{Item, Pair};
-use super::moment::Moment;
 use super::super::size::json_end;
 use super::super::{Nowhere, Surroundings};
+use super::item::{Item, Pair};
+use super::moment::Moment;
 use crate::types::json::Json;
 use crate::types::jsonpath::{Arithmetic, Comparison, Expr, Head, JsonPath, Method, Predicate, Sign, Step};
 use crate::types::{Style, from_text};
@@ -220,14 +220,7 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    fn step(
-        &mut self,
-        expr: &'a Expr,
-        at: usize,
-        item: Item<'a>,
-        found: Found<'_, 'a>,
-        unwrap: bool,
-    ) -> Walk<bool> {
+    fn step(&mut self, expr: &'a Expr, at: usize, item: Item<'a>, found: Found<'_, 'a>, unwrap: bool) -> Walk<bool> {
         let Some(step) = expr.steps.get(at - 1) else { return Ok(false) };
         let unwraps = matches!(step, Step::Member(_) | Step::AnyMember | Step::Filter(_) | Step::Datetime(_))
             || matches!(step, Step::Method(method) if !matches!(method, Method::Type | Method::Size));
@@ -338,8 +331,7 @@ impl<'a> Evaluation<'a> {
                     Some((expr, at)) => {
                         let structural = self.structural;
                         self.structural &= !ignore_structure;
-                        let walked =
-                            self.walk_unwrapping(expr, at, held.clone(), found.as_deref_mut(), unwrap_next);
+                        let walked = self.walk_unwrapping(expr, at, held.clone(), found.as_deref_mut(), unwrap_next);
                         self.structural = structural;
                         any = walked?;
                         if any && found.is_none() {
@@ -383,9 +375,8 @@ impl<'a> Evaluation<'a> {
                 None => first,
             };
             if self.structural && (first < 0 || first > last || last >= length) {
-                return self.soft(SqlState::INVALID_SQL_JSON_SUBSCRIPT, || {
-                    "jsonpath array subscript is out of bounds".into()
-                });
+                return self
+                    .soft(SqlState::INVALID_SQL_JSON_SUBSCRIPT, || "jsonpath array subscript is out of bounds".into());
             }
             any = false;
             for place in first.max(0)..=last.min(length - 1) {
@@ -450,13 +441,7 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    fn arithmetic(
-        &mut self,
-        operator: Arithmetic,
-        left: &'a Expr,
-        right: &'a Expr,
-        item: &Item<'a>,
-    ) -> Walk<Item<'a>> {
+    fn arithmetic(&mut self, operator: Arithmetic, left: &'a Expr, right: &'a Expr, item: &Item<'a>) -> Walk<Item<'a>> {
         let left = self.operand(left, item, true)?;
         let right = self.operand(right, item, true)?;
         let single = |side: &str, found: &[Item<'a>]| match found {
@@ -675,8 +660,7 @@ impl<'a> Evaluation<'a> {
     ) -> Walk<bool> {
         let state = SqlState::INVALID_ARGUMENT_FOR_SQL_JSON_DATETIME_FUNCTION;
         let Item::String(text) = item else {
-            return self
-                .soft(state, || "jsonpath item method .datetime() can only be applied to a string".into());
+            return self.soft(state, || "jsonpath item method .datetime() can only be applied to a string".into());
         };
         let moment = match template {
             Some(template) => match Moment::by_template(text, template) {

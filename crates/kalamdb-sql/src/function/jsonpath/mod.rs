@@ -76,9 +76,8 @@ impl<'a> Question<'a> {
                 let variables = Json::parse(text(2))?;
                 if !matches!(variables, Json::Object(_)) {
                     let message = "\"vars\" argument is not an object";
-                    return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message).with_detail(
-                        "Jsonpath parameters should be encoded as key-value pairs of \"vars\" object.",
-                    ));
+                    return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message)
+                        .with_detail("Jsonpath parameters should be encoded as key-value pairs of \"vars\" object."));
                 }
                 Some(variables)
             }

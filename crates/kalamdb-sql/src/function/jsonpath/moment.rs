@@ -150,7 +150,8 @@ impl Zones<'_> {
 impl std::fmt::Display for Moment {
     /// ISO 8601, with the offset that was read.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let text = |datum: Datum, ty: SqlType| to_text(&datum, ty.into(), &Style::default(), &Nowhere).unwrap_or_default();
+        let text =
+            |datum: Datum, ty: SqlType| to_text(&datum, ty.into(), &Style::default(), &Nowhere).unwrap_or_default();
         let dated = |local: i64, zone: &str| {
             let text = text(Datum::Timestamp(local), SqlType::Timestamp).replacen(' ', "T", 1);
             match text.strip_suffix(" BC") {

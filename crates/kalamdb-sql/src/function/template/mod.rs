@@ -12,7 +12,7 @@ pub(super) use read::{Reading, read_exactly};
 use super::datetime::{SECOND_US, is_finite, round_timestamp, to_utc};
 use super::rows::{f, fail};
 use super::{Call, Function};
-use kalamdb_commons::{Result, SqlError, SqlState};
+use kalamdb_commons::{Result, SqlState};
 use print::{Moment, print};
 
 #[rustfmt::skip]
@@ -63,8 +63,12 @@ const KEYWORDS: &[(&str, Key, bool)] = &[
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Key {
     SecondOfDay,
-    Era { dots: bool },
-    Half { dots: bool },
+    Era {
+        dots: bool,
+    },
+    Half {
+        dots: bool,
+    },
     MonthName,
     MonthShort,
     Millisecond,

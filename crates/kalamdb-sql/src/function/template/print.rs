@@ -2,7 +2,6 @@
 
 use super::super::datetime::{Civil, DAY_US, HOUR_US, MINUTE_US, SECOND_US, day_number, offset_at, to_local};
 use super::super::field::{century, iso_week, iso_year_start};
-use super::super::rows::fail;
 use super::{Call, DAYS, Field, Key, MONTHS, Part, ROMAN, parts};
 use crate::types::TimeZone;
 use kalamdb_commons::{Interval, Result, SqlError, SqlState};
@@ -147,7 +146,7 @@ fn print_field(field: &Field<'_>, moment: &Moment, out: &mut String) -> Result<O
         Key::IsoYear(4) => (iso_year(), 4, shown_year),
         Key::IsoYear(digits) => (iso_year() % 10_i64.pow(digits), digits as usize, shown_year),
         Key::Month => (moment.month, 2, moment.month),
-        Key::Day => (moment.day, 2, moment.day),
+        Key::Day => (moment.day, 2, 0),
         Key::DayOfYear => (moment.day_of_year, 3, moment.day_of_year),
         Key::IsoDayOfYear => {
             let number = moment.days - iso_year_start(iso_week(moment.days).0) + 1;
@@ -187,7 +186,8 @@ fn print_field(field: &Field<'_>, moment: &Moment, out: &mut String) -> Result<O
 fn print_word(field: &Field<'_>, moment: &Moment, weekday: i64, out: &mut String) -> Result<()> {
     let Field { key, written, fill, local, .. } = *field;
     if moment.is_interval && !matches!(key, Key::Half { .. } | Key::Roman | Key::Exact) {
-        let error = SqlError::new(SqlState::INVALID_DATETIME_FORMAT, "invalid format specification for an interval value");
+        let error =
+            SqlError::new(SqlState::INVALID_DATETIME_FORMAT, "invalid format specification for an interval value");
         return Err(error.with_hint("Intervals are not tied to specific calendar dates."));
     }
     let padded = |word: String, width: usize| if fill && !local { format!("{word:<width$}") } else { word };
@@ -205,7 +205,13 @@ fn print_word(field: &Field<'_>, moment: &Moment, weekday: i64, out: &mut String
             let month = match (moment.month, moment.year) {
                 (0, 0) => return Ok(()),
                 // Years without months are of December, or of January when they are negative.
-                (0, year) => if year > 0 { 11 } else { 0 },
+                (0, year) => {
+                    if year > 0 {
+                        11
+                    } else {
+                        0
+                    }
+                }
                 (month, _) => (month - 1).rem_euclid(if month < 0 { 13 } else { 12 }),
             };
             let numeral = ROMAN[(month % 12) as usize].to_owned();
@@ -235,4 +241,3 @@ pub(in super::super) fn time_of_day_text(call: &Call<'_>) -> Result<String> {
     let now = Moment::of(now, Some(&call.around.style().time_zone));
     Ok(print("Dy Mon DD HH24:MI:SS.US YYYY TZ", &now)?.unwrap_or_default())
 }
-

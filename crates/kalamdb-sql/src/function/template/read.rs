@@ -3,8 +3,7 @@
 //! The latter is exact: text and marks of the template must be in the input, and nothing else.
 
 use super::super::datetime::{
-    DAY_US, HOUR_US, MINUTE_US, SECOND_US, civil_date, date_to_timestamp, day_number, days_in_month, in_range,
-    round_us,
+    DAY_US, HOUR_US, MINUTE_US, SECOND_US, civil_date, date_to_timestamp, day_number, days_in_month, in_range, round_us,
 };
 use super::super::field::iso_year_start;
 use super::{DAYS, Field, Key, MONTHS, Part, ROMAN, is_blank, is_mark, parts};
@@ -45,7 +44,9 @@ pub(super) fn timestamp(text: &str, template: &str) -> Result<(i64, Option<i64>,
 pub(in super::super) fn read_exactly(text: &str, template: &str) -> Result<Reading> {
     let mut fields = Fields::default();
     let parts = parts(template, true)?;
-    fields.read(text, &parts, true)?;
+    if !template.is_empty() {
+        fields.read(text, &parts, true)?;
+    }
     let (us, days) = fields.settle(text)?;
     let has = |group: fn(Key) -> bool| parts.iter().any(|part| matches!(part, Part::Field(field) if group(field.key)));
     let time = has(is_time).then(|| fields.digits().map_or(us, |digits| round_us(us, digits)));
@@ -75,9 +76,7 @@ fn is_date(key: Key) -> bool {
 
 fn day_in_range(days: i64, text: &str) -> Result<i32> {
     let day = i32::try_from(days).ok().filter(|day| crate::types::datetime::is_date(*day));
-    day.ok_or_else(|| {
-        SqlError::new(SqlState::DATETIME_VALUE_OUT_OF_RANGE, format!("date out of range: \"{text}\""))
-    })
+    day.ok_or_else(|| SqlError::new(SqlState::DATETIME_VALUE_OUT_OF_RANGE, format!("date out of range: \"{text}\"")))
 }
 
 fn overflow(text: &str) -> SqlError {
@@ -317,10 +316,18 @@ impl Fields {
     fn follow(&mut self, key: Key) -> Result<()> {
         let convention = match key {
             Key::IsoDayOfYear | Key::IsoDayOfWeek | Key::IsoWeek | Key::IsoYear(_) => Convention::Iso,
-            Key::MonthName | Key::MonthShort | Key::Month | Key::Roman | Key::Day | Key::DayOfYear
-            | Key::DayOfWeek | Key::Week | Key::WeekOfMonth | Key::Century | Key::Year(_) | Key::YearWithComma => {
-                Convention::Gregorian
-            }
+            Key::MonthName
+            | Key::MonthShort
+            | Key::Month
+            | Key::Roman
+            | Key::Day
+            | Key::DayOfYear
+            | Key::DayOfWeek
+            | Key::Week
+            | Key::WeekOfMonth
+            | Key::Century
+            | Key::Year(_)
+            | Key::YearWithComma => Convention::Gregorian,
             _ => return Ok(()),
         };
         if *self.convention.get_or_insert(convention) == convention {

@@ -506,9 +506,7 @@ fn negative(text: &str) -> String {
 fn pattern(text: String, written: &str) -> Result<Pattern> {
     if let Some(unknown) = written.chars().find(|flag| !"ismxq".contains(*flag)) {
         let error = SqlError::new(SqlState::SYNTAX_ERROR, "invalid input syntax for type jsonpath");
-        return Err(
-            error.with_detail(format!("Unrecognized flag character \"{unknown}\" in LIKE_REGEX predicate."))
-        );
+        return Err(error.with_detail(format!("Unrecognized flag character \"{unknown}\" in LIKE_REGEX predicate.")));
     }
     let flags: String = "ismxq".chars().filter(|flag| written.contains(*flag)).collect();
     let has = |flag: char| flags.contains(flag);

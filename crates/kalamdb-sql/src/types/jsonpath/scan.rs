@@ -306,8 +306,7 @@ impl<'a> Scanner<'a> {
 
     fn character(&self, code: u32) -> Result<char> {
         if code == 0 {
-            let error =
-                SqlError::new(SqlState::UNTRANSLATABLE_CHARACTER, "unsupported Unicode escape sequence");
+            let error = SqlError::new(SqlState::UNTRANSLATABLE_CHARACTER, "unsupported Unicode escape sequence");
             return Err(error.with_detail("\\u0000 cannot be converted to text."));
         }
         char::from_u32(code).ok_or_else(|| SqlError::new(SqlState::SYNTAX_ERROR, "invalid Unicode code point"))
