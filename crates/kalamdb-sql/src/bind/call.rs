@@ -200,7 +200,7 @@ fn types_for(function: &Function, count: usize) -> Option<Vec<SqlType>> {
 /// What stands for an argument that was left out, as `pg_proc.dat` says.
 fn default_argument(function: &Function, ty: SqlType) -> Scalar {
     let datum = match ty {
-        SqlType::Bool => Datum::Bool(matches!(function.name, "jsonb_set" | "jsonb_set_lax")),
+        SqlType::Bool => Datum::Bool(matches!(function.name, "jsonb_set" | "jsonb_set_lax" | "parse_ident")),
         SqlType::Jsonb => Datum::text("{}"),
         SqlType::Int4 => Datum::Int4(0),
         SqlType::Int8 => Datum::Int8(0),
