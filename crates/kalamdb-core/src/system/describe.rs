@@ -73,7 +73,7 @@ fn described_column(view: &CatalogView, relation: Oid, number: i32) -> Option<St
     let (catalog, id) = (view.catalog(), TableId(relation));
     let place = usize::try_from(number).ok()?.checked_sub(1)?;
     let name = if let Some(shape) = shape_of(id) {
-        (*shape.columns.get(place)?).0.to_string()
+        shape.columns.get(place)?.0.to_string()
     } else if let Some(found) = catalog.view(id) {
         found.columns.get(place)?.name.to_string()
     } else {

@@ -125,7 +125,7 @@ pub(super) fn alter(cursor: &mut Cursor<'_>, name: &str) -> Read<Option<AlterAct
             continue;
         }
         let restart = cursor.is("RESTART");
-        if !restart && !(cursor.is("SET") && follows(cursor)) {
+        if !(restart || cursor.is("SET") && follows(cursor)) {
             break;
         }
         if !restart {
