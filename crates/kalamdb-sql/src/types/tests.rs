@@ -108,7 +108,12 @@ fn outcome(text: &str, ty: PgType, style: &Style) -> String {
         out
     };
     let binary = encoded(Format::Binary);
-    let back = from_binary(&binary, ty).unwrap_or_else(|error| panic!("{ty} {text}: {error}"));
+    let back = match from_binary(&binary, ty) {
+        Ok(back) => back,
+        // PostgreSQL reads a zone of its own making (`LUT41`) in text, and refuses its displacement in binary.
+        Err(error) if ty.ty == SqlType::Timetz && error.state().code() == "22009" => return error.message().to_owned(),
+        Err(error) => panic!("{ty} {text}: {error}"),
+    };
     assert_eq!(same(&back), same(&datum), "{ty} {text} in binary");
     let printed = encoded(Format::Text);
     let printed = std::str::from_utf8(&printed).unwrap_or_else(|error| panic!("{ty} {text}: {error}"));
