@@ -150,10 +150,13 @@ fn main() {
         prepare(&postgres, scale);
     }
     small.iter().for_each(|work| compare(&kalamdb, &postgres, work, rounds, seconds));
+    if rows == 0 {
+        return;
+    }
     let (hot, cold) = ("hot", "flushed");
     let large: Vec<(&str, Vec<Work>)> =
         [hot, cold].into_iter().map(|over| (over, chosen(work::large(scripts.path(), rows, over)))).collect();
-    if rows == 0 || large.iter().all(|(_, works)| works.is_empty()) {
+    if large.iter().all(|(_, works)| works.is_empty()) {
         return;
     }
     prepare_large(&kalamdb, rows);
