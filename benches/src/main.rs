@@ -161,7 +161,7 @@ fn main() {
     }
     prepare_large(&kalamdb, rows);
     prepare_large(&postgres, rows);
-    sql(&postgres, "VACUUM ANALYZE event; VACUUM ANALYZE doc");
+    sql(&postgres, "VACUUM ANALYZE");
     for (over, works) in large {
         if over == cold {
             flush(&kalamdb);
