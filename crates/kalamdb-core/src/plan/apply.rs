@@ -10,7 +10,7 @@ use super::error::{arrow_error, engine_error, external};
 use super::lower::fields;
 use super::provider::batch;
 use super::running::{Statement, filled_in};
-use super::unary::{Extended, Operator, Unary, Work, extended_properties};
+use super::unary::{Extended, Operator, Unary, Work, encoded, evaluated, extended_properties};
 use arrow_array::builder::BooleanBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array, new_null_array};
@@ -356,10 +356,7 @@ struct Run {
 impl Run {
     async fn apply(&mut self, input: RecordBatch) -> Result<Vec<RecordBatch>> {
         let rows = input.num_rows();
-        let mut args = Vec::with_capacity(self.args.len());
-        for arg in &self.args {
-            args.push(arg.evaluate(&input).and_then(|value| value.into_array(rows)).map_err(engine_error)?);
-        }
+        let mut args = evaluated(&self.args, &input)?;
         let around = args.split_off(self.inner.outer.len());
         let found = self.found(&args, rows).await?;
         match self.inner.answer {
@@ -393,14 +390,7 @@ impl Run {
             self.once = Some(only.clone());
             return Ok(vec![only; rows]);
         }
-        let converter = match &mut self.converter {
-            Some(converter) => converter,
-            unset => {
-                let types = args.iter().map(|arg| SortField::new(arg.data_type().clone())).collect();
-                unset.insert(RowConverter::new(types).map_err(arrow_error)?)
-            }
-        };
-        let keys = converter.convert_columns(args).map_err(arrow_error)?;
+        let keys = encoded(&mut self.converter, args)?;
         let mut found = Vec::with_capacity(rows);
         for row in 0..rows {
             let key = keys.row(row).owned();

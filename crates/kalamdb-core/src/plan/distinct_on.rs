@@ -3,10 +3,10 @@
 //! The input is sorted with the keys in front (PostgreSQL demands it when there is an ORDER BY), so a group's rows
 //! stand together and one remembered key is enough. Without a sort below, the node asks for one by the keys.
 
-use super::error::{arrow_error, engine_error, external};
-use super::unary::{Operator, Unary};
-use arrow_array::{ArrayRef, BooleanArray, RecordBatch};
-use arrow_row::{OwnedRow, RowConverter, SortField};
+use super::error::{arrow_error, external};
+use super::unary::{Operator, Unary, encoded, evaluated};
+use arrow_array::{BooleanArray, RecordBatch};
+use arrow_row::{OwnedRow, RowConverter};
 use arrow_schema::{SchemaRef, SortOptions};
 use datafusion::common::DFSchemaRef;
 use datafusion::error::Result as EngineResult;
@@ -126,18 +126,8 @@ impl Groups {
     /// The rows that begin a group.
     fn first_rows(&mut self, batch: RecordBatch) -> Result<RecordBatch> {
         let rows = batch.num_rows();
-        let mut keys: Vec<ArrayRef> = Vec::with_capacity(self.keys.len());
-        for key in &self.keys {
-            keys.push(key.evaluate(&batch).and_then(|value| value.into_array(rows)).map_err(engine_error)?);
-        }
-        let converter = match &mut self.converter {
-            Some(converter) => converter,
-            unset => {
-                let types = keys.iter().map(|key| SortField::new(key.data_type().clone())).collect();
-                unset.insert(RowConverter::new(types).map_err(arrow_error)?)
-            }
-        };
-        let encoded = converter.convert_columns(&keys).map_err(arrow_error)?;
+        let keys = evaluated(&self.keys, &batch)?;
+        let encoded = encoded(&mut self.converter, &keys)?;
         let begins: BooleanArray = (0..rows)
             .map(|row| {
                 Some(match row.checked_sub(1) {

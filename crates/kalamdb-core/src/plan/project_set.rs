@@ -5,9 +5,9 @@
 //! numbers costs no memory and ends when nobody wants more.
 
 use super::engine::BATCH_ROWS;
-use super::error::{arrow_error, engine_error, external};
+use super::error::{arrow_error, external};
 use super::provider::batch;
-use super::unary::{Extended, Operator, Unary, Work, extended_properties};
+use super::unary::{Extended, Operator, Unary, Work, evaluated, extended_properties};
 use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow_schema::SchemaRef;
 use datafusion::error::Result as EngineResult;
@@ -157,11 +157,7 @@ struct Current {
 
 impl Run {
     fn begin(&mut self, input: RecordBatch) -> Result<()> {
-        let rows = input.num_rows();
-        let mut args = Vec::with_capacity(self.args.len());
-        for arg in &self.args {
-            args.push(arg.evaluate(&input).and_then(|value| value.into_array(rows)).map_err(engine_error)?);
-        }
+        let args = evaluated(&self.args, &input)?;
         self.current = Some(Current { input, args, row: 0, sets: None, ordinal: 0 });
         Ok(())
     }

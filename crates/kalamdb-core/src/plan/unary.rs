@@ -3,9 +3,10 @@
 //! An [`Operator`] says what it does with its input's rows; [`Unary`] is the engine's node around it. Those that add
 //! columns to their input's (`Apply`, `ProjectSet`, `Frames`) also share their logical node, [`Extended`].
 
-use super::error::{engine_error, external};
+use super::error::{arrow_error, engine_error, external};
 use super::lower::{extension, fields};
-use arrow_array::RecordBatch;
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_row::{RowConverter, Rows, SortField};
 use arrow_schema::{Field, Schema, SchemaRef};
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -297,4 +298,28 @@ pub(super) fn extended_properties(input: &Arc<dyn ExecutionPlan>, added: &[Col])
         input.pipeline_behavior(),
         input.boundedness(),
     ))
+}
+
+/// The values of expressions over rows.
+///
+/// # Errors
+/// The expressions'.
+pub(super) fn evaluated(exprs: &[Arc<dyn PhysicalExpr>], rows: &RecordBatch) -> Result<Vec<ArrayRef>> {
+    let array = |expr: &Arc<dyn PhysicalExpr>| expr.evaluate(rows).and_then(|value| value.into_array(rows.num_rows()));
+    exprs.iter().map(|expr| array(expr).map_err(engine_error)).collect()
+}
+
+/// Keys in a form that is compared byte by byte. The converter is made for the first keys that come.
+///
+/// # Errors
+/// XX000 for types without such a form.
+pub(super) fn encoded(converter: &mut Option<RowConverter>, keys: &[ArrayRef]) -> Result<Rows> {
+    let converter = match converter {
+        Some(converter) => converter,
+        unset => {
+            let types = keys.iter().map(|key| SortField::new(key.data_type().clone())).collect();
+            unset.insert(RowConverter::new(types).map_err(arrow_error)?)
+        }
+    };
+    converter.convert_columns(keys).map_err(arrow_error)
 }

@@ -248,6 +248,25 @@ struct Attribute<'a> {
     collation: Option<u32>,
 }
 
+impl<'a> Attribute<'a> {
+    /// That of a column with nothing but a name and a type.
+    fn plain(relation: u32, number: i16, name: &'a str, ty: PgType) -> Self {
+        Attribute {
+            relation,
+            name,
+            ty,
+            number,
+            not_null: false,
+            has_default: false,
+            domain: None,
+            identity: "",
+            generated: "",
+            dropped: false,
+            collation: None,
+        }
+    }
+}
+
 fn push_attribute(rows: &mut Rows, attribute: &Attribute<'_>) {
     let type_facts = attribute.ty.ty.facts();
     let is_text =
@@ -272,55 +291,22 @@ fn push_attribute(rows: &mut Rows, attribute: &Attribute<'_>) {
 fn attributes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
     for shape in SHAPES.iter().filter(|shape| wants(wanted, shape.oid)) {
         for (at, (name, ty, not_null)) in shape.columns.iter().enumerate() {
-            let attribute = Attribute {
-                relation: shape.oid,
-                name,
-                ty: PgType::new(*ty),
-                number: at as i16 + 1,
-                not_null: *not_null,
-                has_default: false,
-                domain: None,
-                identity: "",
-                generated: "",
-                dropped: false,
-                collation: None,
-            };
+            let plain = Attribute::plain(shape.oid, at as i16 + 1, name, PgType::new(*ty));
+            let attribute = Attribute { not_null: *not_null, ..plain };
             push_attribute(rows, &attribute);
         }
     }
     for def in facts.catalog.sequences().filter(|def| wants(wanted, def.id.0)) {
         for (number, name, ty) in sequence::columns() {
-            let attribute = Attribute {
-                relation: def.id.0,
-                name,
-                ty: ty.into(),
-                number,
-                not_null: true,
-                has_default: false,
-                domain: None,
-                identity: "",
-                generated: "",
-                dropped: false,
-                collation: None,
-            };
+            let attribute = Attribute { not_null: true, ..Attribute::plain(def.id.0, number, name, ty.into()) };
             push_attribute(rows, &attribute);
         }
     }
     for view in facts.catalog.views().filter(|view| wants(wanted, view.id.0)) {
         for (at, column) in view.columns.iter().enumerate() {
-            let attribute = Attribute {
-                relation: view.id.0,
-                name: column.name.as_str(),
-                ty: column.ty,
-                number: at as i16 + 1,
-                not_null: false,
-                has_default: false,
-                domain: view.domain_of(ColumnId(at as i16 + 1)),
-                identity: "",
-                generated: "",
-                dropped: false,
-                collation: None,
-            };
+            let number = at as i16 + 1;
+            let plain = Attribute::plain(view.id.0, number, column.name.as_str(), column.ty);
+            let attribute = Attribute { domain: view.domain_of(ColumnId(number)), ..plain };
             push_attribute(rows, &attribute);
         }
     }
@@ -328,19 +314,7 @@ fn attributes(facts: &Facts, wanted: &Wanted, rows: &mut Rows) {
         if wants(wanted, table.id.0) {
             table.columns.iter().for_each(|column| push_column(rows, table.id, column, column.id.0));
             for (id, name, ty) in SYSTEM_COLUMNS {
-                let attribute = Attribute {
-                    relation: table.id.0,
-                    name,
-                    ty: ty.into(),
-                    number: id.0,
-                    not_null: false,
-                    has_default: false,
-                    domain: None,
-                    identity: "",
-                    generated: "",
-                    dropped: false,
-                    collation: None,
-                };
+                let attribute = Attribute::plain(table.id.0, id.0, name, ty.into());
                 push_attribute(rows, &attribute);
             }
         }
@@ -366,19 +340,7 @@ fn push_index_attributes(rows: &mut Rows, table: &TableDef, index: &IndexDef) {
     });
     let columns = index.include.iter().filter_map(|id| table.column(*id)).map(|column| (column.ty, Some(0)));
     for (at, (name, (ty, collation))) in names_of(table, index).iter().zip(keys.chain(columns)).enumerate() {
-        let attribute = Attribute {
-            relation: index.id,
-            name,
-            ty,
-            number: at as i16 + 1,
-            not_null: false,
-            has_default: false,
-            domain: None,
-            identity: "",
-            generated: "",
-            dropped: false,
-            collation,
-        };
+        let attribute = Attribute { collation, ..Attribute::plain(index.id, at as i16 + 1, name, ty) };
         push_attribute(rows, &attribute);
     }
 }

@@ -1,5 +1,6 @@
 //! Network addresses (PostgreSQL manual 9.12): inet, cidr, macaddr, macaddr8.
 
+use super::operators::o;
 use super::rows::{f, fail, k};
 use super::{Cast, CastContext, CastMethod, Function, Kind, Operator, Work};
 use crate::bind::bound::CompareOp::{Eq, Ge, Gt, Le, Lt, Ne};
@@ -51,17 +52,6 @@ pub(super) static FUNCTIONS: &[Function] = &[
     f!(4124 "macaddr" (a: Macaddr8) -> Macaddr { shortened(a) }),
     f!(4125 "macaddr8_set7bit" (a: Macaddr8) -> Macaddr8 { Ok([&[a[0] | 2][..], &a[1..]].concat()) }),
 ];
-
-const fn o(
-    oid: u32,
-    name: &'static str,
-    left: Option<SqlType>,
-    right: SqlType,
-    returns: SqlType,
-    work: Work,
-) -> Operator {
-    Operator { oid, name, left, right, returns, work }
-}
 
 #[rustfmt::skip]
 pub(super) static OPERATORS: &[Operator] = {

@@ -4,7 +4,8 @@ use super::{Operator, Work};
 use crate::bind::bound::CompareOp::*;
 use kalamdb_commons::{Oid, SqlType};
 
-const fn o(
+/// An operator with one operand or two.
+pub(super) const fn o(
     oid: Oid,
     name: &'static str,
     left: Option<SqlType>,
@@ -13,6 +14,18 @@ const fn o(
     work: Work,
 ) -> Operator {
     Operator { oid, name, left, right, returns, work }
+}
+
+/// One with two.
+pub(super) const fn between(
+    oid: Oid,
+    name: &'static str,
+    left: SqlType,
+    right: SqlType,
+    returns: SqlType,
+    work: Work,
+) -> Operator {
+    o(oid, name, Some(left), right, returns, work)
 }
 
 #[rustfmt::skip]

@@ -23,11 +23,10 @@ pub(super) static FUNCTIONS: &[Function] = &[
         ("increment", SqlType::Int8), ("cycle_option", SqlType::Bool), ("cache_size", SqlType::Int8),
         ("data_type", SqlType::Oid),
     ]) "pg_sequence_parameters" (Oid) -> Record = Kind::Set(|args, call| {
-        // No set: NULL makes a row of NULLs.
-        let Some(Datum::Oid(oid)) = args.first() else {
-            return Ok(Box::new(std::iter::once(Ok(vec![Datum::Null; 7]))));
+        let oid = match args.first() {
+            Some(Datum::Oid(oid)) => *oid,
+            _ => 0,
         };
-        let oid = *oid;
         let missing = || match call.around.catalog().relation_name(oid) {
             Some(name) => SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{name}\" is not a sequence")),
             None => SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation with OID {oid} does not exist")),

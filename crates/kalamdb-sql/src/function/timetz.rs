@@ -1,6 +1,7 @@
 //! time with time zone (PostgreSQL manual 9.9): casts, arithmetic, zones.
 
 use super::datetime::{DAY_US, date_to_timestamp, in_range, is_finite, offset_at, zone_named, zone_of};
+use super::operators::between as o;
 use super::rows::{f, k, x};
 use super::{Call, Cast, CastContext, CastMethod, Function, Kind, Operator, Work};
 use crate::bind::bound::CompareOp::{Eq, Ge, Gt, Le, Lt, Ne};
@@ -28,10 +29,6 @@ pub(super) static FUNCTIONS: &[Function] = &[
     k!(2140 lax "min" (Timetz) -> Timetz = Kind::Aggregate(|_| min_max::min_udaf())),
     x!(1271 lax "overlaps" (Timetz, Timetz, Timetz, Timetz) -> Bool = super::overlaps::overlaps),
 ];
-
-const fn o(oid: u32, name: &'static str, left: SqlType, right: SqlType, returns: SqlType, work: Work) -> Operator {
-    Operator { oid, name, left: Some(left), right, returns, work }
-}
 
 #[rustfmt::skip]
 pub(super) static OPERATORS: &[Operator] = {

@@ -1,5 +1,6 @@
 //! xid8 and pg_lsn (PostgreSQL manual 8.20, 9.27): order, distances, the transaction's own number.
 
+use super::operators::between as o;
 use super::rows::{f, fail, k};
 use super::{Cast, CastContext, CastMethod, Function, Kind, Operator, Work};
 use crate::bind::bound::CompareOp::{Eq, Ge, Gt, Le, Lt, Ne};
@@ -24,10 +25,6 @@ pub(super) static FUNCTIONS: &[Function] = &[
     k!(4189 lax "max" (PgLsn) -> PgLsn = Kind::Aggregate(|_| min_max::max_udaf())),
     k!(4190 lax "min" (PgLsn) -> PgLsn = Kind::Aggregate(|_| min_max::min_udaf())),
 ];
-
-const fn o(oid: u32, name: &'static str, left: SqlType, right: SqlType, returns: SqlType, work: Work) -> Operator {
-    Operator { oid, name, left: Some(left), right, returns, work }
-}
 
 #[rustfmt::skip]
 pub(super) static OPERATORS: &[Operator] = {

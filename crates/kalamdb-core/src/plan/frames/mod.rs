@@ -12,9 +12,9 @@ use super::engine::BATCH_ROWS;
 use super::error::{arrow_error, engine_error, external};
 use super::provider::batch;
 use super::running::cancelled;
-use super::unary::{Extended, Operator, Unary, Work as Adds, extended_properties};
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_row::{OwnedRow, RowConverter, Rows, SortField};
+use super::unary::{Extended, Operator, Unary, Work as Adds, encoded, evaluated, extended_properties};
+use arrow_array::{Array, RecordBatch};
+use arrow_row::{OwnedRow, RowConverter, Rows};
 use arrow_schema::{SchemaRef, SortOptions};
 use datafusion::error::Result as EngineResult;
 use datafusion::execution::TaskContext;
@@ -362,22 +362,6 @@ impl Run {
         }
         Ok(())
     }
-}
-
-fn evaluated(exprs: &[Arc<dyn PhysicalExpr>], rows: &RecordBatch) -> Result<Vec<ArrayRef>> {
-    let array = |expr: &Arc<dyn PhysicalExpr>| expr.evaluate(rows).and_then(|value| value.into_array(rows.num_rows()));
-    exprs.iter().map(|expr| array(expr).map_err(engine_error)).collect()
-}
-
-fn encoded(converter: &mut Option<RowConverter>, keys: &[ArrayRef]) -> Result<Rows> {
-    let converter = match converter {
-        Some(converter) => converter,
-        unset => {
-            let types = keys.iter().map(|key| SortField::new(key.data_type().clone())).collect();
-            unset.insert(RowConverter::new(types).map_err(arrow_error)?)
-        }
-    };
-    converter.convert_columns(keys).map_err(arrow_error)
 }
 
 /// Runs of equal rows.
